@@ -1,0 +1,80 @@
+"""The only door to `inference` and `training`. Knows no Django; loads torch only inside the functions that need it.
+
+Only paths and frozen dataclasses cross: no ORM object, no tensor, no settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inference.types import (
+    CLASSIFIED_KINDS,
+    NON_REGULAR_KINDS,
+    Analysis,
+    Box,
+    BundleInfo,
+    DetectorState,
+    Kind,
+    Progress,
+    Route,
+    Unreadable,
+)
+
+if TYPE_CHECKING:
+    from training.types import EvaluationReport, ExampleImage, TrainConfig
+
+__all__ = [
+    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Box", "BundleInfo", "DetectorState", "Kind", "Progress",
+    "Route", "Unreadable", "analyse", "describe_bundle", "draw_examples", "evaluate", "train",
+]  # fmt: skip
+
+
+def describe_bundle(path: Path) -> BundleInfo:
+    """Read and verify a bundle's manifest and the sha256 of every file in it. Raises `inference.bundle.BundleError`."""
+    from inference import bundle
+
+    return bundle.describe(path)
+
+
+def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu") -> list[Analysis | Unreadable]:
+    """Analyse clean pictures with one bundle, in order; one unreadable file never stops the others.
+
+    The opened bundle is kept for the life of the process, keyed by path and hash.
+    """
+    from inference import api
+
+    return api.analyse(paths, bundle, device=device)
+
+
+def train(
+    config: TrainConfig,
+    snapshot: Path,
+    out: Path,
+    *,
+    report: Callable[[Progress], None],
+    cancelled: Callable[[], bool],
+) -> Path:
+    """Train a complete bundle on a snapshot folder and return its folder inside `out`.
+
+    `report` is called as work goes on; `cancelled` is asked often and ends the run with `training.types.Cancelled`.
+    A run resumes from the checkpoints it finds in `out`.
+    """
+    from training import api
+
+    return api.train(config, snapshot, out, report=report, cancelled=cancelled)
+
+
+def evaluate(bundle: Path, snapshot: Path, *, split: str = "test") -> EvaluationReport:
+    """Evaluate a bundle on one split of a snapshot folder."""
+    from training import api
+
+    return api.evaluate(bundle, snapshot, split=split)
+
+
+def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:
+    """Draw the example set (synthetic pictures of three sites) into `out`; says the truth of each. numpy and Pillow only."""
+    from training import synthetic
+
+    return synthetic.draw_examples(out, seed=seed, patients=patients)

@@ -1,0 +1,1 @@
+"""From one snapshot to one bundle. May import inference, never the reverse. Never imports Django."""
