@@ -1,0 +1,121 @@
+"""The cervix detector: RetinaNet (paper, section 3; METHODS 2) in a light form: P4-P7, 64 channels, a fixed square canvas."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import timm
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.retinanet import RetinaNet
+from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from inference.types import Box, DetectorState
+
+CERVIX = 1
+"""The single class; 0 is never predicted, so that label files may keep the usual meaning of 0 as background."""
+FOUND_SCORE = 0.5
+OTHERS_SCORE = 0.3
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig:
+    """Everything that rebuilds the network; stored in bundle.json. `size`: side of the canvas in pixels. `backbone`: any timm name."""
+
+    arch: str = "retinanet_lite"
+    backbone: str = "resnet10t"
+    size: int = 224
+    channels: int = 64
+    score_threshold: float = 0.05
+    nms_iou: float = 0.5
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class PyramidBackbone(nn.Module):
+    """A timm feature extractor (strides 16 and 32) under a feature pyramid: P4, P5 and, by strided convolutions, P6, P7."""
+
+    def __init__(self, backbone: str, channels: int) -> None:
+        super().__init__()
+        self.body = timm.create_model(backbone, pretrained=False, features_only=True, out_indices=(3, 4))
+        widths = self.body.feature_info.channels()
+        self.pyramid = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelP6P7(channels, channels))
+        self.out_channels = channels
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        levels = self.body(images)
+        return cast(dict[str, Tensor], self.pyramid({str(i): level for i, level in enumerate(levels)}))
+
+
+class CervixDetector(nn.Module):
+    """RetinaNet over square canvases of one size. Images are (N, 3, size, size) RGB in [0, 1]."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        octave = tuple(2 ** (k / 3) for k in range(3))
+        bases = [config.size * share for share in (0.15, 0.3, 0.5, 0.85)]
+        anchors = AnchorGenerator(
+            sizes=tuple(tuple(int(base * step) for step in octave) for base in bases), aspect_ratios=((0.7, 1.0, 1.4),) * len(bases)
+        )
+        self.net = RetinaNet(
+            PyramidBackbone(config.backbone, config.channels), num_classes=2, anchor_generator=anchors,
+            score_thresh=config.score_threshold, nms_thresh=config.nms_iou, detections_per_img=20,
+        )  # fmt: skip
+        # Overlap, not coordinates, is what the crop needs: generalised IoU as regression loss
+        self.net.head.regression_head._loss_type = "giou"
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def heads(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor], ImageList, list[int]]:
+        """Raw outputs (float32), anchors for each image, the image list, and how many anchors each level has."""
+        images = (images - self.get_buffer("mean")) / self.get_buffer("std")
+        sizes = [(images.shape[-2], images.shape[-1])] * len(images)
+        listed = ImageList(images, sizes)
+        levels = list(self.net.backbone(images).values())
+        outputs = {name: value.float() for name, value in self.net.head(levels).items()}
+        per_location = outputs["cls_logits"].shape[1] // sum(level.shape[2] * level.shape[3] for level in levels)
+        counts = [level.shape[2] * level.shape[3] * per_location for level in levels]
+        return outputs, self.net.anchor_generator(listed, levels), listed, counts
+
+    def losses(self, images: Tensor, targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Focal and generalised-IoU loss. A target holds `boxes` (K, 4) in canvas pixels and `labels` (K,); K = 0 is a negative."""
+        outputs, anchors, _, _ = self.heads(images)
+        return cast(dict[str, Tensor], self.net.compute_loss(targets, outputs, anchors))
+
+    @torch.inference_mode()
+    def detect(self, images: Tensor) -> list[list[Box]]:
+        """Boxes of every image in canvas pixels, best first, after score threshold and non-maximum suppression."""
+        outputs, anchors, listed, counts = self.heads(images)
+        split = {name: list(value.split(counts, dim=1)) for name, value in outputs.items()}
+        split_anchors = [list(a.split(counts)) for a in anchors]
+        found = self.net.postprocess_detections(split, split_anchors, listed.image_sizes)
+        return [_boxes(one) for one in found]
+
+
+def _boxes(found: dict[str, Tensor]) -> list[Box]:
+    keep = found["labels"] == CERVIX
+    rows = zip(found["boxes"][keep].tolist(), found["scores"][keep].tolist(), strict=True)
+    return sorted((Box(*corners, score=score) for corners, score in rows), key=lambda b: -b.score)
+
+
+def to_file_pixels(box: Box, factor: float, width: int, height: int) -> Box:
+    """From canvas pixels to pixels of the upright file, clipped to it."""
+    return Box(
+        min(max(box.x0 / factor, 0.0), float(width)), min(max(box.y0 / factor, 0.0), float(height)),
+        min(max(box.x1 / factor, 0.0), float(width)), min(max(box.y1 / factor, 0.0), float(height)), box.score,
+    )  # fmt: skip
+
+
+def state_of(boxes: list[Box]) -> DetectorState:
+    """FOUND from a score of 0.5; LOW below; NONE without a box."""
+    if not boxes:
+        return DetectorState.NONE
+    return DetectorState.FOUND if boxes[0].score >= FOUND_SCORE else DetectorState.LOW

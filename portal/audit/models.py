@@ -1,0 +1,35 @@
+"""Who did what, when, to what. The application's role may insert and read; nothing may change or remove."""
+
+import pgtrigger
+from django.db import models
+
+from portal.core.models import Created
+
+
+class AuditEvent(Created):
+    """One change, or one view of a patient's image, written in the transaction of the change itself."""
+
+    actor_id = models.BigIntegerField(
+        null=True, help_text="The User's id; null for the system. No foreign key: an event outlives its actor."
+    )
+    action = models.CharField(max_length=80)
+    subject_type = models.CharField(max_length=60)
+    subject_id = models.BigIntegerField(null=True)
+    site_id = models.BigIntegerField(null=True)
+    details = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["subject_type", "subject_id"]), models.Index(fields=["site_id", "-created"])]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+
+class AuditSeal(Created):
+    """A link of the hash chain: seals one event behind the one before it. Written by a beat, in the order of the seals."""
+
+    id: int
+    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, related_name="seal")
+    previous = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]

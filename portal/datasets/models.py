@@ -1,0 +1,47 @@
+"""Frozen data sets."""
+
+import pgtrigger
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from portal.accounts.models import User
+from portal.core.models import Created
+from portal.images.models import Image
+from portal.labels.models import Label
+
+
+class SnapshotState(models.TextChoices):
+    WRITING = "writing"
+    FROZEN = "frozen"
+    FAILED = "failed"
+
+
+class Snapshot(Created):
+    """An immutable folder of clean pictures with their labels; the folder's snapshot.json is written last."""
+
+    name = models.CharField(max_length=120, unique=True)
+    query = models.JSONField(default=dict, help_text="What was asked for: sites, kinds, provenances, held-out site.")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    state = models.CharField(max_length=8, choices=SnapshotState.choices, default=SnapshotState.WRITING)
+    folder = models.CharField(max_length=500, blank=True)
+    hash = models.CharField(max_length=64, blank=True)
+    counts = models.JSONField(default=dict, help_text="Images and patients by split, site and kind.")
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["hash"], condition=~Q(hash=""), name="snapshot_once")]
+
+
+class SnapshotItem(models.Model):
+    """One image of a snapshot, as it was labelled then."""
+
+    snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="items")
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="snapshot_items")
+    label = models.ForeignKey(Label, on_delete=models.PROTECT, related_name="+")
+    split = models.CharField(max_length=12)
+    box = ArrayField(models.FloatField(), size=4, null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["snapshot", "image"], name="image_once_a_snapshot")]
+        triggers = [pgtrigger.Protect(name="immutable", operation=pgtrigger.Update | pgtrigger.Delete)]

@@ -1,0 +1,138 @@
+"""Patients, their exams and photographs, and the uploads that brought them."""
+
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+
+from portal.accounts.models import Site, User
+from portal.core.models import Created
+from portal.ml import Kind
+
+
+class ImageState(models.TextChoices):
+    RECEIVED = "received"
+    CLEAN = "clean"
+    ANALYSED = "analysed"
+    ACCEPTED = "accepted"
+    IN_REVIEW = "in_review"
+    SETTLED = "settled"
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+    WITHDRAWN = "withdrawn"
+
+
+TRANSITIONS: tuple[tuple[str, str], ...] = (
+    ("received", "clean"),
+    ("received", "rejected"),
+    ("received", "failed"),
+    ("clean", "analysed"),
+    ("clean", "failed"),
+    ("clean", "quarantined"),
+    ("analysed", "accepted"),
+    ("analysed", "in_review"),
+    ("accepted", "in_review"),
+    ("in_review", "accepted"),
+    ("in_review", "settled"),
+    ("accepted", "settled"),
+    ("settled", "in_review"),
+    ("failed", "received"),
+    ("failed", "clean"),
+    ("quarantined", "clean"),
+    *((state, "withdrawn") for state in ("received", "clean", "analysed", "accepted", "in_review", "settled", "quarantined", "failed")),
+)
+"""Every allowed change of Image.state. The database enforces it (trigger below); services name it."""
+
+
+class Patient(Created):
+    """A pseudonymous patient of a site, created at first mention."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="patients")
+    code = models.CharField(max_length=80)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["site", "code"], name="patient_once_a_site")]
+
+
+class Exam(Created):
+    """One visit. No exam given: one per patient and capture day (else upload day)."""
+
+    patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="exams")
+    code = models.CharField(max_length=80)
+    day = models.DateField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["patient", "code"], name="exam_once_a_patient")]
+
+
+class Upload(Created):
+    """A set of files sent together, with an outcome for every file."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="uploads")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="uploads")
+    note = models.CharField(max_length=200, blank=True)
+    expected = models.IntegerField(default=0, help_text="How many files the sender announced.")
+    closed = models.DateTimeField(null=True)
+    cancelled = models.DateTimeField(null=True)
+
+
+class Image(Created):
+    """One photograph. Its site is its own column: an image without a patient still belongs to a site."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="images")
+    exam = models.ForeignKey(Exam, on_delete=models.PROTECT, null=True, blank=True, related_name="images")
+    upload = models.ForeignKey(Upload, on_delete=models.PROTECT, related_name="images")
+    original_name = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64, help_text="Of the original file; its name in the originals store.")
+    size = models.BigIntegerField()
+    format = models.CharField(max_length=12, blank=True)
+    state = models.CharField(max_length=12, choices=ImageState.choices, default=ImageState.RECEIVED)
+    state_reason = models.CharField(max_length=300, blank=True)
+    width = models.IntegerField(null=True, help_text="Of the upright clean picture, pixels.")
+    height = models.IntegerField(null=True)
+    clean_sha256 = models.CharField(max_length=64, blank=True)
+    clean_format = models.CharField(max_length=8, blank=True, help_text="jpg or png")
+    captured = models.DateTimeField(null=True, help_text="From the file, as the device wrote it, taken as UTC.")
+    device = models.CharField(max_length=120, blank=True)
+    stated_kind = models.CharField(max_length=20, blank=True, choices=[(k.value, k.value) for k in Kind])
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "sha256"], name="image_once_a_site"),
+            models.CheckConstraint(condition=Q(state__in=ImageState.values), name="image_known_state"),
+            models.CheckConstraint(
+                condition=Q(state__in=["received", "rejected", "failed", "withdrawn"]) | ~Q(clean_sha256=""), name="image_clean_has_picture"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["site", "-id"]),
+            models.Index(fields=["state", "-id"]),
+            models.Index(fields=["exam"]),
+        ]
+        triggers = [pgtrigger.FSM(name="states", field="state", transitions=list(TRANSITIONS))]
+
+
+class FileOutcome(models.TextChoices):
+    EXPECTED = "expected", "announced by the table, not yet here"
+    ACCEPTED = "accepted", "accepted"
+    DUPLICATE = "duplicate", "already here"
+    REJECTED = "rejected", "rejected"
+
+
+class UploadFile(Created):
+    """One file of an upload and what became of it; also one row of the metadata table, matched by name."""
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="files")
+    name = models.CharField(max_length=255)
+    outcome = models.CharField(max_length=12, choices=FileOutcome.choices)
+    message = models.CharField(max_length=400, blank=True)
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, null=True, related_name="arrivals")
+    table_row = models.IntegerField(null=True, help_text="Row of the metadata table (first data row is 2).")
+    table_error = models.CharField(max_length=400, blank=True)
+    patient_code = models.CharField(max_length=80, blank=True)
+    exam_code = models.CharField(max_length=80, blank=True)
+    device = models.CharField(max_length=120, blank=True)
+    stated_kind = models.CharField(max_length=20, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["upload", "name"])]

@@ -1,0 +1,25 @@
+"""The kinds of work there are, and the queue that each waits in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """queue: io, gpu or train. batch: how many are claimed at once. lease: seconds a claim lasts before it must be extended."""
+
+    name: str
+    queue: str
+    batch: int
+    lease: int = 120
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        JobKind("sanitise", "io", 8),
+        JobKind("analyse", "gpu", 16),
+        JobKind("freeze", "io", 1),
+        JobKind("train", "train", 1, lease=60),
+        JobKind("evaluate", "train", 1, lease=60),
+    )
+}

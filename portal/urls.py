@@ -1,0 +1,9 @@
+"""Every address. A route without a rule in `accounts/access.py` stops the start."""
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("accounts/", include("allauth.urls")),
+    path("api/", include("portal.api.urls")),
+    path("", include("portal.web.urls")),
+]

@@ -1,0 +1,5 @@
+"""Pages of gallery."""
+
+from django.urls import URLPattern
+
+urls: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages of models."""
+
+from django.urls import URLPattern
+
+urls: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages of reading."""
+
+from django.urls import URLPattern
+
+urls: list[URLPattern] = []

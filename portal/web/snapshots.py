@@ -1,0 +1,5 @@
+"""Pages of snapshots."""
+
+from django.urls import URLPattern
+
+urls: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages of training."""
+
+from django.urls import URLPattern
+
+urls: list[URLPattern] = []

@@ -1,0 +1,5 @@
+"""Pages of uploads."""
+
+from django.urls import URLPattern
+
+urls: list[URLPattern] = []

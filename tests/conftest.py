@@ -1,0 +1,44 @@
+"""The database of the tests: made and flushed as the owner, used as the application's role, as in production."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import servers
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("WINNOW_REAL_DATA", ROOT.parent / "shared" / "data"))
+_KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_blocker: Any) -> None:
+    from django.test import TransactionTestCase
+
+    subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], check=True, cwd=ROOT, env={**os.environ, "WINNOW_AS_OWNER": "1"})
+    TransactionTestCase._fixture_teardown = lambda self: _truncate()  # type: ignore[method-assign]
+
+
+def _truncate() -> None:
+    from django.db import connections
+
+    connections.close_all()
+    with psycopg.connect(servers.postgres.url(role=servers.OWNER), autocommit=True) as db:
+        tables = [row[0] for row in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        names = ", ".join(f'"{name}"' for name in tables if name not in _KEPT)
+        db.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real images; its tests skip where it is absent."""
+    if not (REAL_DATA / "manifest.csv").exists():
+        pytest.skip("no real images here: set WINNOW_REAL_DATA to the folder of manifest.csv")
+    return REAL_DATA

@@ -1,0 +1,45 @@
+"""A pytest plugin (`-p tests.servers`): a Postgres and a Redis of the tests' own, before Django reads its settings.
+
+The server is the tests' alone, so its ordinary database is used as it is: worker processes started by a test need no other address.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from portal.embedded import OWNER, Postgres, Redis
+
+FOLDER = Path(tempfile.mkdtemp(prefix="winnow-test-"))
+FOLDER.chmod(0o755)
+postgres = Postgres(FOLDER / "pg")
+redis = Redis(FOLDER / "redis")
+
+
+def _start() -> None:
+    postgres.start()
+    redis.start()
+    (FOLDER / "var").mkdir()
+    os.environ |= {
+        "WINNOW_DEVELOPMENT": "1",
+        "DATABASE_URL": postgres.url(),
+        "DATABASE_OWNER_URL": postgres.url(role=OWNER),
+        "REDIS_URL": redis.url(),
+        "WINNOW_VAR": str(FOLDER / "var"),
+        "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
+        # playwright's loop runs in the tests' thread
+        "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
+    }
+
+
+def _stop() -> None:
+    postgres.stop()
+    redis.stop()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+_start()
+atexit.register(_stop)

@@ -1,0 +1,190 @@
+"""Augmentation on batches of tensors (N, 3, H, W) in [0, 1]: geometry, colour, and synthetic green and iodine (METHODS 2 and 4).
+
+Every random number comes from the generator that is handed in, so that an epoch can be repeated exactly.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+LUMA = (0.299, 0.587, 0.114)
+
+
+def uniform(count: int, low: float, high: float, rng: Generator) -> Tensor:
+    return torch.rand(count, generator=rng) * (high - low) + low
+
+
+def chance(count: int, share: float, rng: Generator) -> Tensor:
+    return torch.rand(count, generator=rng) < share
+
+
+def to_float(pixels: Tensor) -> Tensor:
+    """Bytes (N, H, W, 3) to floats (N, 3, H, W) in [0, 1]."""
+    return pixels.permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def warp(images: Tensor, matrices: Tensor, size: int) -> Tensor:
+    """Sample (N, 3, size, size) through matrices (N, 2, 3) from output to input, both in [-1, 1]; outside is black."""
+    grid = F.affine_grid(matrices, [len(images), 3, size, size], align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def output_to_input(angle: Tensor, scale_x: Tensor, scale_y: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
+    """Matrices (N, 2, 3): turn by `angle` (radians), stretch by `scale`, move by `shift` (in half sides)."""
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    rows = [torch.stack([cos * scale_x, -sin * scale_y, shift_x], 1), torch.stack([sin * scale_x, cos * scale_y, shift_y], 1)]
+    return torch.stack(rows, 1)
+
+
+# --- classifier crops -----------------------------------------------------------------------------------------------------------
+
+
+def classifier_views(images: Tensor, size: int, rng: Generator, *, wide: float = 1.7 / 1.2) -> Tensor:
+    """Turned by +-180 degrees, mirrored, at scale 0.5-1 of the inference crop's side, from crops `wide` times that side."""
+    count = len(images)
+    side = uniform(count, 0.55, 1.08, rng) / wide
+    stretch = torch.exp(uniform(count, -0.12, 0.12, rng))
+    room = (1 - side).clamp(min=0) * 0.6
+    mirror = torch.where(chance(count, 0.5, rng), -1.0, 1.0)
+    matrices = output_to_input(
+        uniform(count, -math.pi, math.pi, rng), side * stretch * mirror, side / stretch,
+        uniform(count, -1, 1, rng) * room, uniform(count, -1, 1, rng) * room,
+    )  # fmt: skip
+    return warp(images, matrices, size)
+
+
+# --- colour ---------------------------------------------------------------------------------------------------------------------
+
+
+def _luma(images: Tensor) -> Tensor:
+    return (images * torch.tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def _per_image(values: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+def light(images: Tensor, rng: Generator, *, gain: float = 0.07) -> Tensor:
+    """Small global channel gain, gamma, contrast and saturation: what differs between devices, and no hue shift (colour is the signal)."""
+    count = len(images)
+    out = images.clamp(1e-4, 1) ** _per_image(torch.exp(uniform(count, -0.45, 0.45, rng)))
+    out = out * (1 + (torch.rand(count, 3, 1, 1, generator=rng) * 2 - 1) * gain)
+    middle = out.mean((1, 2, 3), keepdim=True)
+    out = (out - middle) * _per_image(torch.exp(uniform(count, -0.3, 0.45, rng))) + middle
+    grey = _luma(out)
+    out = grey + (out - grey) * _per_image(torch.exp(uniform(count, -0.4, 0.4, rng)))
+    return (out * _per_image(torch.exp(uniform(count, -0.25, 0.2, rng)))).clamp(0, 1)
+
+
+def soften(images: Tensor, rng: Generator) -> Tensor:
+    """Blur a third of the images by going through a smaller size, and add a little noise."""
+    count, side = len(images), images.shape[-1]
+    small = F.interpolate(images, size=max(8, side // int(torch.randint(2, 5, (1,), generator=rng))), mode="bilinear", antialias=True)
+    blurred = F.interpolate(small, size=(side, side), mode="bilinear")
+    out = torch.where(_per_image(chance(count, 0.25, rng)), blurred, images)
+    noise = torch.randn(out.shape, generator=rng) * _per_image(uniform(count, 0, 0.03, rng))
+    return (out + noise).clamp(0, 1)
+
+
+# --- synthetic tints ------------------------------------------------------------------------------------------------------------
+
+
+def green_tint(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
+    """A green filter of `strength` (N,) in [0, 1], of three sorts, as such filters are optical or digital:
+
+    dyed (towards a pure green picture), shadowed (red sinks and green rises in the dark, lights stay: a device's white balance over a
+    mild filter), veiled (a green haze is added).
+    """
+    count = len(images)
+    s = _per_image(strength)
+    blue = _per_image(uniform(count, 0.05, 0.55, rng))
+    ones = torch.ones_like(s)
+    dye = torch.cat([0.06 * ones, 0.95 * ones, blue], 1)
+    dyed = images * (1 - s) + s * dye * (0.35 * images[:, 1:2] + 0.65 * _luma(images))
+    depth = _per_image(uniform(count, 0.6, 1.3, rng))
+    gammas = torch.cat([1 + depth * s, 1 - 0.45 * depth * s.clamp(max=1), 1 + (blue - 0.45) * s], 1).clamp(min=0.35)
+    shadowed = images.clamp(1e-4, 1) ** gammas
+    haze = torch.cat([0.08 * ones, 0.42 * ones, 0.15 * ones + 0.4 * blue], 1)
+    veiled = images * (1 - 0.55 * s) + 0.55 * s * haze
+    sort = _per_image(torch.rand(count, generator=rng))
+    return torch.where(sort < 0.4, dyed, torch.where(sort < 0.8, shadowed, veiled)).clamp(0, 1)
+
+
+def iodine_stain(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
+    """Lugol's iodine of `strength` (N,) in [0, 1]: mahogany patches with ragged borders, the rest of the tissue turned yellow."""
+    count, side = len(images), images.shape[-1]
+    s = _per_image(strength)
+    coarse = F.interpolate(torch.randn(count, 1, 4, 4, generator=rng), size=(side, side), mode="bicubic")
+    fine = F.interpolate(torch.randn(count, 1, 14, 14, generator=rng), size=(side, side), mode="bilinear")
+    level = _per_image(uniform(count, -1.2, 0.7, rng))
+    patch = torch.sigmoid(7 * (coarse + 0.35 * fine - level))
+    brown = torch.stack([uniform(count, 0.40, 0.80, rng), uniform(count, 0.15, 0.42, rng), uniform(count, 0.03, 0.22, rng)], 1)
+    yellow = torch.stack([uniform(count, 0.85, 1.1, rng), uniform(count, 0.55, 0.85, rng), uniform(count, 0.15, 0.5, rng)], 1)
+    ground = 0.5 * images + 0.5 * _luma(images)
+    stained = ground * (patch * brown[:, :, None, None] + (1 - patch) * yellow[:, :, None, None]) * 1.1
+    return (images * (1 - s) + stained * s).clamp(0, 1)
+
+
+def tint_some(images: Tensor, targets: Tensor, green: float, iodine: float, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Lay synthetic green (strength 0.05-1) on a share of the regular images (target 0) and iodine on another; returns images and targets."""
+    count = len(images)
+    pick = torch.rand(count, generator=rng)
+    regular = targets == 0
+    greened, stained = regular & (pick < green), regular & (pick > 1 - iodine)
+    # Squared: faint filters are where the paper missed, so they come oftener
+    strength = 0.05 + 0.95 * uniform(count, 0, 1, rng) ** 1.6
+    out = torch.where(_per_image(greened), green_tint(images, strength, rng), images)
+    out = torch.where(_per_image(stained), iodine_stain(images, uniform(count, 0.45, 1, rng), rng), out)
+    return out, torch.where(greened, 1, torch.where(stained, 2, targets))
+
+
+# --- detector -------------------------------------------------------------------------------------------------------------------
+
+
+def detector_views(images: Tensor, boxes: Tensor, size: int, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Mirrored, turned by +-25 degrees, zoomed and shifted canvases with their boxes.
+
+    boxes: (N, 4) in pixels of the input canvas, NaN rows for negatives; returned in pixels of the output. The box of a turned cervix is
+    that of the ellipse inside the old box: the hull of turned corners would grow with every angle.
+    """
+    count, side = len(images), images.shape[-1]
+    has = ~boxes.isnan().any(1)
+    safe = torch.where(has[:, None], boxes, torch.tensor([0.25, 0.25, 0.75, 0.75]) * side)
+    centre = torch.stack([safe[:, 0] + safe[:, 2], safe[:, 1] + safe[:, 3]], 1) / side - 1
+    half = torch.stack([safe[:, 2] - safe[:, 0], safe[:, 3] - safe[:, 1]], 1) / side
+    angle = torch.where(chance(count, 0.7, rng), uniform(count, -0.45, 0.45, rng), 0.0)
+    stretch = torch.exp(uniform(count, -0.2, 0.2, rng))
+    # The window (half side `zoom`) never gets smaller than what makes the cervix fill the frame
+    zoom = torch.maximum(torch.exp(uniform(count, -0.55, 0.35, rng)), half.amax(1) * uniform(count, 0.85, 1.3, rng))
+    sx, sy = zoom * stretch, zoom / stretch
+    mirror = torch.where(chance(count, 0.5, rng), -1.0, 1.0)
+    slack = torch.stack([sx, sy], 1) * 0.5
+    shift = centre * torch.minimum(zoom, torch.ones_like(zoom))[:, None] * 0.6 + (torch.rand(count, 2, generator=rng) * 2 - 1) * slack * 0.6
+    shift = torch.minimum(torch.maximum(shift, centre - slack), centre + slack)
+    out = warp(images, output_to_input(angle, sx * mirror, sy, shift[:, 0], shift[:, 1]), size)
+    return out, _warp_boxes(centre, half, angle, sx * mirror, sy, shift, has, size)
+
+
+def _warp_boxes(centre: Tensor, half: Tensor, angle: Tensor, sx: Tensor, sy: Tensor, shift: Tensor, has: Tensor, size: int) -> Tensor:
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    dx, dy = (centre - shift).unbind(1)
+    cx, cy = (cos * dx + sin * dy) / sx, (-sin * dx + cos * dy) / sy
+    hx = torch.sqrt((cos * half[:, 0]) ** 2 + (sin * half[:, 1]) ** 2) / sx.abs()
+    hy = torch.sqrt((sin * half[:, 0]) ** 2 + (cos * half[:, 1]) ** 2) / sy
+    corners = torch.stack([cx - hx, cy - hy, cx + hx, cy + hy], 1)
+    boxes = ((corners + 1) * size / 2).clamp(0, size)
+    return torch.where(has[:, None], boxes, torch.nan)
+
+
+def detector_colours(images: Tensor, rng: Generator) -> Tensor:
+    """White light, green or iodine at random: a detector that saw only white light fails just on the images that are sought."""
+    count = len(images)
+    pick = torch.rand(count, generator=rng)
+    green = green_tint(images, uniform(count, 0.1, 1, rng), rng)
+    iodine = iodine_stain(images, uniform(count, 0.4, 1, rng), rng)
+    out = torch.where(_per_image(pick < 0.3), green, torch.where(_per_image(pick > 0.85), iodine, images))
+    return soften(light(out, rng, gain=0.12), rng)

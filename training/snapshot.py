@@ -1,0 +1,70 @@
+"""Make a snapshot folder outside the portal: from the development data and drawn examples, for training from the shell."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from inference.types import Box, Kind
+from training.manifest import COLUMNS, SALT, Record, assign_split, count_patients
+from training.types import ExampleImage
+
+
+def write(folder: Path, records: Sequence[Record], *, name: str, salt: str = SALT) -> str:
+    """Write records as a snapshot folder; snapshot.json comes last. Returns the hash of its manifest.
+
+    Pictures are hard-linked where the file system allows it, else copied.
+    """
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    placed = [replace(record, path=_place(folder, record)) for record in records]
+    manifest = folder / "manifest.csv"
+    with manifest.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(COLUMNS)
+        writer.writerows(_row(folder, record) for record in placed)
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    about = {
+        "name": name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "hash": digest, "images": len(placed),
+        "patients": count_patients(placed), "salt_id": hashlib.sha256(salt.encode()).hexdigest()[:12],
+    }  # fmt: skip
+    (folder / "snapshot.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    return digest
+
+
+def _place(folder: Path, record: Record) -> Path:
+    target = folder / "images" / f"{record.sha256}{record.path.suffix.lower()}"
+    if not target.exists():
+        try:
+            os.link(record.path, target)
+        except OSError:
+            shutil.copyfile(record.path, target)
+    return target
+
+
+def _row(folder: Path, record: Record) -> list[object]:
+    box = ("", "", "", "") if record.box is None else (record.box.x0, record.box.y0, record.box.x1, record.box.y1)
+    return [
+        record.path.relative_to(folder).as_posix(), record.sha256, record.kind.value, record.provenance, record.patient, record.exam,
+        record.site, record.device, record.split, *box,
+    ]  # fmt: skip
+
+
+def from_examples(examples: Sequence[ExampleImage], *, split: str = "", salt: str = SALT) -> list[Record]:
+    """Records of drawn examples; patients are split by hash, or all go to `split`."""
+    return [_example(example, split or assign_split(f"{example.site}/{example.patient}", salt)) for example in examples]
+
+
+def _example(example: ExampleImage, split: str) -> Record:
+    path = Path(example.path)
+    return Record(
+        path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), kind=Kind(example.kind), provenance="example_truth",
+        patient=example.patient, exam=example.exam, site=example.site, device=example.device, split=split,
+        box=None if example.box is None else Box(*example.box),
+    )  # fmt: skip
