@@ -61,7 +61,7 @@ class Style:
 
 STYLES: dict[str, Style] = {
     "north-clinic": Style(
-        "north-clinic", "NC", "Colposcope A", (800, 600), (1.06, 0.99, 0.95), 0.012, (0.40, 0.56), 1.18, 3.0, 0.30, 0.0, 0.3,
+        "north-clinic", "NC", "Colposcope A", (800, 600), (1.06, 0.99, 0.95), 0.012, (0.38, 0.66), 1.18, 3.0, 0.30, 0.0, 0.3,
         ("none", "none", "ring", "blades"),
     ),
     "river-hospital": Style(
@@ -122,8 +122,8 @@ def draw_anatomy(rng: np.random.Generator, style: Style) -> Anatomy:
     half = (rng.uniform(0.22, 0.42), rng.uniform(0.025, 0.07)) if parous else (rng.uniform(0.07, 0.14), rng.uniform(0.05, 0.1))
     hue, light = rng.uniform(0, 1), rng.uniform(0.94, 1.06)
     # From salmon pink to livid violet: wider than a faint filter's shift, so that only her other pictures give the filter away.
-    tissue = tuple(float(light * (a + hue * (b - a))) for a, b in zip((226, 146, 138), (208, 138, 158), strict=True))
-    wall = tuple(float(value * gain) for value, gain in zip(tissue, (0.86, 0.62, 0.66), strict=True))
+    tissue = tuple(float(light * (a + hue * (b - a))) for a, b in zip((228, 120, 108), (204, 150, 166), strict=True))
+    wall = tuple(float(value * gain) for value, gain in zip(tissue, (0.88, 0.72, 0.76), strict=True))
     return Anatomy(
         seed=int(rng.integers(2**32)),
         aspect=float(rng.uniform(0.85, 1.18)),
@@ -185,6 +185,8 @@ def _painted(anatomy: Anatomy) -> tuple[Image.Image, Image.Image]:
     colour = _with_cysts(colour, x, y, anatomy, rng)
     opening = np.sqrt((across / np.float32(anatomy.os[2])) ** 2 + (up / np.float32(anatomy.os[3])) ** 2) + np.float32(0.12) * warp
     colour *= (1 - np.float32(0.42) * np.exp(-((opening / np.float32(2.2)) ** 2)))[..., None]
+    crease = np.exp(-((up / np.float32(0.09)) ** 2) - (across / np.float32(0.15 + 1.6 * anatomy.os[2])) ** 2)
+    colour *= (1 - np.float32(0.3) * crease)[..., None]
     hole = 1 - smoothstep(0.55, 1.15, opening)
     colour += hole[..., None] * (np.array([42, 10, 14], np.float32) - colour)
     colour = _secretions(colour, across, up, anatomy, rng)
@@ -275,7 +277,8 @@ def _frame(anatomy: Anatomy, pose: Pose, width: int, height: int) -> _Frame:
     for k, (size, phase) in enumerate(anatomy.wobble, start=2):
         rim += np.float32(size) * np.cos(np.float32(k) * angle + np.float32(phase))
     stretch = np.float32(math.sqrt(anatomy.aspect))
-    return _Frame(width, height, x, y, np.hypot(x / stretch, y * stretch) / rim, angle)
+    rho = (np.hypot(x / stretch, y * stretch) / rim).astype(np.float32)
+    return _Frame(width, height, x, y, rho, angle)
 
 
 def _posed(texture: Image.Image, pose: Pose, width: int, height: int) -> Plane:
@@ -308,13 +311,16 @@ def _walls(frame: _Frame, anatomy: Anatomy) -> Plane:
     rng = np.random.default_rng(anatomy.seed + 1)
     swirl = smooth_noise(rng, frame.width, frame.height, 4, 2)
     rugae = np.sin(np.float32(anatomy.folds) * frame.angle + np.float32(1.8) * swirl + np.float32(3) * frame.rho)
-    depth = smoothstep(0.98, 1.22, frame.rho + np.float32(0.05) * swirl)
-    light = (
-        (np.float32(0.3) + np.float32(0.65) * depth)
-        * (1 + np.float32(0.13) * rugae)
-        * (1 - np.float32(0.2) * np.clip(frame.rho - 1.5, 0, 3))
+    # The fornix is a dark cleft on one side and all but closed on the other.
+    open_side = np.float32(0.55) + np.float32(0.45) * np.cos(
+        frame.angle - np.float32(rng.uniform(0, 2 * math.pi)) + np.float32(0.5) * swirl
     )
-    return np.array(anatomy.wall, np.float32) * light[..., None]
+    wide = rng.uniform(0.1, 0.35)
+    cleft = open_side * smoothstep(1.0 + wide, 0.97, frame.rho + np.float32(0.04) * swirl)
+    far = 1 - np.float32(0.2) * np.clip(frame.rho - 1.4, 0, 3)
+    light = (np.float32(0.92) - np.float32(0.66) * cleft) * (1 + np.float32(0.12) * rugae) * far
+    walls: Plane = (np.array(anatomy.wall, np.float32) * light[..., None]).astype(np.float32, copy=False)
+    return walls
 
 
 def _speculum(image: Plane, frame: _Frame, anatomy: Anatomy) -> Plane:
@@ -335,9 +341,12 @@ def _ring(image: Plane, frame: _Frame, anatomy: Anatomy, rng: np.random.Generato
     tone = np.array(rng.choice([[44, 150, 205], [70, 170, 190], [120, 160, 215]]) if plastic else [214, 208, 190], np.float32)
     glare = np.float32(0.72) + np.float32(0.38) * np.cos(frame.angle * np.float32(rng.integers(2, 5)) + np.float32(rng.uniform(0, 6)))
     profile = np.sin(np.clip((far - np.float32(inner)) / np.float32(thick), 0, 1) * np.float32(math.pi))
-    metal = tone * (glare * (np.float32(0.55) + np.float32(0.65) * profile))[..., None]
+    metal = tone * (glare * (np.float32(0.6) + np.float32(0.8) * profile))[..., None]
     skin = np.array(rng.choice([[168, 116, 78], [120, 78, 52], [196, 150, 118], [60, 110, 90], [38, 36, 40]]), np.float32)
-    around = skin * (np.float32(0.8) + np.float32(0.06) * smooth_noise(rng, frame.width, frame.height, 30, 2))[..., None]
+    folds = np.float32(0.1) * smooth_noise(rng, frame.width, frame.height, 3, 2) + np.float32(0.035) * smooth_noise(
+        rng, frame.width, frame.height, 70, 1
+    )
+    around = skin * (np.float32(0.82) + folds)[..., None]
     hides = smoothstep(inner - 0.015, inner + 0.015, far)
     outside = smoothstep(inner + thick - 0.015, inner + thick + 0.03, far)
     shade = smoothstep(inner - 0.3, inner, far) * np.float32(0.35)
@@ -350,7 +359,7 @@ def _ring(image: Plane, frame: _Frame, anatomy: Anatomy, rng: np.random.Generato
 def _blades(image: Plane, frame: _Frame, anatomy: Anatomy, rng: np.random.Generator) -> Plane:
     """Two curved metal blades above and below (or at the sides)."""
     along, across = (frame.x, frame.y) if rng.random() < 0.75 else (frame.y, frame.x)
-    hides = np.zeros_like(frame.rho)
+    hides: Plane = np.zeros_like(frame.rho)
     for sign in (-1.0, 1.0):
         edge = anatomy.opening * rng.uniform(0.82, 1.02) - 0.12 * rng.uniform(0, 1.5)
         into = np.float32(sign) * across - np.float32(edge) + np.float32(rng.uniform(0.08, 0.22)) * along**2 * np.float32(-1)
@@ -388,8 +397,8 @@ def _lens(image: Plane, style: Style, rng: np.random.Generator) -> Plane:
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] - np.float32(rng.normal(0, 0.12))
     fall = 1 - np.float32(style.corner) * np.clip((x**2 + y**2) / 2, 0, 1.4)
     gains = np.array(style.balance) * np.exp(rng.normal(0, style.wander, 3)) * rng.uniform(0.93, 1.07)
-    image = image * fall[..., None] * gains.astype(np.float32)
-    return (image - np.float32(120)) * np.float32(style.contrast) + np.float32(120)
+    lit = (image * fall[..., None] * gains.astype(np.float32)).astype(np.float32, copy=False)
+    return (lit - np.float32(120)) * np.float32(style.contrast) + np.float32(120)
 
 
 def _scope(image: Plane, hides: Plane, style: Style, seed: int) -> None:
@@ -427,7 +436,8 @@ def render(
     image, mask = _tissue(frame, anatomy, pose, acid, rng)
     if kind == "lugol_iodine":
         around = _bounds((mask > 0.5).astype(np.uint8))
-        image = tints.lugol(as_pixels(image), strength, rng, around).astype(np.float32)
+        # Her own generator: the stain lies alike in all of her pictures.
+        image = tints.lugol(as_pixels(image), strength, np.random.default_rng(anatomy.seed + 4), around).astype(np.float32)
     hides = _speculum(image, frame, anatomy)
     _shine(image, frame, hides, rng.uniform(0.5, 1.1), rng)
     image = _lens(image, style, rng)
@@ -442,7 +452,9 @@ def render(
 
 def _developed(pixels: Pixels, kind: str, style: Style, size: Size, rng: np.random.Generator) -> Pixels:
     """From the drawing to the device's picture: fault, frame size, burnt-in clock, sensor noise."""
-    picture = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
+    # Cameras sharpen and lift local contrast; a wide radius gives the look of a colposcope's video.
+    look = ImageFilter.UnsharpMask(radius=4, percent=round(90 * max(0.0, style.contrast - 0.6)), threshold=0)
+    picture = Image.fromarray(pixels).filter(look).resize(size, Image.Resampling.BICUBIC)
     if kind == "unusable":
         picture = _spoilt(picture, rng)
     if rng.random() < style.timer:
@@ -462,7 +474,7 @@ def _spoilt(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         for step in range(steps):
             reach = (step / steps - 0.5) * side * 0.14
             total += np.roll(plain, (round(reach * math.sin(angle)), round(reach * math.cos(angle))), (0, 1))
-        return Image.fromarray(as_pixels(total / steps)).filter(ImageFilter.BoxBlur(2))
+        return Image.fromarray(as_pixels(total / np.float32(steps))).filter(ImageFilter.BoxBlur(2))
     gain = rng.uniform(2.6, 4.0) if fault == "bright" else rng.uniform(0.06, 0.14)
     return Image.fromarray(as_pixels(np.asarray(picture, np.float32) * np.float32(gain)))
 
@@ -482,7 +494,8 @@ def _noisy(pixels: Pixels, sigma: float, rng: np.random.Generator) -> Pixels:
     tile = np.clip(np.round(rng.normal(0, sigma, (256, 256, 3))), -60, 60).astype(np.int16)
     tile = np.roll(tile, tuple(int(v) for v in rng.integers(0, 256, 2)), (0, 1))
     noise = np.tile(tile, (height // 256 + 1, width // 256 + 1, 1))[:height, :width]
-    return np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    seen: Pixels = np.clip(pixels.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    return seen
 
 
 # --- pictures that show no cervix --------------------------------------------------------------------------------------------------
@@ -642,20 +655,28 @@ def draw_scene(
     strength: float | None = None,
     anatomy: Anatomy | None = None,
     pose: Pose | None = None,
+    acid: float | None = None,
 ) -> tuple[Pixels, Box | None]:
     """One picture and the box of the visible cervix in its pixels (None without a cervix).
 
     kind: one of KINDS. style: a Style or the name of a site. size: width and height, the device's own by default. strength: 0..1 of the
-    tint, drawn when None. anatomy, pose: a known patient's; a new one's when None.
+    tint, drawn when None. anatomy, pose: a known patient's; a new one's when None. acid: 0..1 of whitening by acetic acid, drawn when None.
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; one of {', '.join(KINDS)}")
-    scene = _drawn(rng, kind, STYLES[style] if isinstance(style, str) else style, size, strength, anatomy, pose)
+    scene = _drawn(rng, kind, STYLES[style] if isinstance(style, str) else style, size, strength, anatomy, pose, acid)
     return scene.pixels, scene.box
 
 
 def _drawn(
-    rng: np.random.Generator, kind: str, style: Style, size: Size | None, strength: float | None, anatomy: Anatomy | None, pose: Pose | None
+    rng: np.random.Generator,
+    kind: str,
+    style: Style,
+    size: Size | None,
+    strength: float | None,
+    anatomy: Anatomy | None,
+    pose: Pose | None,
+    acid: float | None,
 ) -> Scene:
     frame = size or style.size
     if kind == "not_cervix":
@@ -663,8 +684,13 @@ def _drawn(
     known = anatomy or draw_anatomy(rng, style)
     place = pose or draw_pose(rng, style)
     tint = draw_strength(rng, kind) if strength is None else strength
-    acid = float(rng.uniform(0.35, 0.95)) if rng.random() < 0.5 else 0.0
-    return render(rng, kind=kind, style=style, size=frame, anatomy=known, pose=place, strength=tint, acid=acid)
+    white = draw_acid(rng) if acid is None else acid
+    return render(rng, kind=kind, style=style, size=frame, anatomy=known, pose=place, strength=tint, acid=white)
+
+
+def draw_acid(rng: np.random.Generator, share: float = 0.5) -> float:
+    """Whitening 0.35-0.95 in `share` of the pictures, else 0."""
+    return float(rng.uniform(0.35, 0.95)) if rng.random() < share else 0.0
 
 
 TRAINING_SHARES = {"regular": 0.48, "green_filter": 0.22, "lugol_iodine": 0.2, "not_cervix": 0.1}
@@ -723,7 +749,7 @@ def _plan(rng: np.random.Generator, patients: int) -> list[tuple[tuple[str, floa
             kinds[-1:] = _findings(index, rng)
         elif index % 3 == 0:
             kinds[int(rng.integers(count))] = ("unusable", 0.0)
-        elif index % 3 == 1 and index % 2 == 0:
+        elif index % 3 == 1:
             kinds[int(rng.integers(count))] = ("not_cervix", 0.0)
         plans.append(tuple(kinds[:6]))
     return [plans[i] for i in rng.permutation(patients)]
@@ -734,9 +760,9 @@ def _findings(index: int, rng: np.random.Generator) -> list[tuple[str, float]]:
     faint = ("green_filter", float(rng.uniform(0.14, 0.32)))
     strong = ("green_filter", float(rng.uniform(0.5, 1.0)))
     iodine = ("lugol_iodine", float(rng.uniform(0.6, 1.0)))
-    return ([strong, iodine], [faint, iodine], [strong, iodine, iodine], [strong], [iodine, iodine], [strong, iodine], [faint, strong])[
-        index % 7
-    ]
+    # Faint green alone is the case that only her other pictures give away.
+    patterns = ([strong, iodine], [faint, iodine], [strong, iodine, iodine], [faint], [iodine, iodine], [strong, iodine], [faint, strong])
+    return patterns[index % len(patterns)]
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:
@@ -769,7 +795,9 @@ def _draw_patient(
     taken = dt.datetime(2024, 1, 8, 8, 0) + dt.timedelta(days=int(rng.integers(0, 500)), minutes=int(rng.integers(0, 480)))
     examples = []
     for number, (kind, strength) in enumerate(kinds, start=1):
-        pixels, box = draw_scene(rng, kind=kind, style=style, strength=strength, anatomy=anatomy, pose=moved(pose, rng))
+        # White light comes first in an exam, acetic acid after it.
+        acid = draw_acid(rng, 0.0 if number == 1 else 0.65)
+        pixels, box = draw_scene(rng, kind=kind, style=style, strength=strength, anatomy=anatomy, pose=moved(pose, rng), acid=acid)
         taken += dt.timedelta(seconds=int(rng.integers(20, 150)))
         path = folder / f"{patient}_{number}.jpg"
         Image.fromarray(pixels).save(path, quality=90, exif=_exif(taken, style.device))

@@ -29,18 +29,20 @@ def smooth_noise(rng: np.random.Generator, width: int, height: int, cells: float
         coarse = Image.fromarray(rng.standard_normal(grid, np.float32))
         total += np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32) * np.float32(0.5**octave)
     spread = float(total.std())
-    return total / np.float32(spread) if spread > 0 else total
+    scaled: Plane = (total / np.float32(spread if spread > 0 else 1)).astype(np.float32)
+    return scaled
 
 
 def smoothstep(low: float, high: float, value: Plane) -> Plane:
     """0 below `low`, 1 above `high` (or the reverse when `low` > `high`), smooth between."""
-    t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1).astype(np.float32)
-    return t * t * (np.float32(3) - np.float32(2) * t)
+    t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
+    return (t * t * (3 - 2 * t)).astype(np.float32)
 
 
 def as_pixels(image: Plane) -> Pixels:
     """Round 0..255 floats to bytes, clipping what lies beyond."""
-    return np.clip(image + np.float32(0.5), 0, 255).astype(np.uint8)
+    rounded: Pixels = np.clip(image + np.float32(0.5), 0, 255).astype(np.uint8)
+    return rounded
 
 
 def green(rgb: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
@@ -51,15 +53,15 @@ def green(rgb: Pixels, strength: float, rng: np.random.Generator) -> Pixels:
     """
     strength = float(np.clip(strength, 0, 1))
     optical, digital = _optical_gains(strength, rng), _digital_matrix(strength, rng)
-    share = float(rng.choice([0.0, 1.0, rng.uniform(0, 1)], p=[0.5, 0.25, 0.25]))
+    share = float(rng.choice([0.0, 1.0, rng.uniform(0, 1)], p=[0.6, 0.2, 0.2]))
     mix = (1 - share) * np.diag(optical) + share * digital
     return as_pixels(rgb.astype(np.float32) @ mix.T.astype(np.float32))
 
 
 def _optical_gains(strength: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Gains of R, G, B of a glass filter: it dims red; blue passes in part, and the camera's exposure lifts the rest."""
-    leak = rng.uniform(0.0, 0.04, 2)
-    blue_pass = rng.beta(2.0, 1.0)
+    leak = rng.uniform(0.0, 0.02, 2)
+    blue_pass = rng.beta(3.0, 1.0)
     stops = (0.0, MILD, 1.0)
     red = np.interp(strength, stops, (1.0, rng.uniform(0.60, 0.74), leak[0]))
     luma = np.interp(strength, stops, (1.0, rng.uniform(1.12, 1.32), rng.uniform(0.75, 1.15)))
@@ -70,7 +72,7 @@ def _optical_gains(strength: float, rng: np.random.Generator) -> npt.NDArray[np.
 def _digital_matrix(strength: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """The matrix of a software filter: it blends the picture with its own luminance in green."""
     weights = np.array([rng.uniform(0.05, 0.3), rng.uniform(0.55, 0.85), rng.uniform(0.02, 0.15)])
-    tone = np.array([rng.uniform(0.0, 0.05), rng.uniform(0.85, 1.1), rng.uniform(0.0, 0.06)])
+    tone = np.array([rng.uniform(0.0, 0.03), rng.uniform(0.85, 1.1), rng.uniform(0.0, 0.03)])
     return (1 - strength) * np.eye(3) + strength * np.outer(tone, weights / weights.sum())
 
 
@@ -90,11 +92,11 @@ def lugol(rgb: Pixels, strength: float, rng: np.random.Generator, box: Box | Non
     base = rgb.astype(np.float32)
     luma = base @ np.array([0.35, 0.5, 0.15], np.float32)
     shine = smoothstep(185, 235, base.min(axis=2))
-    stained = _ramp(luma, rng.uniform(0.0, 1.0), smooth_noise(rng, width, height, 5), rng)
+    stained = _ramp(luma, rng.uniform(0.08, 1.0), smooth_noise(rng, width, height, 5), rng)
     yellow = _yellow(luma, base, rng)
     liquid = stained + bare[..., None] * (yellow - stained)
     speckle = np.clip(1 + np.float32(0.12) * smooth_noise(rng, width, height, 60, 2), 0, 1.1)
-    alpha = np.clip(wet * speckle * (1 - np.float32(0.9) * shine) * np.float32(0.95 * strength**0.8), 0, 1)
+    alpha = np.clip(wet * speckle * (1 - np.float32(0.9) * shine) * np.float32(0.93 * strength**0.8), 0, 1)
     return as_pixels(base + alpha[..., None] * (liquid - base))
 
 
@@ -123,12 +125,12 @@ def _ramp(luma: Plane, depth: float, cloud: Plane, rng: np.random.Generator) -> 
     """The stained epithelium, from orange-brown (`depth` 0) over mahogany to nearly black (1), lit as the picture was."""
     depths = np.clip(np.float32(depth) + np.float32(0.16) * cloud, 0, 1)
     stops = (0.0, 0.35, 0.7, 1.0)
-    tones = np.array([[222, 128, 66], [176, 80, 38], [104, 38, 20], [44, 14, 9]], np.float32) * rng.uniform(0.92, 1.08, 3).astype(
-        np.float32
-    )
+    tones = np.array([[222, 128, 66], [176, 80, 38], [104, 38, 20], [44, 14, 9]], np.float32)
+    tones *= rng.uniform(0.92, 1.08, 3).astype(np.float32)
     colour = np.stack([np.interp(depths, stops, tones[:, c]).astype(np.float32) for c in range(3)], axis=2)
-    light = np.clip(luma / np.float32(140), 0.05, 1.5) ** np.float32(1.15)
-    return colour * light[..., None]
+    light = np.clip(luma / np.float32(118), 0.05, 1.7) ** np.float32(1.15)
+    lit: Plane = (colour * light[..., None]).astype(np.float32, copy=False)
+    return lit
 
 
 def _yellow(luma: Plane, base: Plane, rng: np.random.Generator) -> Plane:
@@ -136,5 +138,7 @@ def _yellow(luma: Plane, base: Plane, rng: np.random.Generator) -> Plane:
     mustard = np.array([232, 168, 62], np.float32) + rng.uniform(-14, 14, 3).astype(np.float32)
     salmon = np.array([216, 116, 78], np.float32) + rng.uniform(-14, 14, 3).astype(np.float32)
     share = np.float32(rng.uniform(0, 1))
-    light = np.clip(luma / np.float32(140), 0.05, 1.35)[..., None]
-    return np.float32(0.8) * light * (share * mustard + (1 - share) * salmon) + np.float32(0.2) * base * np.array([1, 0.9, 0.6], np.float32)
+    light = np.clip(luma / np.float32(118), 0.05, 1.5)[..., None]
+    tissue = base * np.array([0.2, 0.18, 0.12], np.float32)
+    tinted: Plane = (light * (share * mustard + (1 - share) * salmon) * np.float32(0.8) + tissue).astype(np.float32, copy=False)
+    return tinted
