@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inference.types import (
     CLASSIFIED_KINDS,
@@ -21,13 +20,12 @@ from inference.types import (
     Route,
     Unreadable,
 )
-
-if TYPE_CHECKING:
-    from training.types import EvaluationReport, ExampleImage, TrainConfig
+from training.types import Cancelled, EvaluationReport, ExampleImage, Interval, TrainConfig, TrainingRefused
 
 __all__ = [
-    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Box", "BundleInfo", "DetectorState", "Kind", "Progress",
-    "Route", "Unreadable", "analyse", "describe_bundle", "draw_examples", "evaluate", "train",
+    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Box", "BundleInfo", "Cancelled", "DetectorState", "EvaluationReport",
+    "ExampleImage", "Interval", "Kind", "Progress", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse",
+    "describe_bundle", "draw_examples", "evaluate", "train",
 ]  # fmt: skip
 
 
