@@ -41,9 +41,12 @@ class PromotionRequest(Created):
 
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="promotion_requests")
     requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    verdict = models.JSONField(default=dict, help_text="What the gate said when it was asked for.")
+    note = models.TextField(blank=True, help_text="Why it is asked for; needed where the gate says no.")
     answered_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     answer = models.CharField(max_length=10, blank=True, choices=[("approved", "approved"), ("refused", "refused")])
     answered = models.DateTimeField(null=True)
+    answer_note = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["version"], condition=Q(answer=""), name="one_open_request_a_version")]
