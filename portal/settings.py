@@ -148,8 +148,14 @@ STATICFILES_DIRS = [
 ]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEVELOPMENT
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
 }
+WHITENOISE_USE_FINDERS = DEVELOPMENT
+"""On one machine the files are served from where they lie; elsewhere `collectstatic` gathers and hashes them."""
 
 # ---- identity ---------------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

@@ -74,6 +74,8 @@ ACTIONS: dict[str, frozenset[Role]] = {
 ROUTES: dict[str, frozenset[Role] | None] = {
     # home and images
     "home": EVERYONE,
+    "gallery": SITE_STAFF | ADMINS,
+    "image": SITE_STAFF | ADMINS,
     # uploads
     # accounts
     # reviews

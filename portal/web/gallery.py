@@ -1,5 +1,61 @@
-"""Pages of gallery."""
+"""Pages of the gallery and of one image."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urls: list[URLPattern] = []
+from urllib.parse import urlencode
+
+from django import forms
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path
+
+from portal.accounts import access
+from portal.accounts.http import UserRequest
+from portal.accounts.models import Site
+from portal.images.models import Image, ImageState
+from portal.labels.models import Provenance
+from portal.ml import Kind
+from portal.web import selectors
+
+_ANY = [("", "any")]
+_STATES = [*_ANY, ("in_work", "in work"), *((s.value, s.label.lower()) for s in ImageState)]
+_KINDS = [(k.value, k.value.replace("_", " ")) for k in Kind]
+
+
+class GalleryForm(forms.Form):
+    """The gallery's filters. The choices of sites are the visible ones, so that nothing else is ever named."""
+
+    search = forms.CharField(required=False, max_length=80, label="Patient or file")
+    site = forms.ModelChoiceField(Site.objects.none(), required=False, empty_label="any")
+    kind = forms.ChoiceField(choices=[*_ANY, ("none", "no label yet"), *_KINDS], required=False, label="Label")
+    provenance = forms.ChoiceField(choices=[*_ANY, *Provenance.choices], required=False, label="Label from")
+    said = forms.ChoiceField(choices=[*_ANY, *_KINDS], required=False, label="Model says")
+    state = forms.ChoiceField(choices=_STATES, required=False)
+    patient = forms.CharField(required=False, widget=forms.HiddenInput)
+    before = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
+
+    def wanted(self) -> selectors.GalleryFilter:
+        data = self.cleaned_data
+        site = data.pop("site")
+        return selectors.GalleryFilter(site=site.pk if site else None, **data)
+
+
+def gallery(request: UserRequest) -> HttpResponse:
+    form = GalleryForm(request.GET)
+    form.fields["site"].queryset = access.visible(Site, request.user).order_by("name")  # type: ignore[attr-defined]
+    wanted = form.wanted() if form.is_valid() else selectors.GalleryFilter()
+    page = selectors.gallery(request.user, wanted)
+    kept = {name: value for name, value in request.GET.items() if name != "before" and value}
+    following = urlencode({**kept, "before": page.next_before}) if page.next_before else ""
+    template = "images/_cards.html" if request.headers.get("HX-Target") == "more" else "images/gallery.html"
+    return render(request, template, {"form": form, "page": page, "following": following, "filtered": bool(kept)})
+
+
+def image(request: UserRequest, image_id: int) -> HttpResponse:
+    found = access.get_visible(Image, request.user, image_id)
+    story = selectors.story(found)
+    may_see_original = access.can(request.user, "view_original", site=found.site_id)
+    return render(request, "images/image.html", {"story": story, "image": found, "may_see_original": may_see_original})
+
+
+urls = [path("images/", gallery, name="gallery"), path("images/<int:image_id>/", image, name="image")]

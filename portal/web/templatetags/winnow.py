@@ -1,0 +1,52 @@
+"""Small pieces that several pages draw."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+REASONS = {
+    "detector_low": "the cervix was found with little certainty",
+    "detector_none": "no cervix was found",
+    "between_thresholds": "the probability lies between the two thresholds",
+    "classifiers_disagree": "the two classifiers disagree",
+    "beyond_training_distances": "it looks unlike what the model was trained on",
+    "site_rule": "the site's own rule is stricter",
+    "new_model": "a new model sees it differently",
+}
+"""Codes of inference and triage in words for a clinic; an unknown code is shown as it is."""
+
+
+@register.filter
+def words(value: object) -> str:
+    """A code as words: `auto_regular` -> `auto regular`."""
+    return str(value).replace("_", " ").replace(".", " ")
+
+
+@register.filter
+def reason_text(code: str) -> str:
+    return REASONS.get(code, words(code))
+
+
+@register.simple_tag
+def box_rect(box: Sequence[float], css: str) -> SafeString:
+    """An SVG rectangle of (x0, y0, x1, y1) in pixels of the picture."""
+    x0, y0, x1, y1 = box
+    return format_html('<rect class="{}" x="{}" y="{}" width="{}" height="{}" />', css, x0, y0, x1 - x0, y1 - y0)
+
+
+@register.simple_tag
+def bar(name: str, share: Any) -> SafeString:
+    """A share in [0, 1] as a bar with its number."""
+    value = min(max(float(share or 0), 0.0), 1.0)
+    return format_html(
+        '<div class="bar-row"><span><span>{}</span><b>{}</b></span><svg viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect width="{}" height="4" /></svg></div>',
+        words(name),
+        f"{value:.3f}",
+        f"{100 * value:.1f}",
+    )
