@@ -36,7 +36,8 @@ def smooth_noise(rng: np.random.Generator, width: int, height: int, cells: float
 def smoothstep(low: float, high: float, value: Plane) -> Plane:
     """0 below `low`, 1 above `high` (or the reverse when `low` > `high`), smooth between."""
     t = np.clip((value - np.float32(low)) / np.float32(high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    eased: Plane = (t * t * (3 - 2 * t)).astype(np.float32, copy=False)
+    return eased
 
 
 def as_pixels(image: Plane) -> Pixels:
