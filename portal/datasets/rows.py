@@ -1,0 +1,123 @@
+"""One image of a data set as plain data, its line of manifest.csv, and the tables over many. Pure."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from portal.datasets.splits import SPLITS
+from portal.ml import CLASSIFIED_KINDS, NON_REGULAR_KINDS
+
+AUTOMATIC = "automatic"
+COLUMNS = ("path", "sha256", "kind", "provenance", "patient", "exam", "site", "device", "split", "box_x0", "box_y0", "box_x1", "box_y1")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    label_id: int
+    image_id: int
+    kind: str
+    provenance: str
+    box: tuple[float, ...] | None
+    site_id: int
+    site: str
+    patient: str
+    exam: str
+    device: str
+    sha256: str
+    format: str
+    split: str
+
+    @property
+    def path(self) -> str:
+        return f"images/{self.sha256}.{self.format}"
+
+    @property
+    def patient_key(self) -> tuple[str, str]:
+        return (self.site, self.patient)
+
+
+def manifest(rows: Iterable[Row]) -> bytes:
+    """manifest.csv (docs/CONTRACTS.md); the same rows in the same order give the same bytes."""
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(
+        [r.path, r.sha256, r.kind, r.provenance, r.patient, r.exam, r.site, r.device, r.split, *(r.box or ("",) * 4)] for r in rows
+    )
+    return lines.getvalue().encode()
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def count_patients(rows: Iterable[Row]) -> int:
+    return len({row.patient_key for row in rows})
+
+
+def tabulate(rows: Sequence[Row]) -> dict[str, Any]:
+    """Images and patients: in all, by split, by site, by kind, by provenance, and of every (split, site, kind)."""
+    return {
+        "images": len(rows),
+        "patients": count_patients(rows),
+        "by_split": _by(rows, "split"),
+        "by_site": _by(rows, "site"),
+        "by_kind": _by(rows, "kind"),
+        "by_provenance": _by(rows, "provenance"),
+        "cells": _cells(rows),
+    }
+
+
+def _by(rows: Sequence[Row], field: str) -> dict[str, dict[str, int]]:
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[getattr(row, field)].append(row)
+    return {name: {"images": len(group), "patients": count_patients(group)} for name, group in sorted(groups.items())}
+
+
+def _cells(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.split, row.site, row.kind].append(row)
+    return [
+        {"split": split, "site": site, "kind": kind, "images": len(group), "patients": count_patients(group)}
+        for (split, site, kind), group in sorted(groups.items())
+    ]
+
+
+def warnings(rows: Sequence[Row]) -> list[str]:
+    """What is wrong with these rows as a data set for training; nothing here forbids it."""
+    if not rows:
+        return ["No image fits. Settle images first, or widen the choice of sites, kinds and provenances."]
+    return [*_missing_kinds(rows), *_splits_without_positives(rows), *_unmeasured(rows)]
+
+
+def _missing_kinds(rows: Sequence[Row]) -> list[str]:
+    found = Counter(row.kind for row in rows)
+    return [f"There is no example of {kind.value.replace('_', ' ')}." for kind in CLASSIFIED_KINDS if not found[kind]]
+
+
+def _splits_without_positives(rows: Sequence[Row]) -> list[str]:
+    said = []
+    for split in SPLITS:
+        kinds = {row.kind for row in rows if row.split == split}
+        if not kinds:
+            said.append(f"The {split} split is empty.")
+        elif not kinds & set(NON_REGULAR_KINDS):
+            said.append(f"The {split} split holds neither green filter nor Lugol's iodine: no sensitivity can be told from it.")
+        elif "regular" not in kinds:
+            said.append(f"The {split} split holds no regular image: no specificity can be told from it.")
+    return said
+
+
+def _unmeasured(rows: Sequence[Row]) -> list[str]:
+    number = sum(row.provenance == AUTOMATIC and row.split != "train" for row in rows)
+    if not number:
+        return []
+    return [f"{number} images outside the train split carry an automatic label; no figure is reported on those."]

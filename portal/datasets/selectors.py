@@ -1,0 +1,91 @@
+"""Which images a query chooses, with what they are labelled now. One query to the database, whatever the number of images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from portal.accounts.models import Site
+from portal.datasets.models import Snapshot
+from portal.datasets.query import HUMAN_ONLY, Query
+from portal.datasets.rows import Row
+from portal.datasets.splits import assign
+from portal.images.models import ImageState
+from portal.labels.models import HUMAN, Label
+
+USABLE = (ImageState.ACCEPTED, ImageState.SETTLED)
+"""States in which a label stands: an image that is being read again is under question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The rows of a snapshot, and how many images are left out and why."""
+
+    rows: tuple[Row, ...]
+    without_patient: int
+    repeated: int
+    """The same picture again, by its clean bytes: kept once, so that it cannot lie in two splits."""
+
+
+def choose(query: Query) -> Chosen:
+    """What a snapshot of this query would hold now."""
+    hold_out = Site.objects.filter(pk=query.hold_out).values_list("slug", flat=True).first() if query.hold_out else None
+    found = [_row(values, hold_out or "") for values in _labels(query).values(*_COLUMNS).order_by("image_id")]
+    with_patient = [row for row in found if row.patient]
+    rows = _once(with_patient)
+    return Chosen(rows=tuple(rows), without_patient=len(found) - len(with_patient), repeated=len(with_patient) - len(rows))
+
+
+_COLUMNS = (
+    "id", "image_id", "kind", "provenance", "box", "image__site__slug", "image__exam__patient__code", "image__exam__code",
+    "image__device", "image__clean_sha256", "image__clean_format", "image__site_id",
+)  # fmt: skip
+
+
+def _labels(query: Query) -> QuerySet[Label]:
+    wanted = Q(current=True, image__state__in=USABLE)
+    if query.sites:
+        wanted &= Q(image__site__in=query.sites)
+    if query.kinds:
+        wanted &= Q(kind__in=query.kinds)
+    if query.provenances == HUMAN_ONLY:
+        wanted &= Q(provenance__in=HUMAN)
+    return Label.objects.filter(wanted)
+
+
+def _row(values: dict[str, Any], hold_out: str) -> Row:
+    site, patient = values["image__site__slug"], values["image__exam__patient__code"] or ""
+    return Row(
+        label_id=values["id"], image_id=values["image_id"], kind=values["kind"], provenance=values["provenance"],
+        box=tuple(values["box"]) if values["box"] else None, site_id=values["image__site_id"], site=site, patient=patient,
+        exam=values["image__exam__code"] or "", device=values["image__device"], sha256=values["image__clean_sha256"],
+        format=values["image__clean_format"], split=assign(site=site, patient=patient, hold_out=hold_out),
+    )  # fmt: skip
+
+
+def _once(rows: Iterable[Row]) -> list[Row]:
+    seen: dict[str, Row] = {}
+    for row in rows:
+        seen.setdefault(row.sha256, row)
+    return sorted(seen.values(), key=lambda row: (row.site, row.patient, row.exam, row.sha256))
+
+
+def items(snapshot: Snapshot) -> list[Row]:
+    """The frozen rows of a snapshot, in the order of its manifest."""
+    values = snapshot.items.values(
+        "label_id", "image_id", "label__kind", "label__provenance", "box", "image__site__slug", "image__exam__patient__code",
+        "image__exam__code", "image__device", "image__clean_sha256", "image__clean_format", "image__site_id", "split",
+    )  # fmt: skip
+    rows = (
+        Row(
+            label_id=v["label_id"], image_id=v["image_id"], kind=v["label__kind"], provenance=v["label__provenance"],
+            box=tuple(v["box"]) if v["box"] else None, site_id=v["image__site_id"], site=v["image__site__slug"],
+            patient=v["image__exam__patient__code"] or "", exam=v["image__exam__code"] or "", device=v["image__device"],
+            sha256=v["image__clean_sha256"], format=v["image__clean_format"], split=v["split"],
+        )
+        for v in values
+    )  # fmt: skip
+    return sorted(rows, key=lambda row: (row.site, row.patient, row.exam, row.sha256))

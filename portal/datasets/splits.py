@@ -1,0 +1,37 @@
+"""Which split a patient belongs to. Pure, and the same for ever: a test patient of today is never trained on tomorrow."""
+
+from __future__ import annotations
+
+import hashlib
+
+SPLITS = ("train", "validation", "calibration", "test")
+SHARES = (0.70, 0.10, 0.10, 0.10)
+SALT = "winnow-1"
+"""Never changed: another salt would move test patients into training."""
+
+
+def assign(*, site: str, patient: str, salt: str = SALT, hold_out: str = "") -> str:
+    """The split of a patient, who is a site and a pseudonym there. With `hold_out` that whole site is the test split, and only it."""
+    if hold_out:
+        return "test" if site == hold_out else _of_others(site, patient, salt)
+    return _hashed(site, patient, salt)
+
+
+def _of_others(site: str, patient: str, salt: str) -> str:
+    """With a whole site held out, the others' test patients go to validation: they keep out of training all the same."""
+    split = _hashed(site, patient, salt)
+    return "validation" if split == "test" else split
+
+
+def _hashed(site: str, patient: str, salt: str) -> str:
+    point = int.from_bytes(hashlib.sha256(f"{salt}:{site}/{patient}".encode()).digest()[:8], "big") / 2.0**64
+    for split, share in zip(SPLITS, SHARES, strict=True):
+        point -= share
+        if point < 0:
+            return split
+    return SPLITS[-1]
+
+
+def salt_id(salt: str = SALT) -> str:
+    """A name for the salt that does not give it away."""
+    return hashlib.sha256(salt.encode()).hexdigest()[:12]
