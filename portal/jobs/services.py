@@ -1,10 +1,30 @@
-"""Claim, lease, fence. The contract that the rooms above code against."""
+"""Claim, lease, fence (DESIGN 4). Time is the database's, at the statement (as Django's Now).
+
+A worker claims rows and commits; works outside any transaction, extending its leases; then for each row, in one transaction, writes
+the result and calls `complete`. Everything rolls back with LostClaim where another attempt has taken the row over meanwhile.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
-from portal.jobs.models import Job
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models.functions import Now
+
+from portal.audit.services import record
+from portal.core.errors import WrongState
+from portal.jobs import bell
+from portal.jobs.kinds import KINDS
+from portal.jobs.models import Job, JobState
+
+LIVE = (JobState.QUEUED, JobState.CLAIMED)
+STRIKES = 3
+"""So many worker deaths, or unexpected errors, each while claimed alone, fail a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +42,200 @@ class LostClaim(Exception):
     """Another attempt has taken the job over, or it was cancelled: the late writer is refused and its transaction rolled back."""
 
 
+# ---- into the queue ---------------------------------------------------------------------------------------------------
+
+
 def enqueue(*, kind: str, subject_id: int, actor_id: int | None = None) -> Job:
     """Put one piece of work in the queue, in the caller's transaction; once per kind and subject while in work. Rings after commit."""
-    raise NotImplementedError
+    return enqueue_many(kind=kind, subject_ids=[subject_id], actor_id=actor_id)[0]
+
+
+def enqueue_many(*, kind: str, subject_ids: Sequence[int], actor_id: int | None = None) -> list[Job]:
+    """The same for many, in the order of `subject_ids`: each job is the new one, or the one that was already in work."""
+    KINDS[kind]
+    found: dict[int, Job] = {}
+    wanted = list(dict.fromkeys(subject_ids))
+    while missing := [subject for subject in wanted if subject not in found]:
+        # a live job may end between the two statements: then it is neither inserted nor found, and tried again
+        new = [Job(kind=kind, subject_id=subject, actor_id=actor_id) for subject in missing]
+        Job.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
+        found |= {job.subject_id: job for job in Job.objects.filter(kind=kind, subject_id__in=missing, state__in=LIVE)}
+    if found:
+        bell.ring_after_commit(kind)
+    return [found[subject] for subject in subject_ids]
+
+
+def retry(*, job: Job, actor_id: int) -> Job:
+    """Queue a failed or cancelled job again. Its attempts go on counting: they are the fence."""
+    ended = Job.objects.filter(pk=job.pk, state__in=[JobState.FAILED, JobState.CANCELLED])
+    try:
+        with transaction.atomic():
+            changed = ended.update(
+                state=JobState.QUEUED, errors=0, deaths=0, cancel_requested=False, error="", finished=None, progress={}, not_before=Now()
+            )
+            if not changed:
+                raise WrongState("This work is not failed or cancelled, so there is nothing to retry. Reload the page.")
+            record(actor_id=actor_id, action="job.retried", subject=job, kind=job.kind, subject_id_of_job=job.subject_id)
+            bell.ring_after_commit(job.kind)
+    except IntegrityError:
+        raise WrongState("The same work is already queued again. Reload the page.") from None
+    job.refresh_from_db()
+    return job
+
+
+@transaction.atomic
+def cancel(*, job: Job, actor_id: int) -> None:
+    """A queued job is cancelled at once; a claimed one is asked to stop. One that has ended stays as it is."""
+    row = Job.objects.filter(pk=job.pk)
+    state = row.select_for_update().values_list("state", flat=True).first()
+    if state not in LIVE:
+        return
+    row.update(cancel_requested=True)
+    if state == JobState.QUEUED:
+        row.update(state=JobState.CANCELLED, finished=Now())
+    record(actor_id=actor_id, action="job.cancelled", subject=job, kind=job.kind, subject_id_of_job=job.subject_id)
+
+
+# ---- in a worker's hands ----------------------------------------------------------------------------------------------
+
+_CLAIM = """
+WITH head AS (
+    SELECT id, alone FROM jobs_job WHERE state = 'queued' AND kind = %(kind)s AND not_before <= statement_timestamp()
+    ORDER BY not_before, id LIMIT 1 FOR UPDATE SKIP LOCKED
+), batch AS (
+    SELECT id FROM jobs_job
+    WHERE state = 'queued' AND kind = %(kind)s AND not_before <= statement_timestamp() AND NOT alone
+      AND EXISTS (SELECT FROM head WHERE NOT head.alone AND head.id <> jobs_job.id)
+    ORDER BY not_before, id LIMIT %(more)s FOR UPDATE SKIP LOCKED
+), picked AS (SELECT id FROM head UNION SELECT id FROM batch)
+UPDATE jobs_job SET state = 'claimed', attempt = attempt + 1, batch_size = (SELECT count(*) FROM picked),
+    lease_until = statement_timestamp() + make_interval(secs => %(lease)s), worker = %(worker)s, progress = '{}'
+FROM picked WHERE jobs_job.id = picked.id
+RETURNING jobs_job.id, kind, subject_id, actor_id, attempt
+"""
 
 
 def claim(kind: str, *, worker: str, limit: int | None = None) -> list[Claim]:
-    """Take up to a batch of claimable jobs for one worker (`FOR UPDATE SKIP LOCKED`); commits at once."""
-    raise NotImplementedError
+    """Take up to a batch of claimable jobs for one worker (`FOR UPDATE SKIP LOCKED`); commits at once.
+
+    A job marked `alone` is taken by itself: what it does to its worker, it does to no batch-mate.
+    """
+    size = limit or min(KINDS[kind].batch, settings.JOB_BATCH)
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"kind": kind, "more": size - 1, "lease": lease_seconds(kind), "worker": worker[:120]})
+        return sorted((Claim(*row) for row in cursor.fetchall()), key=lambda taken: taken.job_id)
+
+
+def lease_seconds(kind: str) -> int:
+    """How long a claim of this kind lasts without a sign of life."""
+    return min(KINDS[kind].lease, settings.JOB_LEASE_SECONDS)
+
+
+_EXTEND = """
+UPDATE jobs_job SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s),
+    progress = COALESCE(%(progress)s::jsonb, progress)
+FROM unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS held (id, attempt)
+WHERE jobs_job.id = held.id AND jobs_job.attempt = held.attempt AND state = 'claimed'
+RETURNING jobs_job.id, cancel_requested
+"""
 
 
 def extend(claims: list[Claim], *, progress: dict[str, object] | None = None) -> set[int]:
     """Prove life. Returns the ids of jobs still held and not asked to cancel."""
-    raise NotImplementedError
+    if not claims:
+        return set()
+    values = {
+        "lease": lease_seconds(claims[0].kind),
+        "progress": None if progress is None else json.dumps(progress),
+        "ids": [held.job_id for held in claims],
+        "attempts": [held.attempt for held in claims],
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_EXTEND, values)
+        return {job_id for job_id, cancel_requested in cursor.fetchall() if not cancel_requested}
 
 
 def complete(claim: Claim) -> None:
     """Inside the transaction that writes the result: mark done if the fence holds, else raise LostClaim (everything rolls back)."""
-    raise NotImplementedError
+    _end(claim, JobState.DONE, error="")
 
 
 def fail(claim: Claim, error: str) -> None:
     """Inside a transaction: mark failed for good with its reason (a Retry button exists), if the fence holds, else raise LostClaim."""
-    raise NotImplementedError
+    _end(claim, JobState.FAILED, error=error)
 
 
-def retry(*, job: Job, actor_id: int) -> Job:
-    """Queue a failed or cancelled job again."""
-    raise NotImplementedError
+def stop(claim: Claim) -> None:
+    """Inside a transaction: the worker has obeyed a request to cancel. Raises LostClaim if the fence does not hold."""
+    _end(claim, JobState.CANCELLED)
 
 
-def cancel(*, job: Job, actor_id: int) -> None:
-    """A queued job is cancelled at once; a claimed one is asked to stop."""
-    raise NotImplementedError
+def release(claims: Iterable[Claim], *, delay: float = 0, alone: bool = False) -> int:
+    """Give back what could not be worked on now; counts as nothing. With `alone`, each is claimed by itself from now on."""
+    marks = {"alone": True} if alone else {}
+    given_back = 0
+    for held in claims:
+        given_back += _fenced(held).update(
+            state=Case(When(cancel_requested=True, then=Value(JobState.CANCELLED)), default=Value(JobState.QUEUED)),
+            finished=Case(When(cancel_requested=True, then=Now()), default=None),
+            lease_until=None,
+            not_before=Now() + timedelta(seconds=delay),
+            **marks,
+        )
+    return given_back
+
+
+def strike(claim: Claim, error: str, *, delay: float = 0) -> bool:
+    """Give back a job whose work, done alone, met an unexpected error. True when that was the last allowed: then the caller fails it."""
+    counted = _fenced(claim).update(errors=F("errors") + 1, error=error[:4000], alone=True)
+    if not counted:
+        raise LostClaim(f"job {claim.job_id}, attempt {claim.attempt}")
+    if Job.objects.filter(pk=claim.job_id, errors__gte=STRIKES).exists():
+        return True
+    release([claim], delay=delay)
+    return False
+
+
+def still_held(claims: Sequence[Claim]) -> list[Claim]:
+    """Those of one's claims that have neither ended nor been taken over."""
+    rows = Job.objects.filter(pk__in=[held.job_id for held in claims], state=JobState.CLAIMED).values_list("pk", "attempt")
+    return [held for held in claims if (held.job_id, held.attempt) in set(rows)]
+
+
+def _fenced(held: Claim) -> QuerySet[Job]:
+    return Job.objects.filter(pk=held.job_id, attempt=held.attempt, state=JobState.CLAIMED)
+
+
+def _end(held: Claim, state: JobState, **values: object) -> None:
+    ended = _fenced(held).update(state=state, lease_until=None, finished=Now(), **values)
+    if not ended:
+        raise LostClaim(f"job {held.job_id}, attempt {held.attempt}")
+
+
+# ---- after a death ----------------------------------------------------------------------------------------------------
+
+_SWEEP = """
+WITH dead AS (
+    SELECT id, deaths + (batch_size = 1)::int AS deaths FROM jobs_job
+    WHERE state = 'claimed' AND lease_until < statement_timestamp() ORDER BY id FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs_job SET deaths = dead.deaths, alone = true, not_before = statement_timestamp(),
+    state = CASE WHEN cancel_requested THEN 'cancelled' WHEN dead.deaths >= %(strikes)s THEN 'claimed' ELSE 'queued' END,
+    lease_until = CASE WHEN NOT cancel_requested AND dead.deaths >= %(strikes)s THEN statement_timestamp() END,
+    finished = CASE WHEN cancel_requested THEN statement_timestamp() END
+FROM dead WHERE jobs_job.id = dead.id
+RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, state
+"""
+
+
+def sweep() -> list[Claim]:
+    """Queue again what dead workers held, to be claimed alone; inside a transaction.
+
+    Returns the claims that killed their workers too often, in the caller's hands: the caller fails each, with what hangs on it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_SWEEP, {"strikes": STRIKES})
+        rows = cursor.fetchall()
+    for kind in {row[1] for row in rows if row[5] == JobState.QUEUED}:
+        bell.ring_after_commit(kind)
+    return [Claim(*row[:5]) for row in rows if row[5] == JobState.CLAIMED]
