@@ -1,0 +1,107 @@
+"""Whether a candidate may follow the champion. Pure: two reports and the rules in, a verdict with its numbers out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from portal.ml import EvaluationReport, Interval
+
+PASS, FAIL = "pass", "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """site_floor: the least sensitivity that any site may have; a site fails when even the upper end of its interval is below.
+    few: below so many images a figure is called weak."""
+
+    site_floor: float = 0.8
+    few: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    name: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Passed when no check failed. A figure that cannot be told is a failure: nothing is promoted on no evidence."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def judge(candidate: EvaluationReport, champion: EvaluationReport | None, rules: Rules = Rules()) -> Verdict:
+    """Compare two reports of the same split of the same snapshot; without a champion the candidate stands on its own figures."""
+    checks = tuple(_checks(candidate, champion, rules))
+    return Verdict(passed=all(check.status == PASS for check in checks), checks=checks)
+
+
+def _checks(candidate: EvaluationReport, champion: EvaluationReport | None, rules: Rules) -> Iterator[Check]:
+    if champion is not None and (candidate.snapshot_hash, candidate.split) != (champion.snapshot_hash, champion.split):
+        yield Check("same data", FAIL, "The two reports are of different data. Evaluate both on the same snapshot.")
+        return
+    for name in ("sensitivity", "specificity"):
+        yield _not_worse(name, candidate.figures.get(name), champion.figures.get(name) if champion else None, rules)
+    if champion is not None:
+        yield from _detector(candidate, champion, rules)
+        yield _missed(candidate.missed_unseen, champion.missed_unseen, rules)
+    for site, figures in sorted(candidate.per_site.items()):
+        yield from _site(site, figures.get("sensitivity"), rules)
+
+
+def _not_worse(name: str, new: Interval | None, old: Interval | None, rules: Rules) -> Check:
+    """Not below the interval of the champion's figure."""
+    if new is None or not known(new):
+        return Check(name, FAIL, f"The {name} cannot be told: the split holds no image to count it over.")
+    if old is None or not known(old):
+        return Check(name, PASS, f"{said(new)}; there is no champion's figure to compare with.{_weak(new, rules)}")
+    below = new.value < old.low
+    word = "below the interval of" if below else "not below the interval of"
+    return Check(name, FAIL if below else PASS, f"{said(new)} is {word} the champion's {said(old)}.{_weak(new, rules)}")
+
+
+def _detector(candidate: EvaluationReport, champion: EvaluationReport, rules: Rules) -> Iterator[Check]:
+    for name, old in sorted(champion.detector.items()):
+        if "contain" in name and known(old):
+            yield _not_worse(f"detector {name.replace('_', ' ')}", candidate.detector.get(name), old, rules)
+
+
+def _missed(new: Interval, old: Interval, rules: Rules) -> Check:
+    """What is accepted as regular without anybody seeing it, and is not."""
+    if not known(new) or not known(old):
+        return Check("missed unseen", PASS, "No non-regular image in this split: what would be missed unseen cannot be told.")
+    above = new.value > old.high
+    word = "above the interval of" if above else "not above the interval of"
+    return Check("missed unseen", FAIL if above else PASS, f"{said(new)} is {word} the champion's {said(old)}.{_weak(new, rules)}")
+
+
+def _site(site: str, new: Interval | None, rules: Rules) -> Iterator[Check]:
+    if new is None or not known(new):
+        return
+    below = new.high < rules.site_floor
+    word = "surely below" if below else "not surely below"
+    yield Check(
+        f"floor at {site}", FAIL if below else PASS, f"Sensitivity {said(new)} is {word} {rules.site_floor:.2f}.{_weak(new, rules)}"
+    )
+
+
+def known(figure: Interval) -> bool:
+    return figure.total > 0 and not math.isnan(figure.value)
+
+
+def said(figure: Interval) -> str:
+    """A figure as it is said everywhere: value, interval, images and patients."""
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] ({figure.total} images, {figure.patients} patients)"
+
+
+def _weak(figure: Interval, rules: Rules) -> str:
+    return f" Weak: only {figure.total} images." if figure.total < rules.few else ""

@@ -1,0 +1,190 @@
+"""Trainings: start, run, cancel, go on. Evaluations follow a training by themselves (evaluations.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from portal import ml
+from portal.accounts.models import User
+from portal.audit.services import record
+from portal.core.errors import BadInput, WrongState
+from portal.datasets.models import Snapshot, SnapshotState
+from portal.jobs import services as jobs
+from portal.jobs.models import Job, JobState
+from portal.jobs.services import Claim, LostClaim
+from portal.learning import evaluations
+from portal.learning.models import RunState, TrainingRun
+from portal.learning.pulse import Pulse
+from portal.ml import Cancelled, Progress, TrainConfig, TrainingRefused
+from portal.registry import selectors as registry_selectors
+from portal.registry import services as registry
+from portal.registry.models import ModelVersion
+from portal.registry.plain import finite
+
+PRESETS = ("small", "default", "paper")
+PARTS = ("detector", "resnest", "deep_sad")
+HISTORY_LIMIT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a person chooses for a run. `start`: the version whose detector is kept and whose weights start the new ones."""
+
+    preset: str = "small"
+    seed: int = 7
+    parts: tuple[str, ...] = ("resnest", "deep_sad")
+    start: ModelVersion | None = None
+
+
+@transaction.atomic
+def start_training(*, snapshot: Snapshot, config: Choice, name: str, actor: User) -> TrainingRun:
+    """Queue a training on a frozen snapshot."""
+    if snapshot.state != SnapshotState.FROZEN:
+        raise WrongState("This snapshot is not frozen yet. Wait until its folder is written.")
+    _check(config)
+    start = config.start or registry_selectors.champion()
+    stored = {**asdict(config), "parts": list(config.parts), "start": start.pk if start else None}
+    run = TrainingRun.objects.create(name=name.strip()[:120] or f"On {snapshot.name}", snapshot=snapshot, config=stored, started_by=actor)
+    record(actor_id=actor.pk, action="training.start", subject=run, snapshot=snapshot.hash, config=stored)
+    jobs.enqueue(kind="train", subject_id=run.pk, actor_id=actor.pk)
+    return run
+
+
+def _check(config: Choice) -> None:
+    if config.preset not in PRESETS:
+        raise BadInput(f"Choose one of the presets {', '.join(PRESETS)}.")
+    if not config.parts or set(config.parts) - set(PARTS):
+        raise BadInput(f"Choose at least one part to train of {', '.join(PARTS)}.")
+    if config.start is None and registry_selectors.champion() is None and set(config.parts) != set(PARTS):
+        raise BadInput("There is no model to start from, so every part must be trained.")
+
+
+@transaction.atomic
+def cancel_training(*, run: TrainingRun, actor: User) -> None:
+    """A waiting run ends at once; a running one is asked to stop and keeps its checkpoints."""
+    job = Job.objects.filter(kind="train", subject_id=run.pk, state__in=jobs.LIVE).first()
+    if job is None or run.state not in (RunState.QUEUED, RunState.RUNNING):
+        raise WrongState("This run has ended already. Reload the page.")
+    record(actor_id=actor.pk, action="training.cancel", subject=run)
+    jobs.cancel(job=job, actor_id=actor.pk)
+    job.refresh_from_db()
+    if job.state == JobState.CANCELLED:
+        TrainingRun.objects.filter(pk=run.pk).update(state=RunState.CANCELLED, finished=Now())
+
+
+@transaction.atomic
+def resume_training(*, run: TrainingRun, actor: User) -> None:
+    """Go on with a cancelled or failed run from the checkpoints that it left."""
+    job = Job.objects.filter(kind="train", subject_id=run.pk, state__in=[JobState.FAILED, JobState.CANCELLED]).order_by("-id").first()
+    if job is None or run.state not in (RunState.FAILED, RunState.CANCELLED):
+        raise WrongState("Only a cancelled or failed run can go on. Reload the page.")
+    TrainingRun.objects.filter(pk=run.pk).update(state=RunState.QUEUED, error="", finished=None)
+    record(actor_id=actor.pk, action="training.resume", subject=run)
+    jobs.retry(job=job, actor_id=actor.pk)
+
+
+# ---- in the train worker ----------------------------------------------------------------------------------------------
+
+
+class _Diary:
+    """Keeps the newest progress for the pulse to write down."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run, self._history, self._fresh = run.pk, list(run.history), False
+        self._progress: dict[str, Any] = dict(run.progress)
+
+    def note(self, progress: Progress) -> None:
+        self._progress = finite(asdict(progress))
+        if progress.figures:
+            point = {"stage": progress.stage, "fraction": progress.fraction, **progress.figures}
+            self._history = [*self._history, finite(point)][-HISTORY_LIMIT:]
+        self._fresh = True
+
+    def write(self) -> None:
+        if self._fresh:
+            self._fresh = False
+            TrainingRun.objects.filter(pk=self._run).update(progress=self._progress, history=self._history)
+
+
+def run_training(claim: Claim) -> None:
+    """Train, register the candidate, and ask for the reports. A killed run goes on from the checkpoints in its folder."""
+    run = TrainingRun.objects.select_related("snapshot").get(pk=claim.subject_id)
+    TrainingRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, error="")
+    diary = _Diary(run)
+    out = Path(settings.RUNS_DIR) / str(run.pk)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with Pulse(claim, diary.write) as pulse:
+            bundle = ml.train(_config(run), Path(run.snapshot.folder), out, report=diary.note, cancelled=pulse.stopped)
+    except Cancelled:
+        _stop(claim, run)
+        return
+    except TrainingRefused as error:
+        with transaction.atomic():
+            jobs.fail(claim, str(error))
+            training_failed(claim, str(error))
+        return
+    diary.write()
+    _succeed(claim, run, bundle)
+
+
+def _config(run: TrainingRun) -> TrainConfig:
+    stored = run.config
+    start = ModelVersion.objects.filter(pk=stored.get("start")).first()
+    return TrainConfig(
+        preset=stored["preset"], seed=stored["seed"], device=settings.DEVICE, threads=settings.TORCH_THREADS,
+        start=start.bundle_path if start else None, parts=tuple(stored["parts"]), name=run.name,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def _succeed(claim: Claim, run: TrainingRun, bundle: Path) -> None:
+    actor = run.started_by
+    jobs.complete(claim)
+    version = registry.register(bundle=bundle, actor=actor, run_id=run.pk)
+    # The same seed on the same data may give the very bundle of another run: that run keeps it
+    known = TrainingRun.objects.filter(candidate=version).exclude(pk=run.pk).exists()
+    TrainingRun.objects.filter(pk=run.pk).update(
+        state=RunState.DONE,
+        candidate=None if known else version,
+        finished=Now(),
+        error="The same bundle as an earlier run's." if known else "",
+    )
+    record(actor_id=claim.actor_id, action="training.done", subject=run, bundle_hash=version.bundle_hash)
+    champion = registry_selectors.champion()
+    evaluations.ask(versions=_both(version, champion), snapshot=run.snapshot, actor=actor)
+
+
+def _both(version: ModelVersion, champion: ModelVersion | None) -> Sequence[ModelVersion]:
+    return [version] if champion is None or champion.pk == version.pk else [version, champion]
+
+
+@transaction.atomic
+def _stop(claim: Claim, run: TrainingRun) -> None:
+    """The work has stopped: on a person's word, or because another attempt holds it now (then LostClaim)."""
+    if not Job.objects.filter(pk=claim.job_id, cancel_requested=True).exists():
+        raise LostClaim(f"job {claim.job_id}, attempt {claim.attempt}")
+    jobs.stop(claim)
+    TrainingRun.objects.filter(pk=run.pk).update(state=RunState.CANCELLED, finished=Now())
+    record(actor_id=claim.actor_id, action="training.cancelled", subject=run)
+
+
+@transaction.atomic
+def training_failed(claim: Claim, error: str) -> None:
+    """Say on the run that its job has failed for good. The caller ends the job in the same transaction."""
+    TrainingRun.objects.filter(pk=claim.subject_id).update(state=RunState.FAILED, error=error, finished=Now())
+    record(actor_id=claim.actor_id, action="training.failed", subject=TrainingRun.objects.get(pk=claim.subject_id), error=error[:300])
+
+
+def training_cancelled(claim: Claim) -> None:
+    """Say on the run that its job was cancelled while no worker held it."""
+    TrainingRun.objects.filter(pk=claim.subject_id, state__in=[RunState.QUEUED, RunState.RUNNING]).update(
+        state=RunState.CANCELLED, finished=Now()
+    )
