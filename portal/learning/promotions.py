@@ -8,7 +8,7 @@ from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from portal.accounts.models import User
-from portal.analyses.models import Analysis
+from portal.analyses.models import Assessment
 from portal.audit.services import record
 from portal.core.errors import BadInput, NotAllowed, WrongState
 from portal.images.models import Image, ImageState
@@ -83,9 +83,9 @@ def roll_back(*, actor: User) -> ModelVersion:
 
 
 def rescore_queue(*, version: ModelVersion, actor: User) -> int:
-    """Have every image that waits for readers analysed by this version, unless it was already."""
-    done = Analysis.objects.filter(image=OuterRef("pk"), version=version)
-    waiting = Image.objects.filter(state=ImageState.IN_REVIEW).exclude(Exists(done)).order_by("id").values_list("pk", flat=True)
+    """Have every image that waits for readers judged by this version, unless it was."""
+    by_it = Assessment.objects.filter(image=OuterRef("pk"), current=True, analysis__version=version)
+    waiting = Image.objects.filter(state=ImageState.IN_REVIEW).exclude(Exists(by_it)).order_by("id").values_list("pk", flat=True)
     ids = list(waiting)
     if ids:
         jobs.enqueue_many(kind="analyse", subject_ids=ids, actor_id=actor.pk)

@@ -50,7 +50,7 @@ def start_training(*, snapshot: Snapshot, config: Choice, name: str, actor: User
         raise WrongState("This snapshot is not frozen yet. Wait until its folder is written.")
     _check(config)
     start = config.start or registry_selectors.champion()
-    stored = {**asdict(config), "parts": list(config.parts), "start": start.pk if start else None}
+    stored = {"preset": config.preset, "seed": config.seed, "parts": list(config.parts), "start": start.pk if start else None}
     run = TrainingRun.objects.create(name=name.strip()[:120] or f"On {snapshot.name}", snapshot=snapshot, config=stored, started_by=actor)
     record(actor_id=actor.pk, action="training.start", subject=run, snapshot=snapshot.hash, config=stored)
     jobs.enqueue(kind="train", subject_id=run.pk, actor_id=actor.pk)
@@ -151,12 +151,8 @@ def _succeed(claim: Claim, run: TrainingRun, bundle: Path) -> None:
     version = registry.register(bundle=bundle, actor=actor, run_id=run.pk)
     # The same seed on the same data may give the very bundle of another run: that run keeps it
     known = TrainingRun.objects.filter(candidate=version).exclude(pk=run.pk).exists()
-    TrainingRun.objects.filter(pk=run.pk).update(
-        state=RunState.DONE,
-        candidate=None if known else version,
-        finished=Now(),
-        error="The same bundle as an earlier run's." if known else "",
-    )
+    values = {"error": f"The bundle is the same as an earlier run's: {version}."} if known else {"candidate": version}
+    TrainingRun.objects.filter(pk=run.pk).update(state=RunState.DONE, finished=Now(), **values)
     record(actor_id=claim.actor_id, action="training.done", subject=run, bundle_hash=version.bundle_hash)
     champion = registry_selectors.champion()
     evaluations.ask(versions=_both(version, champion), snapshot=run.snapshot, actor=actor)
