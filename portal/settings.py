@@ -85,7 +85,7 @@ INSTALLED_APPS = [
     "portal.core", "portal.audit", "portal.accounts", "portal.jobs", "portal.registry", "portal.images", "portal.analyses",
     "portal.labels", "portal.reviews", "portal.datasets", "portal.learning", "portal.pipeline", "portal.api", "portal.web",
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "django.contrib.messages",
-    "django.contrib.staticfiles", "django.contrib.postgres", "django.contrib.humanize", "django.contrib.admin",
+    "django.contrib.staticfiles", "django.contrib.postgres", "django.contrib.humanize",
     "allauth", "allauth.account", "allauth.mfa", "allauth.socialaccount", "allauth.socialaccount.providers.openid_connect",
     "rest_framework", "drf_spectacular", "drf_spectacular_sidecar", "django_htmx", "pgtrigger", "csp",
 ]  # fmt: skip
@@ -101,7 +101,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "portal.accounts.middleware.LoginRequired",
+    "portal.accounts.middleware.RouteRules",
     "portal.accounts.middleware.Errors",
 ]
 ROOT_URLCONF = "portal.urls"
@@ -178,6 +178,7 @@ ACCOUNT_UNIQUE_EMAIL = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 LOGIN_URL = "account_login"
+CSRF_FAILURE_VIEW = "portal.accounts.middleware.csrf_failure"
 LOGIN_REDIRECT_URL = "home"
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="winnow@localhost")

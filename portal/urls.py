@@ -7,3 +7,7 @@ urlpatterns = [
     path("api/", include("portal.api.urls")),
     path("", include("portal.web.urls")),
 ]
+
+handler403 = "portal.accounts.middleware.forbidden"
+handler404 = "portal.accounts.middleware.not_found"
+handler500 = "portal.accounts.middleware.server_error"

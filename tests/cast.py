@@ -24,6 +24,7 @@ from PIL import Image as Picture
 from portal.accounts.models import Membership, Role, Site, User
 from portal.analyses.models import Analysis, Assessment
 from portal.datasets.models import Snapshot, SnapshotItem, SnapshotState
+from portal.images import storage
 from portal.images.models import Exam, Image, Patient, Upload, UploadFile
 from portal.labels.models import Label, Provenance
 from portal.learning.models import Evaluation, TrainingRun
@@ -150,7 +151,7 @@ def make_image(
         device="Test camera",
     )
     UploadFile.objects.create(upload=upload, name=image.original_name, outcome="accepted", image=image)
-    _store(settings.ORIGINALS_DIR, site, image.sha256, data)
+    _write(storage.original_path(site.pk, image.sha256), data)
     for step in _PATHS[state]:
         _STEPS.get(step, _only_state)(image, step, kind, provenance, version, p_non_regular, data)
         image.refresh_from_db()
@@ -169,7 +170,8 @@ def _clean(image: Image, step: str, *rest: Any) -> None:
         picture.convert("RGB").save(sink, "JPEG", quality=95, subsampling=0)
     clean = sink.getvalue()
     sha256 = hashlib.sha256(clean).hexdigest()
-    _store(settings.CLEAN_DIR, image.site, f"{sha256}.jpg", clean)
+    _write(storage.clean_path(image.site_id, sha256, "jpg"), clean)
+    _write(storage.thumb_path(image.site_id, sha256), clean)
     Image.objects.filter(pk=image.pk).update(state="clean", clean_sha256=sha256, clean_format="jpg", width=width, height=height)
 
 
@@ -297,7 +299,7 @@ def _write_snapshot(folder: Path, images: list[Image]) -> str:
     for image in images:
         label = image.labels.get(current=True)
         path = f"images/{image.clean_sha256}.jpg"
-        (folder / path).write_bytes((Path(settings.CLEAN_DIR) / str(image.site_id) / f"{image.clean_sha256}.jpg").read_bytes())
+        (folder / path).write_bytes(storage.clean_path(image.site_id, image.clean_sha256, "jpg").read_bytes())
         patient = image.exam.patient_id if image.exam else ""
         lines.append(f"{path},{image.clean_sha256},{label.kind},{label.provenance},{patient},{image.exam_id},{image.site_id},,train,,,,")
     manifest = "\n".join(lines) + "\n"
@@ -328,7 +330,6 @@ def _exam(site: Site, patient: str, exam: str) -> Exam:
     return Exam.objects.get_or_create(patient=Patient.objects.get_or_create(site=site, code=patient)[0], code=exam)[0]
 
 
-def _store(root: Path, site: Site, name: str, data: bytes) -> None:
-    folder = Path(root) / str(site.pk)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(data)
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)

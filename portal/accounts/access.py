@@ -23,6 +23,7 @@ READERS = frozenset({Role.READER, Role.ADJUDICATOR})
 EVERYONE = frozenset(Role)
 OPEN: frozenset[Role] | None = None
 """No login needed."""
+NOBODY: frozenset[Role] = frozenset()
 
 SITE_OF: dict[str, str] = {
     "accounts.Site": "pk",
@@ -74,14 +75,80 @@ ACTIONS: dict[str, frozenset[Role]] = {
 ROUTES: dict[str, frozenset[Role] | None] = {
     # home and images
     "home": EVERYONE,
+    "health": OPEN,
     "gallery": SITE_STAFF | ADMINS,
     "image": SITE_STAFF | ADMINS,
     # uploads
     # accounts
+    "invitation": OPEN,
+    "people": frozenset({Role.SYSTEM_ADMIN}),
+    "person": frozenset({Role.SYSTEM_ADMIN}),
+    "person_grant": frozenset({Role.SYSTEM_ADMIN}),
+    "person_active": frozenset({Role.SYSTEM_ADMIN}),
+    "membership_revoke": frozenset({Role.SYSTEM_ADMIN}),
+    "invite": frozenset({Role.SYSTEM_ADMIN}),
+    "invitation_void": frozenset({Role.SYSTEM_ADMIN}),
+    "site_list": SITE_STAFF | ADMINS,
+    "site_create": frozenset({Role.SYSTEM_ADMIN}),
+    "site": SITE_STAFF | ADMINS,
+    "job_list": frozenset({Role.SYSTEM_ADMIN}),
+    "job_retry": frozenset({Role.SYSTEM_ADMIN}),
+    "audit_list": frozenset({Role.SYSTEM_ADMIN}),
     # reviews
     # data sets, training, models
     # api
+    "api:site-list": SITE_STAFF | ADMINS,
+    "api:site-detail": SITE_STAFF | ADMINS,
+    "api:image-list": SITE_STAFF | ADMINS,
+    "api:image-detail": SITE_STAFF | ADMINS,
+    "api:schema": EVERYONE,
+    # django-allauth: the way in
+    "account_login": OPEN,
+    "account_signup": OPEN,  # says that accounts are made by invitation
+    "account_inactive": OPEN,
+    "account_reset_password": OPEN,
+    "account_reset_password_done": OPEN,
+    "account_reset_password_from_key": OPEN,
+    "account_reset_password_from_key_done": OPEN,
+    "account_confirm_login_code": OPEN,
+    "mfa_authenticate": OPEN,  # between password and second factor
+    "openid_connect_login": OPEN,
+    "openid_connect_callback": OPEN,
+    "socialaccount_login_cancelled": OPEN,
+    "socialaccount_login_error": OPEN,
+    "socialaccount_signup": OPEN,  # closed by the adapter, as above
+    "accounts/social/login/cancelled/": OPEN,  # allauth's old addresses: they redirect to the ones above
+    "accounts/social/login/error/": OPEN,
+    "accounts/social/signup/": OPEN,
+    "accounts/social/connections/": OPEN,
+    "account_email": NOBODY,  # an address is an identity here: the administrator invites the new one
+    "account_confirm_email": NOBODY,
+    "account_email_verification_sent": NOBODY,
 }
+
+OWN_ACCOUNT = frozenset({
+    "account_logout", "account_reauthenticate", "account_change_password", "account_set_password", "socialaccount_connections",
+    "mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes",
+    "mfa_generate_recovery_codes", "mfa_download_recovery_codes", "mfa_list_webauthn", "mfa_add_webauthn",
+    "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn",
+})  # fmt: skip
+"""Routes about one's own account alone: open to whoever is logged in, with or without a role."""
+
+
+def has_rule(route: str) -> bool:
+    return route in ROUTES or route in OWN_ACCOUNT
+
+
+def is_open(route: str) -> bool:
+    """Whether nobody is asked who they are. A route without a rule is not open."""
+    return route in ROUTES and ROUTES[route] is None
+
+
+def reaches(user: User, route: str) -> bool:
+    """Whether a logged-in person may reach a route at all. A route without a rule is reached by nobody."""
+    if is_open(route) or route in OWN_ACCOUNT:
+        return True
+    return has_role(user, ROUTES.get(route) or NOBODY)
 
 
 def roles(user: User) -> set[tuple[Role, int | None]]:

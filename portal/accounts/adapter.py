@@ -1,9 +1,19 @@
 """Accounts are made by invitation only; allauth is the one way in."""
 
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+
+from portal.accounts.models import User
+from portal.audit.services import record
 
 
 class InvitationOnly(DefaultAccountAdapter):
-    def is_open_for_signup(self, request: HttpRequest) -> bool:
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
+
+    def post_login(self, request: HttpRequest, user: User, **rest: Any) -> HttpResponse:
+        record(actor_id=user.pk, action="logged_in", subject=user)
+        response: HttpResponse = super().post_login(request, user, **rest)
+        return response

@@ -1,38 +1,92 @@
-"""Who is not logged in gets nowhere but to the few open pages; WinnowErrors become answers."""
+"""The one table of routes is enforced here; WinnowErrors become answers."""
 
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 
-from portal.core.errors import WinnowError
+from portal.accounts import access, routes
+from portal.core.errors import NotAllowed, NotVisible, WinnowError
 
-OPEN_PREFIXES = ("/accounts/", "/invitation/", "/static/", "/health")
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
-class LoginRequired:
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+class RouteRules:
+    """Asks `access.ROUTES` before any view. Its start fails where a route has no rule."""
+
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
+        routes.refuse_start_without_rules()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.user.is_authenticated or request.path.startswith(OPEN_PREFIXES):
-            return self.get_response(request)
-        if request.path.startswith("/api/"):
-            return JsonResponse({"code": "not_authenticated", "message": "Log in first."}, status=401)
-        return redirect(f"{settings.LOGIN_URL}")
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:  # noqa: ARG002
+        assert request.resolver_match is not None
+        key = routes.key_of(request.resolver_match)
+        if access.is_open(key):
+            return None
+        if not request.user.is_authenticated:
+            return _log_in_first(request)
+        if not access.reaches(request.user, key):
+            return answer(request, NotAllowed("Your roles do not include this page. Ask your administrator."))
+        return None
 
 
 class Errors:
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, WinnowError):
-            return None
-        if request.headers.get("Accept", "").startswith("application/json") or request.path.startswith("/api/"):
-            return JsonResponse({"code": error.code, "message": error.message}, status=error.status)
-        return render(request, "errors/error.html", {"error": error}, status=error.status)
+        return answer(request, error) if isinstance(error, WinnowError) else None
+
+
+def answer(request: HttpRequest, error: WinnowError) -> HttpResponse:
+    """A page for people, JSON for programs. Nothing of the request is repeated in it: absent and hidden give the same bytes."""
+    if _wants_json(request):
+        return JsonResponse({"code": error.code, "message": error.message}, status=error.status)
+    return render(request, "errors/error.html", {"error": error}, status=error.status)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+    """For addresses that do not exist and Http404: the same answer as NotVisible."""
+    return answer(request, NotVisible())
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+    return answer(request, NotAllowed("You may not do this. Ask your administrator."))
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noqa: ARG001
+    return answer(request, NotAllowed("This page was open for too long. Go back, load it again, and repeat what you did."))
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """No template that may itself fail: plain words."""
+    message = "Something broke on our side. Nothing was changed. Try again; if it stays, tell your administrator the time."
+    if _wants_json(request):
+        return JsonResponse({"code": "broken", "message": message}, status=500)
+    return HttpResponse(f"<!doctype html><title>Winnow</title><h1>That did not work</h1><p>{message}</p>", status=500)
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return request.path.startswith("/api/") or request.headers.get("Accept", "").startswith("application/json")
+
+
+def _log_in_first(request: HttpRequest) -> HttpResponse:
+    if _wants_json(request):
+        return JsonResponse({"code": "not_authenticated", "message": "Log in first."}, status=401)
+    address = reverse(settings.LOGIN_URL)
+    if request.headers.get("HX-Request"):
+        return HttpResponse(status=HTTPStatus.UNAUTHORIZED, headers={"HX-Redirect": address})
+    if request.method == "GET" and request.path != "/":
+        address += "?" + urlencode({"next": request.get_full_path()})
+    return redirect(address)

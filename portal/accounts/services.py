@@ -89,7 +89,7 @@ def open_invitation(token: str) -> Invitation:
 def accept_invitation(*, token: str, email: str, name: str, password: str) -> User:
     """Make the account that the invitation promises, once: the row's lock lets one of two clicks through."""
     invitation = _open(Invitation.objects.filter(token_hash=_hash(token))).select_for_update().first()
-    if invitation is None:
+    if invitation is None or (_is_first(invitation) and _system_administrators().exists()):
         raise NotVisible(LINK_ENDED)
     user = _make_user(invitation.email or _clean_email(email), name, password)
     for grant_ in invitation.roles:
@@ -108,6 +108,13 @@ def grant(*, user: User, role: Role, actor: User | None, site: Site | None = Non
         record(actor_id=_id(actor), action="role_granted", subject=user, site_id=membership.site_id, role=role)
     _forget_roles(user)
     return membership
+
+
+@transaction.atomic
+def grant_all(*, user: User, grants: Sequence[Grant], actor: User | None) -> None:
+    """Give several roles, or none of them."""
+    for role, site in grants:
+        grant(user=user, role=role, site=site, actor=actor)
 
 
 @transaction.atomic
@@ -180,6 +187,10 @@ def _make_user(email: str, name: str, password: str) -> User:
 
 def _open(invitations: QuerySet[Invitation]) -> QuerySet[Invitation]:
     return invitations.filter(accepted=None, expires__gt=Now())
+
+
+def _is_first(invitation: Invitation) -> bool:
+    return invitation.invited_by_id is None and not invitation.email
 
 
 def _void(invitations: QuerySet[Invitation], actor: User | None) -> int:

@@ -1,0 +1,33 @@
+"""Reads of people and sites. What a person may see starts at `access.visible`."""
+
+from __future__ import annotations
+
+from django.db.models import Count, Prefetch, QuerySet
+from django.db.models.functions import Now
+
+from portal.accounts import access
+from portal.accounts.models import Invitation, Membership, Site, User
+
+
+def people(user: User) -> QuerySet[User]:
+    """Everybody whom this person may see, with their roles."""
+    held = Prefetch("memberships", Membership.objects.select_related("site").order_by("role", "site__name"))
+    return access.visible(User, user).prefetch_related(held).order_by("-is_active", "name", "email")
+
+
+def open_invitations(user: User) -> QuerySet[Invitation]:
+    rows = access.visible(Invitation, user).filter(accepted=None, expires__gt=Now())
+    return rows.select_related("invited_by").order_by("-created")
+
+
+def sites(user: User) -> QuerySet[Site]:
+    return access.visible(Site, user).annotate(people=Count("memberships__user", distinct=True)).order_by("name")
+
+
+def people_of(site: Site) -> QuerySet[Membership]:
+    return site.memberships.filter(user__is_active=True).select_related("user").order_by("role", "user__name", "user__email")
+
+
+def names(ids: set[int]) -> dict[int, str]:
+    """How to call people who are known by id alone, as in audit events."""
+    return {user.pk: str(user) for user in User.objects.filter(pk__in=ids)}

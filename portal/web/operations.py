@@ -1,0 +1,54 @@
+"""Pages of the system administrator: failed work, and the audit trail."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_POST, require_safe
+
+from portal.accounts import access
+from portal.accounts import selectors as accounts
+from portal.accounts.http import UserRequest
+from portal.audit import selectors as audit
+from portal.audit.models import AuditEvent
+from portal.jobs import services as jobs
+from portal.jobs.models import Job, JobState
+
+_PAGE = 50
+
+
+@require_safe
+def job_list(request: UserRequest) -> HttpResponse:
+    failed = access.visible(Job, request.user).filter(state=JobState.FAILED).order_by("-finished", "-pk")
+    page = Paginator(failed, _PAGE).get_page(request.GET.get("page"))
+    return render(request, "people/jobs.html", {"page": page})
+
+
+@require_POST
+def job_retry(request: UserRequest, job_id: int) -> HttpResponse:
+    access.require(request.user, "retry_job")
+    jobs.retry(job=access.get_visible(Job, request.user, job_id), actor_id=request.user.pk)
+    return redirect("job_list")
+
+
+@require_safe
+def audit_list(request: UserRequest) -> HttpResponse:
+    access.require(request.user, "see_audit")
+    before, subject = request.GET.get("before", ""), request.GET.get("subject", "")
+    rows = access.visible(AuditEvent, request.user)
+    events = audit.newest(rows, before=int(before) if before.isdecimal() else None, subject=subject, limit=_PAGE)
+    names = accounts.names({cast(int, event.actor_id) for event in events if event.actor_id})
+    lines = [(event, names.get(event.actor_id or 0, "the system")) for event in events]
+    following = events[-1].pk if len(events) == _PAGE else None
+    return render(request, "people/audit.html", {"lines": lines, "following": following, "subject": subject})
+
+
+urls = [
+    path("jobs/", job_list, name="job_list"),
+    path("jobs/<int:job_id>/retry/", job_retry, name="job_retry"),
+    path("audit/", audit_list, name="audit_list"),
+]
