@@ -11,7 +11,13 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from inference.preprocess import CROP_MARGIN
+
 LUMA = (0.299, 0.587, 0.114)
+WIDE_MARGIN = 0.35
+"""Training crops show more than inference crops, so that shifts, turns and scales stay inside real pixels."""
+WIDER = (1 + 2 * WIDE_MARGIN) / (1 + 2 * CROP_MARGIN)
+"""Side of a wide crop, in sides of the inference crop."""
 
 
 def uniform(count: int, low: float, high: float, rng: Generator) -> Tensor:
@@ -43,12 +49,15 @@ def output_to_input(angle: Tensor, scale_x: Tensor, scale_y: Tensor, shift_x: Te
 # --- classifier crops -----------------------------------------------------------------------------------------------------------
 
 
-def classifier_views(images: Tensor, size: int, rng: Generator, *, wide: float = 1.7 / 1.2) -> Tensor:
-    """Turned by +-180 degrees, mirrored, at scale 0.5-1 of the inference crop's side, from crops `wide` times that side."""
+def classifier_views(images: Tensor, size: int, rng: Generator) -> Tensor:
+    """Turned by +-180 degrees, mirrored, at 0.5-1.35 of the inference crop's side, from wide crops.
+
+    Up to 1.35, as the wide crop of a picture without a box is the whole frame, which is also what inference sees of it.
+    """
     count = len(images)
-    side = uniform(count, 0.55, 1.08, rng) / wide
+    side = uniform(count, 0.5, 1.35, rng) / WIDER
     stretch = torch.exp(uniform(count, -0.12, 0.12, rng))
-    room = (1 - side).clamp(min=0) * 0.6
+    room = (1 - side).clamp(min=0) * 0.7
     mirror = torch.where(chance(count, 0.5, rng), -1.0, 1.0)
     matrices = output_to_input(
         uniform(count, -math.pi, math.pi, rng), side * stretch * mirror, side / stretch,

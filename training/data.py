@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.preprocess import CROP_MARGIN, DecodeError, Picture, Pixels, crop_to, decode, letterbox
-from inference.types import Box, Kind
+from inference.preprocess import DecodeError, Picture, Pixels, decode, letterbox
+from inference.types import Kind
 from training.manifest import Record
 from training.types import Cancelled, TrainingRefused
 
-WIDE_MARGIN = 0.35
-"""Training crops show more than inference crops, so that shifts, turns and scales stay inside real pixels."""
-
+T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Canvases:
@@ -30,14 +29,14 @@ class Canvases:
 
 
 def open_records(
-    records: Sequence[Record], use: Callable[[Record, Picture], Pixels], *, cancelled: Callable[[], bool], threads: int = 2
-) -> list[Pixels]:
+    records: Sequence[Record], use: Callable[[Record, Picture], T], *, cancelled: Callable[[], bool], threads: int = 2
+) -> list[T]:
     """Decode every record and keep what `use` makes of it, in order. Pillow decodes without the interpreter's lock, so threads help.
 
     Raises TrainingRefused naming the first picture that cannot be decoded.
     """
 
-    def one(record: Record) -> Pixels:
+    def one(record: Record) -> T:
         if cancelled():
             raise Cancelled
         try:
@@ -51,22 +50,14 @@ def open_records(
 
 def load_canvases(records: Sequence[Record], size: int, *, cancelled: Callable[[], bool]) -> Canvases:
     """Canvases of records whose truth is known: a box, or a kind that has no cervix."""
-    pixels = open_records(records, lambda _, picture: letterbox(picture, size)[0], cancelled=cancelled)
-    factors = open_sizes(records, cancelled=cancelled)
+    if not records:
+        return Canvases(np.zeros((0, size, size, 3), dtype=np.uint8), np.zeros((0, 4), dtype=np.float32))
+    loaded = open_records(records, lambda _, picture: letterbox(picture, size), cancelled=cancelled)
     boxes = np.full((len(records), 4), np.nan, dtype=np.float32)
-    for row, (record, longest) in enumerate(zip(records, factors, strict=True)):
+    for row, (record, (_, factor)) in enumerate(zip(records, loaded, strict=True)):
         if record.box is not None:
-            boxes[row] = np.array([record.box.x0, record.box.y0, record.box.x1, record.box.y1]) * size / longest
-    return Canvases(pixels=np.stack(pixels), boxes=boxes)
-
-
-def open_sizes(records: Sequence[Record], *, cancelled: Callable[[], bool]) -> list[int]:
-    """The longer side of each upright file, in pixels."""
-    return [int(size[0]) for size in open_records(records, _longest, cancelled=cancelled)]
-
-
-def _longest(_: Record, picture: Picture) -> NDArray[np.uint8]:
-    return np.array([max(picture.width, picture.height)], dtype=np.uint32)  # type: ignore[return-value]
+            boxes[row] = np.array([record.box.x0, record.box.y0, record.box.x1, record.box.y1]) * factor
+    return Canvases(pixels=np.stack([pixels for pixels, _ in loaded]), boxes=boxes)
 
 
 def background_strips(canvases: Canvases, *, least: float = 0.25) -> Pixels:
@@ -95,11 +86,3 @@ def has_detector_truth(record: Record) -> bool:
     """A box is known, or that there is nothing to find."""
     return record.box is not None or record.kind is Kind.NOT_CERVIX
 
-
-def load_crops(
-    records: Sequence[Record], boxes: Sequence[Box | None], size: int, *, margin: float = CROP_MARGIN, cancelled: Callable[[], bool]
-) -> Pixels:
-    """Crops (N, size, size, 3) at the given boxes, exactly as inference makes them."""
-    place = {id(record): box for record, box in zip(records, boxes, strict=True)}
-    crops = open_records(records, lambda record, picture: crop_to(picture, place[id(record)], size, margin=margin), cancelled=cancelled)
-    return np.stack(crops) if crops else np.zeros((0, size, size, 3), dtype=np.uint8)

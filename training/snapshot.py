@@ -12,7 +12,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from inference.types import Box, Kind
+from training import synthetic
 from training.manifest import COLUMNS, SALT, Record, assign_split, count_patients
 from training.types import ExampleImage
 
@@ -68,3 +72,15 @@ def _example(example: ExampleImage, split: str) -> Record:
         patient=example.patient, exam=example.exam, site=example.site, device=example.device, split=split,
         box=None if example.box is None else Box(*example.box),
     )  # fmt: skip
+
+
+def draw_scenes(folder: Path, count: int, *, seed: int) -> list[Record]:
+    """Draw `count` single pictures of varied style, each a patient of its own, for the train split alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    records = []
+    for number, (pixels, box, kind, _) in enumerate(synthetic.draw_training_scenes(np.random.default_rng(seed), count)):
+        path = folder / f"scene-{seed}-{number:05d}.jpg"
+        Image.fromarray(pixels).save(path, quality=92)
+        example = ExampleImage(str(path), "drawn", f"D{seed}-{number}", f"D{seed}-{number}", "drawn", kind, 0.0, box)
+        records.append(_example(example, "train"))
+    return records

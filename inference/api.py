@@ -1,0 +1,161 @@
+"""One bundle, opened: from pictures to Analyses, in batches. Loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from inference import bundle as bundles
+from inference import fusion as fusing
+from inference import quality
+from inference.deep_sad import SIZE as DEEP_SAD_SIZE
+from inference.deep_sad import DeepSAD
+from inference.detector import OTHERS_SCORE, CervixDetector, DetectorConfig, state_of, to_file_pixels
+from inference.preprocess import DecodeError, Picture, Pixels, crop_to, decode, letterbox
+from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
+from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Unreadable
+
+BATCH = 16
+DECODERS = 2
+
+_opened: dict[tuple[str, str, str], Analyzer] = {}
+
+
+def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH) -> list[Analysis | Unreadable]:
+    """Analyse pictures with one bundle, in order; an unreadable file gives Unreadable and stops no other.
+
+    The opened bundle is kept for the life of the process, keyed by path, hash and device. Raises BundleError.
+    """
+    return list(iterate(paths, bundle, device=device, batch=batch))
+
+
+def iterate(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH) -> Iterator[Analysis | Unreadable]:
+    """As `analyse`, but giving answers as batches are done: the next batch is decoded while the networks run."""
+    analyzer = opened(bundle, device)
+    groups = [paths[first : first + batch] for first in range(0, len(paths), batch)]
+    with ThreadPoolExecutor(DECODERS) as pool:
+        waiting = [pool.submit(_decode, path) for path in (groups[0] if groups else ())]
+        for number in range(len(groups)):
+            read = [future.result() for future in waiting]
+            following = groups[number + 1] if number + 1 < len(groups) else ()
+            waiting = [pool.submit(_decode, path) for path in following]
+            answers = iter(analyzer.analyse([one for one in read if isinstance(one, Picture)]))
+            for one in read:
+                yield next(answers) if isinstance(one, Picture) else one
+
+
+def _decode(path: Path) -> Picture | Unreadable:
+    try:
+        return decode(path)
+    except DecodeError as error:
+        return Unreadable(code=error.code, message=str(error))
+
+
+def opened(bundle: Path, device: str = "cpu") -> Analyzer:
+    """The analyzer of a bundle, opened at most once in this process as long as its bundle.json stays the same."""
+    _, digest = bundles.read_manifest(bundle)
+    key = (str(bundle.resolve()), digest, device)
+    if key not in _opened:
+        _opened[key] = Analyzer.open(bundle, device)
+    return _opened[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the detector says of one picture, in pixels of the upright file; `box` is used for the crop only when the state is FOUND."""
+
+    state: DetectorState
+    box: Box | None
+    others: tuple[Box, ...]
+
+    @property
+    def crop(self) -> Box | None:
+        return self.box if self.state is DetectorState.FOUND else None
+
+
+class Analyzer:
+    """An opened bundle. The same picture gets the same answer whatever else is in its batch (|dp| < 1e-3), on any device."""
+
+    def __init__(self, about: dict[str, Any], digest: str, nets: tuple[CervixDetector, CropClassifier, DeepSAD], device: str) -> None:
+        self.about, self.hash, self.device = about, digest, torch.device(device)
+        self.detector, self.resnest, self.deep_sad = (net.to(self.device).eval() for net in nets)
+        self.fusion = fusing.Fusion.from_json(about["fusion"])
+
+    @classmethod
+    def open(cls, path: Path, device: str = "cpu") -> Analyzer:
+        """Verify and load a bundle. Raises BundleError, also when the weights do not fit the architecture or there is no such device."""
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise bundles.BundleError("There is no CUDA device here; use --device cpu.")
+        about, digest = bundles.verify(path)
+        try:
+            nets = build(about["parts"])
+            for part, net in zip(bundles.PARTS, nets, strict=True):
+                net.load_state_dict(bundles.load_tensors(path, part))
+        except (RuntimeError, TypeError, KeyError) as error:
+            raise bundles.BundleError(f"{path.name}: the weights do not fit what bundle.json says of them ({error}).") from error
+        return cls(about, digest, nets, device)
+
+    def analyse(self, pictures: Sequence[Picture], *, batch: int = BATCH) -> list[Analysis]:
+        """Analyses of decoded pictures, in order."""
+        done: list[Analysis] = []
+        for first in range(0, len(pictures), batch):
+            done += self._batch(pictures[first : first + batch])
+        return done
+
+    @torch.inference_mode()
+    def find(self, pictures: Sequence[Picture]) -> list[Found]:
+        """The detector alone."""
+        squares = [letterbox(picture, self.detector.config.size) for picture in pictures]
+        answers = self.detector.detect(self._tensor([pixels for pixels, _ in squares]))
+        return [
+            _found([to_file_pixels(box, factor, picture.width, picture.height) for box in boxes])
+            for picture, boxes, (_, factor) in zip(pictures, answers, squares, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _batch(self, pictures: Sequence[Picture]) -> list[Analysis]:
+        if not pictures:
+            return []
+        found = self.find(pictures)
+        pairs = list(zip(pictures, found, strict=True))
+        crops = self._tensor([crop_to(picture, one.crop, self.resnest.config.size) for picture, one in pairs])
+        logits, embeddings = self.resnest.both(crops)
+        distances = self.deep_sad(self._tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
+        rows = zip(
+            pairs, non_regular_logit(logits).tolist(), torch.softmax(logits, 1).tolist(), distances.tolist(), embeddings.tolist(), strict=True
+        )
+        return [self._analysis(picture, one, *numbers) for (picture, one), *numbers in rows]
+
+    def _analysis(
+        self, picture: Picture, found: Found, logit: float, shares: list[float], distance: float, embedding: list[float]
+    ) -> Analysis:
+        probabilities = {kind.value: share for kind, share in zip(CLASSIFIED_KINDS, shares, strict=True)}
+        p = self.fusion.probability(logit, distance)
+        route, reasons = fusing.route(self.fusion, p, logit, distance, found.state)
+        return Analysis(
+            bundle_hash=self.hash, width=picture.width, height=picture.height, detector_state=found.state, box=found.box,
+            other_boxes=found.others, probabilities=probabilities, p_non_regular=p,
+            kind=fusing.likeliest(fusing.fused_probabilities(p, probabilities)), deep_sad_distance=distance,
+            deep_sad_rank=self.fusion.rank(distance), embedding=tuple(embedding),
+            quality=quality.measure(crop_to(picture, found.crop, quality.SIDE)), route=route, reasons=reasons,
+        )  # fmt: skip
+
+    def _tensor(self, pixels: Sequence[Pixels]) -> Tensor:
+        return torch.from_numpy(np.stack(pixels)).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def build(parts: dict[str, Any]) -> tuple[CervixDetector, CropClassifier, DeepSAD]:
+    """The three networks of bundle.json's `parts`, with random weights."""
+    return CervixDetector(DetectorConfig(**parts["detector"])), CropClassifier(ResNeStConfig(**parts["resnest"])), DeepSAD()
+
+
+def _found(boxes: list[Box]) -> Found:
+    best = boxes[0] if boxes else None
+    return Found(state_of(boxes), best, tuple(box for box in boxes[1:] if box.score >= OTHERS_SCORE))

@@ -1,0 +1,280 @@
+"""From one snapshot to one bundle, and from one bundle to its report. Loads torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from inference import bundle as bundles
+from inference.api import Analyzer
+from inference.deep_sad import SIZE as DEEP_SAD_SIZE
+from inference.deep_sad import DeepSAD
+from inference.detector import CervixDetector
+from inference.preprocess import Picture, Pixels, crop_to
+from inference.resnest import CropClassifier, non_regular_logit
+from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
+from training import calibrate, checks, deep_sad, detector, resnest
+from training.augment import WIDE_MARGIN, WIDER
+from training.config import Preset, preset_of
+from training.data import open_records
+from training.engine import Reporter
+from training.evaluation import evaluate
+from training.manifest import Record, Snapshot, count_patients, read_snapshot
+from training.metrics import auroc
+from training.types import TrainConfig, TrainingRefused
+
+__all__ = ["evaluate", "train"]
+
+BUNDLE = "bundle"
+LICENCE_NOTE = (
+    "Research use only. The weights were trained on pictures of which most carry no open licence (see MODEL_CARD.md); no picture is part of the bundle."
+)
+WEIGHTS = {"reading": 1.0, "detector": 40.0, "crops": 1.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 0.5}
+"""How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
+
+Start = dict[str, dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Crops:
+    """One decode of every record, three ways: at ResNeSt's and Deep SAD's sizes as inference sees them, and wide ones for augmentation."""
+
+    resnest: Pixels
+    deep_sad: Pixels
+    wide: Pixels
+    wide_small: Pixels
+
+
+def train(
+    config: TrainConfig, snapshot: Path, out: Path, *, report: Callable[[Progress], None], cancelled: Callable[[], bool]
+) -> Path:
+    """Train a complete bundle on a snapshot folder and return its folder, `out/bundle`.
+
+    A killed run continues from the checkpoints in `out` and ends with the weights it would have had. Raises TrainingRefused for data or
+    settings that cannot be trained on, BundleError for a broken start bundle, Cancelled when asked to stop.
+    """
+    torch.set_num_threads(config.threads)
+    preset, data = preset_of(config), read_snapshot(snapshot)
+    checks.before(data, preset, config.parts)
+    start, parts = _start(config, preset)
+    claim(out, config, data)
+    target = out / BUNDLE
+    if target.is_dir():
+        bundles.verify(target)
+        return target
+    reporter = Reporter(report, cancelled, _stages(config))
+    reporter.at("reading", 0.0, f"{len(data.records)} pictures of {count_patients(data.records)} patients")
+    run = _Run(config, preset, data, out, reporter, start, parts)
+    return run.to_bundle(target)
+
+
+def _stages(config: TrainConfig) -> dict[str, float]:
+    left_out = {part for part in ("detector", "resnest", "deep_sad") if part not in config.parts}
+    if "deep_sad" in left_out or config.start is not None:
+        left_out.add("autoencoder")
+    return {name: weight for name, weight in WEIGHTS.items() if name not in left_out}
+
+
+def _start(config: TrainConfig, preset: Preset) -> tuple[Start, dict[str, Any]]:
+    """Weights and architectures of the start bundle; without one, those of the preset."""
+    if config.start is None:
+        return {}, {}
+    about, _ = bundles.verify(Path(config.start))
+    return {part: bundles.load_tensors(Path(config.start), part) for part in bundles.PARTS}, about["parts"]
+
+
+def claim(out: Path, config: TrainConfig, data: Snapshot) -> None:
+    """Mark `out` as this run's, or refuse when it holds another run's checkpoints."""
+    mine = {**asdict(config), "parts": list(config.parts), "snapshot": data.hash}
+    # Threads and the device change the speed and the last digits, not what is trained
+    for name in ("threads", "device", "name"):
+        mine.pop(name)
+    mark = out / "run.json"
+    out.mkdir(parents=True, exist_ok=True)
+    if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != mine:
+        raise TrainingRefused(f"{out.name} holds the checkpoints of another run (other data or settings). Choose an empty folder.")
+    mark.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+
+
+@dataclass(slots=True)
+class _Run:
+    config: TrainConfig
+    preset: Preset
+    data: Snapshot
+    out: Path
+    reporter: Reporter
+    start: Start
+    parts: dict[str, Any]
+
+    def to_bundle(self, target: Path) -> Path:
+        figures: dict[str, Any] = {}
+        finder, figures["detector"] = self._detector()
+        train_set = classified(self.data.split("train"))
+        held = classified(self.data.split("validation"))
+        tuning = [record for record in held + classified(self.data.split("calibration")) if record.measurable]
+        size = self.parts["resnest"]["size"] if self.parts else self.preset.resnest.size
+        crops = self._crops(finder, [*train_set, *held, *tuning], size)
+        rows = np.cumsum([0, len(train_set), len(held), len(tuning)])
+        in_train, in_held, in_tuning = (slice(int(a), int(b)) for a, b in zip(rows, rows[1:], strict=False))
+        sorter, figures["resnest"] = self._resnest(crops, in_train, in_held, targets_of(train_set), targets_of(held))
+        measure, figures["deep_sad"] = self._deep_sad(crops, in_train, train_set)
+        nets = {"detector": finder, "resnest": sorter, "deep_sad": measure}
+        fusion, figures["calibration"] = self._calibrate(sorter, measure, crops, in_train, in_tuning, tuning)
+        about = self._about(nets, fusion, figures)
+        bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()})
+        self.reporter.at("calibration", 1.0, "bundle written")
+        return target
+
+    def _detector(self) -> tuple[CervixDetector, dict[str, float]]:
+        if "detector" not in self.config.parts:
+            return _kept(CervixDetector, self.parts["detector"], self.start["detector"], self.config.device), {}
+        return detector.train(
+            self.data.split("train"), self.data.split("validation"), self.preset.detector, start=self.start.get("detector"),
+            out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
+        )  # fmt: skip
+
+    def _crops(self, finder: CervixDetector, records: Sequence[Record], size: int) -> Crops:
+        """Crops at the detector's boxes, as inference will make them; for training pictures at the true box where it is known."""
+        self.reporter.at("crops", 0.0, "finding and cropping the cervix")
+        boxes = find_boxes(finder, records, self.config.device, cancelled=self.reporter.cancelled)
+        known = [record.box if record.split == "train" and record.box else box for record, box in zip(records, boxes, strict=True)]
+        return read_crops(records, known, size, cancelled=self.reporter.cancelled)
+
+    def _resnest(
+        self, crops: Crops, in_train: slice, in_held: slice, targets: NDArray[np.int64], held_targets: NDArray[np.int64]
+    ) -> tuple[CropClassifier, dict[str, float]]:
+        known = self.parts.get("resnest", {})
+        if "resnest" not in self.config.parts:
+            model: CropClassifier = _kept(CropClassifier, known, self.start["resnest"], self.config.device)
+            return model, resnest.figures_on(model, crops.resnest[in_held], held_targets)
+        model, figures = resnest.train(
+            crops.wide[in_train], targets, crops.resnest[in_held], held_targets, self.preset.resnest,
+            start=self.start.get("resnest"), out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
+            backbone=known.get("backbone", ""), size=known.get("size", 0),
+        )  # fmt: skip
+        round_as_saved(model)
+        return model, figures
+
+    def _deep_sad(self, crops: Crops, in_train: slice, train_set: Sequence[Record]) -> tuple[DeepSAD, dict[str, float]]:
+        if "deep_sad" not in self.config.parts:
+            model = DeepSAD()
+            model.load_state_dict(self.start["deep_sad"])
+            return model.to(self.config.device).eval(), {}
+        targets = targets_of(train_set)
+        labels = np.array([deep_sad.label_of(int(t), expert=r.measurable) for t, r in zip(targets, train_set, strict=True)])
+        model, figures = deep_sad.train(
+            deep_sad.Material(crops.wide_small[in_train], targets, labels), self.preset.deep_sad, start=self.start.get("deep_sad"),
+            out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
+        )  # fmt: skip
+        round_as_saved(model)
+        return model, figures
+
+    def _calibrate(
+        self, sorter: CropClassifier, measure: DeepSAD, crops: Crops, in_train: slice, in_tuning: slice, tuning: Sequence[Record]
+    ) -> tuple[Any, dict[str, float]]:
+        self.reporter.at("calibration", 0.0, f"calibrating on {len(tuning)} pictures")
+        logits = non_regular_logit(resnest.logits_of(sorter, crops.resnest[in_tuning])).double().numpy()
+        distances = deep_sad.distances_of(measure, crops.deep_sad[in_tuning])
+        positive = targets_of(tuning) > 0
+        figures = {
+            "resnest_auroc": auroc(logits, positive), "deep_sad_auroc": auroc(distances, positive),
+            "images": float(len(tuning)), "patients": float(count_patients(tuning)),
+        }  # fmt: skip
+        checks.healthy(logits, distances, positive, self.preset)
+        fusion = calibrate.fit(logits, distances, positive, deep_sad.distances_of(measure, crops.deep_sad[in_train]))
+        return fusion, figures
+
+    def _about(self, nets: dict[str, nn.Module], fusion: Any, figures: dict[str, Any]) -> dict[str, Any]:
+        sites = sorted({record.site for record in self.data.records})
+        return {
+            "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
+            "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,
+            "trained_parts": list(self.config.parts), "start": self._start_hash(), "seed": self.config.seed,
+            "classes": [kind.value for kind in CLASSIFIED_KINDS],
+            "parts": {
+                "detector": _config_of(nets["detector"]), "resnest": _config_of(nets["resnest"]), "deep_sad": {"size": DEEP_SAD_SIZE},
+            },
+            "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "licence_note": LICENCE_NOTE,
+        }  # fmt: skip
+
+    def _start_hash(self) -> str:
+        return bundles.read_manifest(Path(self.config.start))[1] if self.config.start else "random"
+
+
+def classified(records: Sequence[Record]) -> list[Record]:
+    """Those of the three kinds that the classifiers know."""
+    return [record for record in records if record.kind in CLASSIFIED_KINDS]
+
+
+def targets_of(records: Sequence[Record]) -> NDArray[np.int64]:
+    """Indices into CLASSIFIED_KINDS."""
+    order: dict[Kind, int] = {kind: index for index, kind in enumerate(CLASSIFIED_KINDS)}
+    return np.array([order[record.kind] for record in records], dtype=np.int64)
+
+
+def find_boxes(finder: CervixDetector, records: Sequence[Record], device: str, *, cancelled: Callable[[], bool]) -> list[Box | None]:
+    """The box that inference would crop to, None where it would take the whole frame."""
+    from inference.detector import state_of, to_file_pixels
+    from inference.preprocess import letterbox
+    from inference.types import DetectorState
+
+    side = finder.config.size
+    finder.eval()
+    boxes: list[Box | None] = []
+    for first in range(0, len(records), 64):
+        group = open_records(records[first : first + 64], lambda _, p: (*letterbox(p, side), p.width, p.height), cancelled=cancelled)
+        images = torch.from_numpy(np.stack([one[0] for one in group])).to(device).permute(0, 3, 1, 2).float() / 255.0
+        for found, (_, factor, width, height) in zip(finder.detect(images), group, strict=True):
+            sure = state_of(found) is DetectorState.FOUND
+            boxes.append(to_file_pixels(found[0], factor, width, height) if sure else None)
+    return boxes
+
+
+def read_crops(records: Sequence[Record], boxes: Sequence[Box | None], size: int, *, cancelled: Callable[[], bool]) -> Crops:
+    """All crops that training needs, from one decode."""
+    place = {id(record): box for record, box in zip(records, boxes, strict=True)}
+
+    def cut(record: Record, picture: Picture) -> tuple[Pixels, Pixels, Pixels, Pixels]:
+        box = place[id(record)]
+        small, large = round(DEEP_SAD_SIZE * WIDER), round(size * WIDER)
+        return (
+            crop_to(picture, box, size), crop_to(picture, box, DEEP_SAD_SIZE),
+            crop_to(picture, box, large, margin=WIDE_MARGIN), crop_to(picture, box, small, margin=WIDE_MARGIN),
+        )  # fmt: skip
+
+    made = open_records(records, cut, cancelled=cancelled)
+    return Crops(*(np.stack([one[i] for one in made]) for i in range(4)))
+
+
+def round_as_saved(model: nn.Module) -> None:
+    """Give the weights the precision they will have in the bundle, so that what is calibrated is what ships."""
+    saved = bundles.halved(model.state_dict())
+    model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in saved.items()})
+
+
+def _kept(kind: Any, config: dict[str, Any], weights: dict[str, Tensor], device: str) -> Any:
+    from inference.detector import DetectorConfig
+    from inference.resnest import ResNeStConfig
+
+    model = kind((DetectorConfig if kind is CervixDetector else ResNeStConfig)(**config))
+    model.load_state_dict(weights)
+    return model.to(device).eval()
+
+
+def _config_of(net: nn.Module) -> dict[str, Any]:
+    found: dict[str, Any] = net.config.as_json()  # type: ignore[union-attr,operator,assignment]
+    return found
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, Any]:
+    """JSON has no NaN."""
+    return {k: _finite(v) if isinstance(v, dict) else (v if v == v else None) for k, v in figures.items()}

@@ -1,0 +1,184 @@
+"""Recipe of Deep SAD (METHODS 3): autoencoder, asserted copy of the encoder, centre, and the semi-supervised loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Generator, Tensor, nn
+from torch.nn import functional as F
+
+from inference.deep_sad import DIMENSIONS, FILTERS, LEAST_CENTRE, SIZE, DeepSAD, Encoder
+from inference.preprocess import Pixels
+from training.augment import WIDER, chance, classifier_views, green_tint, iodine_stain, to_float, uniform
+from training.config import DeepSADRecipe
+from training.engine import Loop, Reporter, fit
+from training.losses import deep_sad, reconstruction
+from training.types import TrainingRefused
+
+
+class Autoencoder(nn.Module):
+    """The encoder with its mirror: dense, then upsampling and 5x5 convolutions down to three channels in [0, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        widths = (DIMENSIONS // (SIZE // 8) ** 2, *reversed(FILTERS))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 5, padding=2, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b, eps=1e-4, affine=False) for b in widths[1:])
+        self.last = nn.Conv2d(widths[-1], 3, 5, padding=2, bias=False)
+        self.entry = nn.BatchNorm1d(DIMENSIONS, eps=1e-4, affine=False)
+
+    def forward(self, crops: Tensor) -> Tensor:
+        x = self.entry(self.encoder(crops)).view(len(crops), -1, SIZE // 8, SIZE // 8)
+        x = F.leaky_relu(x, 0.01)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = F.interpolate(F.leaky_relu(norm(conv(x)), 0.01), scale_factor=2)
+        return torch.sigmoid(self.last(x))
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """Wide crops (N, S, S, 3), targets (N,) by CLASSIFIED_KINDS and labels (N,) in {-1, 0, +1} of METHODS 3."""
+
+    wide: Pixels
+    targets: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def label_of(target: int, *, expert: bool) -> int:
+    """+1 expert regular, -1 expert non-regular, 0 not reviewed: an automatic label is never evidence here."""
+    if not expert:
+        return 0
+    return 1 if target == 0 else -1
+
+
+def copy_encoder(source: Encoder, target: Encoder) -> None:
+    """Copy all weights and assert that they arrived: the authors' public code loses them silently by a key prefix (0 of 13 survive)."""
+    target.load_state_dict(source.state_dict(), strict=True)
+    for (name, kept), given in zip(target.state_dict().items(), source.state_dict().values(), strict=True):
+        if not torch.equal(kept, given):
+            raise RuntimeError(f"Deep SAD's {name} differs from the autoencoder's after the copy.")
+
+
+def train(
+    material: Material, recipe: DeepSADRecipe, *, start: dict[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter
+) -> tuple[DeepSAD, dict[str, float]]:
+    """Train Deep SAD; returns it in eval mode and its losses (`first`, `last`). Raises TrainingRefused when a health check fails.
+
+    With `start` the encoder begins from those weights (and a new centre) instead of an autoencoder.
+    """
+    torch.manual_seed(seed)
+    model = DeepSAD().to(device)
+    if start is not None:
+        model.load_state_dict(start)
+    elif recipe.ae_init:
+        copy_encoder(_pretrain(material, recipe, out, seed, device, reporter), model.encoder)
+    settle(model, material)
+    history = _fit(model, material, recipe, out, seed, device, reporter)
+    check(model, history["losses"], started=start is not None)
+    return model, {"first": history["losses"][0], "last": history["losses"][-1]}
+
+
+def _loop(stage: str, epochs: int, steps: int, lr: float, decay: float, out: Path, seed: int, device: str) -> Loop:
+    return Loop(
+        stage=stage, epochs=epochs, steps=steps, lr=lr, weight_decay=decay, checkpoint=out / f"{stage}.ckpt", seed=seed, device=device,
+        amp=False, adam=True,
+    )  # fmt: skip
+
+
+def _pretrain(material: Material, recipe: DeepSADRecipe, out: Path, seed: int, device: str, reporter: Reporter) -> Encoder:
+    auto = Autoencoder().to(device)
+    steps = max(1, len(material.wide) // recipe.batch)
+    loop = _loop("autoencoder", recipe.ae_epochs, steps, recipe.ae_lr, recipe.ae_weight_decay, out, seed, device)
+
+    def batches(_: int, rng: Generator) -> Iterator[Tensor]:
+        order = torch.randperm(len(material.wide), generator=rng)
+        for chosen in _whole(order, recipe.batch, steps):
+            yield classifier_views(to_float(torch.from_numpy(material.wide[chosen.numpy()])), SIZE, rng).to(device)
+
+    fit(auto, batches, lambda crops: reconstruction(auto(crops), crops), loop, reporter)
+    return auto.encoder
+
+
+def _fit(
+    model: DeepSAD, material: Material, recipe: DeepSADRecipe, out: Path, seed: int, device: str, reporter: Reporter
+) -> dict[str, Any]:
+    steps = max(1, len(material.wide) // recipe.batch)
+    loop = _loop("deep_sad", recipe.epochs, steps, recipe.lr, recipe.weight_decay, out, seed, device)
+
+    def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        for chosen in _whole(_balanced(material.labels, steps * recipe.batch, rng), recipe.batch, steps):
+            yield batch_of(material, chosen, rng)
+
+    def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
+        return deep_sad(model(batch[0].to(device)), batch[1].to(device), recipe.eta)
+
+    return fit(model, batches, loss_of, loop, reporter)
+
+
+def _whole(order: Tensor, batch: int, steps: int) -> Iterator[Tensor]:
+    """`steps` whole batches; short lists are repeated, as batch norm needs more than one sample."""
+    while len(order) < batch * steps:
+        order = torch.cat([order, order])
+    yield from order[: batch * steps].split(batch)
+
+
+def _balanced(labels: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
+    """Half known regular and unlabelled together, half known non-regular (where there are any)."""
+    anomalies, rest = (torch.from_numpy(np.flatnonzero(mask)) for mask in (labels == -1, labels != -1))
+    parts = [pool[torch.randint(len(pool), (count // 2,), generator=rng)] for pool in (anomalies, rest) if len(pool)]
+    order = torch.cat(parts)
+    return order[torch.randperm(len(order), generator=rng)]
+
+
+def batch_of(material: Material, chosen: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Crops (N, 3, 32, 32) and labels. A third of the regular ones are tinted and become known anomalies; no hue or contrast is changed."""
+    rows = chosen.numpy()
+    crops, labels = to_float(torch.from_numpy(material.wide[rows])), torch.from_numpy(material.labels[rows])
+    crops = classifier_views(crops, SIZE, rng)
+    pick, known = torch.rand(len(crops), generator=rng), torch.from_numpy(material.targets[rows]) == 0
+    green, iodine = known & (labels == 1) & (pick < 0.22), known & (labels == 1) & (pick > 0.92)
+    tinted = green_tint(crops, 0.15 + 0.85 * uniform(len(crops), 0, 1, rng), rng)
+    crops = torch.where(green.view(-1, 1, 1, 1), tinted, crops)
+    crops = torch.where(iodine.view(-1, 1, 1, 1), iodine_stain(crops, uniform(len(crops), 0.5, 1, rng), rng), crops)
+    brightness = torch.where(chance(len(crops), 0.5, rng), uniform(len(crops), 0.8, 1.2, rng), 1.0)
+    return (crops * brightness.view(-1, 1, 1, 1)).clamp(0, 1), torch.where(green | iodine, -1, labels)
+
+
+@torch.no_grad()
+def settle(model: DeepSAD, material: Material) -> None:
+    """Fix the centre at the mean output, in eval mode, over the training crops that are not known anomalies."""
+    model.eval()
+    # A head start for the batch norms: right after a random start their running statistics describe nothing
+    device = next(model.parameters()).device
+    pixels = inner(material.wide[material.labels != -1])
+    model.settle(torch.cat([model.encoder(part.to(device)) for part in pixels.split(256)]))
+
+
+def inner(wide: Pixels) -> Tensor:
+    """The inference crop inside wide crops, at 32 px: (N, 3, 32, 32)."""
+    side = wide.shape[1]
+    edge = round(side * (1 - 1 / WIDER) / 2)
+    return F.interpolate(to_float(torch.from_numpy(wide))[:, :, edge : side - edge, edge : side - edge], (SIZE, SIZE), mode="area")
+
+
+@torch.inference_mode()
+def distances_of(model: DeepSAD, crops: Pixels, *, batch: int = 256) -> NDArray[np.float64]:
+    """Squared distances (N,) of inference crops (N, 32, 32, 3)."""
+    device = next(model.parameters()).device
+    parts = [model(to_float(torch.from_numpy(crops[i : i + batch])).to(device)).cpu() for i in range(0, len(crops), batch)]
+    return (torch.cat(parts) if parts else torch.zeros(0)).double().numpy()
+
+
+def check(model: DeepSAD, losses: list[float], *, started: bool) -> None:
+    """Health of the trained network: the centre's components away from zero, a loss that fell. Raises TrainingRefused."""
+    if float(model.centre.abs().min()) < LEAST_CENTRE - 1e-6:
+        raise TrainingRefused("Deep SAD's centre has components near zero: the network could collapse onto it.")
+    if not started and len(losses) > 1 and not min(losses[1:]) < losses[0]:
+        raise TrainingRefused(f"Deep SAD's loss never fell (from {losses[0]:.4g} to {losses[-1]:.4g}): the labels may be mixed up.")

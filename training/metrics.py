@@ -1,0 +1,115 @@
+"""Figures with intervals. Pure functions on numbers; every one has a hand-calculated test."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.types import Interval
+
+Corners = tuple[float, ...]
+Z95 = 1.959963984540054
+
+
+def wilson(hits: int, total: int, patients: int) -> Interval:
+    """A proportion with its 95 % Wilson score interval (Wilson 1927); 0 of 0 gives value NaN over the whole range."""
+    if total == 0:
+        return Interval(math.nan, 0.0, 1.0, 0, 0, patients)
+    share, z2 = hits / total, Z95**2
+    middle = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    # At 0 and at all the formula is exact only up to rounding
+    return Interval(share, 0.0 if hits == 0 else middle - half, 1.0 if hits == total else middle + half, hits, total, patients)
+
+
+def auroc(scores: Sequence[float] | NDArray[np.float64], positive: Sequence[bool] | NDArray[np.bool_]) -> float:
+    """Area under the ROC curve, by ranks with ties at their middle; NaN when a class is missing."""
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    n_pos, n_neg = int(truth.sum()), int((~truth).sum())
+    if n_pos == 0 or n_neg == 0:
+        return math.nan
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((ranks[truth].sum() - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg))
+
+
+def roc_points(scores: Sequence[float], positive: Sequence[bool]) -> list[tuple[float, float, float]]:
+    """(false positive rate, true positive rate, threshold) for 'score >= threshold', from (0, 0, inf) on; only the corners of the curve."""
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if truth.all() or not truth.any():
+        return []
+    order = np.argsort(-values, kind="stable")
+    values, truth = values[order], truth[order]
+    last = np.append(values[1:] != values[:-1], True)
+    tpr, fpr = (np.cumsum(truth) / truth.sum())[last], (np.cumsum(~truth) / (~truth).sum())[last]
+    points = [(0.0, 0.0, math.inf), *((float(f), float(t), float(v)) for f, t, v in zip(fpr, tpr, values[last], strict=True))]
+    bends = [
+        point for before, point, after in zip(points, points[1:], points[2:], strict=False)
+        if not (before[0] == point[0] == after[0] or before[1] == point[1] == after[1])
+    ]  # fmt: skip
+    return [points[0], *bends, points[-1]]
+
+
+def f1_score(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Harmonic mean of precision and sensitivity; NaN without any positive in truth and prediction."""
+    hits, both = int((predicted & truth).sum()), int(predicted.sum()) + int(truth.sum())
+    return 2 * hits / both if both else math.nan
+
+
+def by_patient(
+    figure: Callable[[NDArray[np.int64]], float], patients: Sequence[Hashable], *, rounds: int = 1000, seed: int = 0
+) -> tuple[float, float]:
+    """95 % percentile interval of `figure(indices)` when whole patients are drawn with replacement: their images are not independent."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, patient in enumerate(patients):
+        groups.setdefault(patient, []).append(index)
+    members = [np.asarray(rows, dtype=np.int64) for rows in groups.values()]
+    rng = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(rounds):
+        value = figure(np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]))
+        if not math.isnan(value):
+            drawn.append(value)
+    if not drawn:
+        return 0.0, 1.0
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def box_iou(one: Corners, other: Corners) -> float:
+    """Intersection over union of two rectangles (x0, y0, x1, y1)."""
+    inner = _intersection(one, other)
+    union = _area(one) + _area(other) - inner
+    return inner / union if union > 0 else 0.0
+
+
+def covered(inner: Corners, outer: Corners) -> float:
+    """Share of `inner` that lies in `outer`."""
+    area = _area(inner)
+    return _intersection(inner, outer) / area if area > 0 else 0.0
+
+
+def _intersection(one: Corners, other: Corners) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _area(box: Corners) -> float:
+    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
+
+
+def five_numbers(values: Sequence[float]) -> dict[str, object]:
+    """Box plot by Tukey: quartiles, whiskers at the last value within 1.5 interquartile ranges, outliers beyond."""
+    data = np.sort(np.asarray(values, dtype=np.float64))
+    q1, median, q3 = (float(q) for q in np.percentile(data, [25, 50, 75]))
+    reach = 1.5 * (q3 - q1)
+    inside = data[(data >= q1 - reach) & (data <= q3 + reach)]
+    outliers = data[(data < q1 - reach) | (data > q3 + reach)]
+    return {
+        "low": float(inside[0]), "q1": q1, "median": median, "q3": q3, "high": float(inside[-1]),
+        "outliers": [float(v) for v in outliers], "count": len(data),
+    }  # fmt: skip
