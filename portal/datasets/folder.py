@@ -29,13 +29,13 @@ def write_folder(snapshot: Snapshot, rows: Sequence[Row], *, alive: Callable[[fl
 
     A killed attempt leaves a hidden folder whose complete pictures the next one keeps.
     """
-    final = Path(settings.SNAPSHOTS_DIR) / str(snapshot.pk)
+    final = Path(settings.SNAPSHOTS_DIR) / f"{snapshot.pk}-{snapshot.hash[:16]}"
     lines = manifest(rows)
     if digest(lines) != snapshot.hash:
         raise FolderFailed("A patient, exam or device of these images was changed since the choice was frozen. Create the snapshot again.")
     if final.is_dir():
         return final
-    work = final.with_name(f".writing-{snapshot.pk}")
+    work = final.with_name(f".writing-{final.name}")
     (work / "images").mkdir(parents=True, exist_ok=True)
     for number, row in enumerate(rows):
         if number % _BEAT == 0:
