@@ -22,6 +22,7 @@ from portal.embedded.children import Child, Children
 from portal.embedded.environment import FILE, ROOT
 from portal.embedded.processes import Keeper, StartFailed, die_with_parent
 from portal.embedded.servers import OWNER, Postgres, Redis
+from portal.pipeline.commands import worker_commands
 
 _WEB_SECONDS = 90
 
@@ -55,6 +56,7 @@ class Stack:
             if sig != signal.SIGHUP or signal.getsignal(sig) != signal.SIG_IGN:  # `nohup` ignores it, and means it
                 signal.signal(sig, self._asked)
         began = time.monotonic()
+        os.umask(0o077)  # pictures of patients and passwords: for this user alone
         try:
             with self.undo:
                 self._start(began)
@@ -196,8 +198,9 @@ class Stack:
         until = time.monotonic() + _WEB_SECONDS
         while time.monotonic() < until:
             self._check_stop()
-            if not web.running():
-                break
+            ended = next((child for child in self.children.all if not child.running()), None)
+            if ended:
+                raise StartFailed(f"{ended.name} ended at once. The end of {ended.log}:\n{ended.tail()}")
             if _healthy(self.port):
                 return
             self.stop_asked.wait(0.1)

@@ -1,5 +1,6 @@
 """The pages' addresses: each area's module lists its own."""
 
-from portal.web import gallery, home, models, people, reading, snapshots, training, uploads
+from portal.web import gallery, health, home, models, people, reading, snapshots, training, uploads
 
-urlpatterns = [*home.urls, *gallery.urls, *uploads.urls, *people.urls, *reading.urls, *snapshots.urls, *training.urls, *models.urls]
+areas = (home, health, gallery, models, people, reading, snapshots, training, uploads)
+urlpatterns = [pattern for area in areas for pattern in area.urls]
