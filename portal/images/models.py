@@ -39,9 +39,13 @@ TRANSITIONS: tuple[tuple[str, str], ...] = (
     ("failed", "received"),
     ("failed", "clean"),
     ("quarantined", "clean"),
+    ("withdrawn", "received"),
     *((state, "withdrawn") for state in ("received", "clean", "analysed", "accepted", "in_review", "settled", "quarantined", "failed")),
 )
-"""Every allowed change of Image.state. The database enforces it (trigger below); services name it."""
+"""Every allowed change of Image.state. The database enforces it (trigger below); services name it.
+Back from withdrawn goes only what a cancelled upload took with it and is then sent again."""
+
+UPLOAD_CANCELLED = "The upload was cancelled."
 
 
 class Patient(Created):
@@ -111,9 +115,16 @@ class Image(Created):
         ]
         triggers = [pgtrigger.FSM(name="states", field="state", transitions=list(TRANSITIONS))]
 
+    @property
+    def without_patient(self) -> bool:
+        """Analysed and shown, but flagged and kept out of snapshots."""
+        return self.exam_id is None
+
 
 class FileOutcome(models.TextChoices):
-    EXPECTED = "expected", "announced by the table, not yet here"
+    EXPECTED = "expected", "named by the table, not yet here"
+    MISSING = "missing", "named by the table, never sent"
+    NOT_USED = "not_used", "row of the table, not used"
     ACCEPTED = "accepted", "accepted"
     DUPLICATE = "duplicate", "already here"
     REJECTED = "rejected", "rejected"

@@ -1,0 +1,62 @@
+"""What a file is, by its content and never by its name. Pure: the first 512 bytes in, a word out."""
+
+from __future__ import annotations
+
+ACCEPTED = ("JPEG", "PNG", "TIFF", "WebP", "HEIC", "DICOM")
+ACCEPTED_WORDS = "JPEG, PNG, TIFF, WebP, HEIC or DICOM"
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"GIF8", "GIF"),
+    (b"BM", "BMP"),
+    (b"%PDF", "PDF"),
+    (b"PK\x03\x04", "ZIP"),
+    (b"\xd0\xcf\x11\xe0", "Office"),
+)
+_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
+_VIDEO_BRANDS = {b"isom", b"mp42", b"mp41", b"qt  ", b"iso2", b"avc1", b"M4V "}
+_OTHER_WORDS = {
+    "GIF": "a GIF picture",
+    "BMP": "a BMP picture",
+    "AVIF": "an AVIF picture",
+    "PDF": "a PDF document",
+    "ZIP": "a ZIP archive or an office document; unpack it first",
+    "Office": "an office document",
+    "video": "a video; send single photographs",
+}
+
+
+def sniff(head: bytes) -> str:
+    """The format's name, accepted or not; empty where the content is nothing that is known here."""
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        return _sniff_boxes(head)
+    return next((name for magic, name in _MAGIC if head.startswith(magic)), "")
+
+
+def _sniff_boxes(head: bytes) -> str:
+    """HEIC, AVIF and MP4 share their container; the brands tell them apart."""
+    length = int.from_bytes(head[:4], "big")
+    brands = {head[8:12], *(head[at : at + 4] for at in range(16, min(length, len(head)), 4))}
+    if brands & {b"avif", b"avis"}:
+        return "AVIF"
+    if brands & _HEIC_BRANDS:
+        return "HEIC"
+    return "video" if brands & _VIDEO_BRANDS else ""
+
+
+def refusal(head: bytes) -> str:
+    """Why a file that starts like this is not taken; empty where it may go on to the sanitiser."""
+    if not head:
+        return "The file is empty (0 bytes). Copy it from the camera again."
+    found = sniff(head)
+    if found in ACCEPTED:
+        return ""
+    what = _OTHER_WORDS.get(found, "not a picture that is known here")
+    return f"By its content this is {what}. Send {ACCEPTED_WORDS}."

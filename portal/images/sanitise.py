@@ -1,0 +1,226 @@
+"""A clean picture from an untrusted file: decoded in a limited child process, upright, rebuilt from pixels. Pure: no Django.
+
+The child is forked (3 ms) from a process that never loaded torch. A crash, a memory bomb or an endless loop in a decoder ends
+the child and becomes an answer; the parent goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from portal.images.decode import Decoded, Unfit, decode
+from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
+
+MEMORY = 1_200_000_000
+"""Bytes of address space: 50 megapixels need 596 MB as baseline JPEG and 995 MB as WebP."""
+MEMORY_OVER_PARENT = 950_000_000
+CPU_SECONDS = 60
+WALL_SECONDS = 90.0
+THUMB_SIDE = 320
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """Two new files in the folder that the caller named, and what the source said of itself."""
+
+    picture: Path
+    thumb: Path
+    format: str
+    clean_format: str
+    width: int
+    height: int
+    captured: datetime | None
+    device: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why there is no clean picture. `again` is true where the file may be good and another try may help."""
+
+    code: str
+    message: str
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    memory: int = MEMORY
+    cpu: int = CPU_SECONDS
+    wall: float = WALL_SECONDS
+
+
+DAMAGED = Refused("damaged", "The picture is damaged or was not copied completely. Copy it from the camera again.")
+TOO_LARGE = Refused("too_large", "The picture is too large to open here. Send it with fewer pixels.")
+TOO_SLOW = Refused("too_slow", "Opening the picture took too long. Send it as an ordinary JPEG or PNG.", again=True)
+CRASHED = Refused("crashed", "The picture made its decoder fail. Send it as an ordinary JPEG or PNG.", again=True)
+_Work = Callable[[Path, Path], Cleaned]
+"""(source, stem of the files to make) -> what was made."""
+
+
+def clean(path: Path, out: Path, *, limits: Limits = Limits(), work: _Work | None = None) -> Cleaned | Refused:
+    """Make the clean picture and the thumbnail of `path` in the folder `out`. Never raises for what the file holds.
+
+    `work` replaces the decoding, for tests of the limits.
+    """
+    with open(path, "rb") as file:
+        if reason := refusal(file.read(512)):
+            return Refused("not_a_picture", reason)
+    stem = out / uuid.uuid4().hex
+    answer = _judge(*_in_child(lambda memory: _answer(path, stem, memory, work or make), limits))
+    if isinstance(answer, Refused):
+        for left in out.glob(f"{stem.name}.*"):
+            left.unlink()
+    return answer
+
+
+def _in_child(task: Callable[[int], dict[str, Any]], limits: Limits) -> tuple[bytes, bool, int]:
+    """Run `task(memory limit)` in a limited child: (what it said, whether the wall limit came first, its wait status)."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _child(task, write_end, limits)
+    os.close(write_end)
+    try:
+        said, timed_out = _listen(read_end, time.monotonic() + limits.wall)
+    finally:
+        os.close(read_end)
+        status = _reap(child)
+    return said, timed_out, status
+
+
+def make(path: Path, stem: Path) -> Cleaned:
+    """The work of the child: decode and write. Raises Unfit and whatever decoders raise."""
+    with open(path, "rb") as file:
+        format_ = sniff(file.read(512))
+    decoded = decode(path, format_)
+    clean_format = "png" if decoded.lossless else "jpg"
+    picture, thumb = stem.with_suffix(f".{clean_format}"), stem.with_suffix(".thumb.jpg")
+    width, height = decoded.picture.size
+    _write(decoded, picture, thumb)
+    return Cleaned(picture, thumb, format_, clean_format, width, height, decoded.captured, decoded.device, tuple(decoded.notes))
+
+
+def _write(decoded: Decoded, picture: Path, thumb: Path) -> None:
+    if decoded.lossless:
+        decoded.picture.save(picture, "PNG", compress_level=1)
+    else:
+        decoded.picture.save(picture, "JPEG", quality=95, subsampling=0)
+    decoded.picture.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    decoded.picture.save(thumb, "JPEG", quality=85)
+
+
+def _child(task: Callable[[int], dict[str, Any]], write_end: int, limits: Limits) -> None:
+    """Never returns: leaves by `_exit`, so that no handler, buffer or connection of the parent is touched."""
+    try:
+        os.write(write_end, json.dumps(task(_restrict(limits)), default=str).encode())
+    finally:
+        os._exit(0)
+
+
+def _restrict(limits: Limits) -> int:
+    """Lower this process's limits for good; returns the memory limit in bytes."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+        signal.signal(name, signal.SIG_DFL)
+    memory = limits.memory if limits.memory != MEMORY else max(MEMORY, _address_space("VmSize") + MEMORY_OVER_PARENT)
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu, limits.cpu + 5))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    return memory
+
+
+def _answer(path: Path, stem: Path, memory: int, work: _Work) -> dict[str, Any]:
+    try:
+        return {"cleaned": asdict(work(path, stem))}
+    except Unfit as error:
+        return {"refused": asdict(Refused(error.code, error.message))}
+    except MemoryError:
+        return {"refused": asdict(TOO_LARGE)}
+    except OSError as error:
+        if error.errno is not None:
+            # the disk and not the file: full, or gone
+            return {"refused": asdict(Refused("storage", f"The store could not be written ({os.strerror(error.errno)}).", again=True))}
+        return {"refused": asdict(_damaged_or_too_large(path, memory, str(error)))}
+    except Exception as error:
+        return {"refused": asdict(_damaged_or_too_large(path, memory, str(error)))}
+
+
+def _damaged_or_too_large(path: Path, memory: int, error: str) -> Refused:
+    """Decoders say 'broken' when memory runs out. Near the limit the word is 'too large', never 'damaged'."""
+    if "truncated" in error:
+        return DAMAGED
+    with contextlib.suppress(Exception), Image.open(path) as header:
+        width, height = header.size
+        # the decoders' own buffers: up to 20 bytes a pixel (WebP)
+        if _address_space("VmPeak") + width * height * 8 > memory:
+            return replace(TOO_LARGE, message=f"The picture ({width} x {height} pixels) is too large to open here. Send it smaller.")
+    return TOO_LARGE if _address_space("VmPeak") > 0.8 * memory else DAMAGED
+
+
+def _address_space(name: str) -> int:
+    """Bytes of VmSize or VmPeak of this process; 0 where the system does not say."""
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+        return next((int(line.split()[1]) * 1024 for line in status if line.startswith(name)), 0)
+    return 0
+
+
+def _listen(read_end: int, deadline: float) -> tuple[bytes, bool]:
+    """Everything the child says until it closes its end; and whether the wall limit came first."""
+    said = b""
+    while (left := deadline - time.monotonic()) > 0:
+        if not select.select([read_end], [], [], left)[0]:
+            break
+        part = os.read(read_end, 65_536)
+        if not part:
+            return said, False
+        said += part
+    return said, True
+
+
+def _reap(child: int) -> int:
+    """End the child, however it fares, and collect it. After its answer it is leaving anyway."""
+    with contextlib.suppress(ProcessLookupError):
+        for _ in range(100):
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                return status
+            time.sleep(0.001)
+        os.kill(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _judge(answer: bytes, timed_out: bool, status: int) -> Cleaned | Refused:
+    if timed_out or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
+        return TOO_SLOW
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        return CRASHED
+    if "refused" in said:
+        return Refused(**said["refused"])
+    facts = said["cleaned"]
+    captured = datetime.fromisoformat(facts["captured"]) if facts["captured"] else None
+    paths = {name: Path(facts[name]) for name in ("picture", "thumb")}
+    return Cleaned(**{**facts, **paths, "captured": captured, "notes": tuple(facts["notes"])})
+
+
+__all__ = ["ACCEPTED_WORDS", "CRASHED", "DAMAGED", "TOO_LARGE", "TOO_SLOW", "Cleaned", "Limits", "Refused", "clean", "make"]

@@ -1,0 +1,146 @@
+"""Reads of images and uploads. What a person may see starts at `access.visible`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from portal.accounts import access
+from portal.accounts.models import Site, User
+from portal.images import storage
+from portal.images.models import FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.jobs.models import Job, JobState
+
+IN_WORK = (ImageState.RECEIVED, ImageState.CLEAN, ImageState.ANALYSED)
+PAGE = 60
+FILES_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What the gallery shows. `before` is the id that the page before ended with (newest first)."""
+
+    site: int | None = None
+    state: str = ""
+    patient: str = ""
+    exam: int | None = None
+    device: str = ""
+    name: str = ""
+    upload: int | None = None
+    stated_kind: str = ""
+    without_patient: bool = False
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    images: Sequence[Image]
+    next_before: int | None
+
+
+def gallery(user: User, filters: Filters, *, size: int = PAGE, within: QuerySet[Image] | None = None) -> Page:
+    """One keyset page of images, newest first, with exam, patient and site: one query.
+
+    `within` narrows further by what rooms above know (an own queryset of Image, for instance by label).
+    """
+    rows = filtered(user, filters)
+    if within is not None:
+        rows = rows.filter(pk__in=within.values("pk"))
+    if filters.before is not None:
+        rows = rows.filter(pk__lt=filters.before)
+    found = list(rows.select_related("site", "exam__patient").order_by("-pk")[: size + 1])
+    return Page(found[:size], found[size - 1].pk if len(found) > size else None)
+
+
+def filtered(user: User, filters: Filters) -> QuerySet[Image]:
+    """All visible images that the filters leave, unordered: to count over."""
+    rows = access.visible(Image, user)
+    exact = {
+        "site": filters.site, "state": filters.state, "exam": filters.exam, "upload": filters.upload,
+        "stated_kind": filters.stated_kind, "exam__patient__code": filters.patient.strip(), "device": filters.device,
+    }  # fmt: skip
+    rows = rows.filter(**{path: value for path, value in exact.items() if value not in (None, "")})
+    if filters.name:
+        rows = rows.filter(original_name__icontains=filters.name.strip())
+    return rows.filter(exam=None) if filters.without_patient else rows
+
+
+def counted(rows: QuerySet[Image]) -> dict[str, int]:
+    """Over how many images and patients a number is."""
+    return rows.aggregate(
+        images=Count("pk"), patients=Count("exam__patient", distinct=True), without_patient=Count("pk", filter=Q(exam=None))
+    )
+
+
+def upload_sites(user: User) -> QuerySet[Site]:
+    """The sites that this person may upload to."""
+    return access.visible(Site, user).filter(pk__in=access.sites(user)).order_by("name")
+
+
+def uploads(user: User, *, before: int | None = None, size: int = 50) -> list[Upload]:
+    """Visible uploads, newest first, with counts of their files: `n_files`, `n_in_work` and `n_<outcome>`."""
+    rows = access.visible(Upload, user)
+    if before is not None:
+        rows = rows.filter(pk__lt=before)
+    ids = list(rows.order_by("-pk").values_list("pk", flat=True)[:size])
+    by_outcome = {f"n_{outcome}": Count("files", filter=Q(files__outcome=outcome)) for outcome in FileOutcome.values}
+    arrived = Count("files", filter=~Q(files__outcome__in=[FileOutcome.EXPECTED, FileOutcome.MISSING, FileOutcome.NOT_USED]))
+    working = Count("files", filter=Q(files__outcome=FileOutcome.ACCEPTED, files__image__state__in=IN_WORK))
+    return list(
+        Upload.objects.filter(pk__in=ids)
+        .select_related("site", "created_by")
+        .annotate(n_files=arrived, n_in_work=working, **by_outcome)
+        .order_by("-pk")
+    )
+
+
+def upload_counts(upload: Upload) -> dict[str, int]:
+    """Files by outcome, and the accepted ones' images by state: one query."""
+    own = Q(outcome=FileOutcome.ACCEPTED)
+    return upload.files.aggregate(
+        files=Count("pk", filter=Q(outcome__in=[FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED])),
+        patients=Count("image__exam__patient", filter=own, distinct=True),
+        without_patient=Count("pk", filter=own & Q(image__exam=None, patient_code="")),
+        row_errors=Count("pk", filter=~Q(table_error="")),
+        in_work=Count("pk", filter=own & Q(image__state__in=IN_WORK)),
+        **{outcome: Count("pk", filter=Q(outcome=outcome)) for outcome in FileOutcome.values},
+        **{f"image_{state}": Count("pk", filter=own & Q(image__state=state)) for state in ImageState.values},
+    )
+
+
+def upload_files(upload: Upload, *, only: str = "", after: int = 0, size: int | None = FILES_PAGE) -> list[UploadFile]:
+    """The files of an upload in the order of arrival, with image and patient: one query. `only` is an outcome or 'problems'."""
+    rows = upload.files.select_related("image__exam__patient").filter(pk__gt=after).order_by("pk")
+    if only == "problems":
+        trouble = ~Q(outcome__in=[FileOutcome.ACCEPTED, FileOutcome.DUPLICATE]) | ~Q(table_error="")
+        rows = rows.filter(trouble | Q(image__state__in=[ImageState.FAILED, ImageState.QUARANTINED]) | Q(image__exam=None, patient_code=""))
+    elif only:
+        rows = rows.filter(outcome=only)
+    return list(rows if size is None else rows[: size + 1])
+
+
+# ---- invariants -------------------------------------------------------------------------------------------------------
+
+
+def orphan_blobs() -> list[tuple[int, str]]:
+    """(site id, sha256) of originals without a row: what a crash between blob and row leaves, and nothing worse."""
+    known = set(Image.objects.values_list("site_id", "sha256"))
+    return [blob for blob in storage.originals_on_disk() if blob not in known]
+
+
+def rows_without_blob() -> list[int]:
+    """Images whose original or clean file is gone. Always empty, unless a disk lost something."""
+    rows = Image.objects.values_list("pk", "site_id", "sha256", "clean_sha256", "clean_format")
+    return [
+        pk
+        for pk, site, sha256, clean, extension in rows.iterator()
+        if not storage.original_path(site, sha256).exists() or (clean and not storage.clean_path(site, clean, extension).exists())
+    ]
+
+
+def stuck() -> QuerySet[Image]:
+    """Images that wait for the sanitiser though no work on them is queued or in hand. Always empty."""
+    live = Job.objects.filter(kind="sanitise", subject_id=OuterRef("pk"), state__in=[JobState.QUEUED, JobState.CLAIMED])
+    return Image.objects.filter(~Exists(live), state=ImageState.RECEIVED)

@@ -1,0 +1,204 @@
+"""Uploads and their files: the way of an image into the portal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from portal.accounts import access
+from portal.accounts.models import Site, User
+from portal.audit.services import record
+from portal.core.errors import BadInput, WinnowError, WrongState
+from portal.core.faults import fault
+from portal.images import formats, storage
+from portal.images.cleaning import give_up, sanitise_claimed
+from portal.images.models import UPLOAD_CANCELLED, FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.images.tables import Applied, apply_table, lock, match_left_over, place_known
+from portal.jobs import services as jobs
+
+__all__ = [
+    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "receive", "record_view",
+    "retry", "sanitise_claimed",
+]  # fmt: skip
+
+
+class StoreFull(WinnowError):
+    """No room for the file; nothing was lost, and the same file may be sent again later."""
+
+    status = 507
+    code = "store_full"
+
+
+@transaction.atomic
+def open_upload(*, site: Site, actor: User, note: str = "", expected: int = 0) -> Upload:
+    """Begin to send files to a site that is the actor's own."""
+    access.require(actor, "upload", site=site.pk)
+    upload = Upload.objects.create(site=site, created_by=actor, note=note.strip()[:200], expected=max(0, expected))
+    upload.refresh_from_db(fields=["created"])
+    record(actor_id=actor.pk, action="upload.opened", subject=upload, site_id=site.pk, expected=upload.expected)
+    return upload
+
+
+def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, size: int | None = None) -> UploadFile:
+    """Take in one file: streamed, hashed, fsynced, renamed to its place, then its row and its work in one transaction.
+
+    What is wrong with the file becomes its outcome and is never raised. Safe to repeat: the same file of the same name is the same
+    row. `size` is the number of bytes announced; where fewer come, the line broke: BadInput, no row, send again.
+    """
+    name = _plain_name(name)
+    _require_open(upload)
+    try:
+        spooled = storage.spool(file, limit=settings.MAX_FILE_BYTES)
+    except storage.TooBig:
+        return _refuse(upload, name, actor, f"The file has more than {settings.MAX_FILE_BYTES // 10**6} MB. Send it smaller.")
+    except OSError as error:
+        raise StoreFull(
+            f"The portal could not store the file ({error.strerror or error}). Tell your administrator, then send it again."
+        ) from error
+    if size is not None and spooled.size != size:
+        spooled.path.unlink()
+        raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete")
+    if reason := formats.refusal(spooled.head):
+        spooled.path.unlink()
+        return _refuse(upload, name, actor, reason)
+    storage.keep_original(upload.site_id, spooled)
+    fault("after_blob")
+    return _take_in(upload, name, actor, spooled)
+
+
+@transaction.atomic
+def close_upload(*, upload: Upload, actor: User) -> Upload:
+    """All files were sent: what the table still waits for is missing. Closing twice is one closing."""
+    locked = lock(upload)
+    if locked.closed or locked.cancelled:
+        return locked
+    match_left_over(locked)
+    missing = locked.files.filter(outcome=FileOutcome.EXPECTED).update(outcome=FileOutcome.MISSING)
+    Upload.objects.filter(pk=locked.pk).update(closed=Now())
+    locked.refresh_from_db(fields=["closed"])
+    record(actor_id=actor.pk, action="upload.closed", subject=locked, site_id=locked.site_id, missing=missing)
+    return locked
+
+
+@transaction.atomic
+def cancel_upload(*, upload: Upload, actor: User) -> Upload:
+    """Stop sending. Images not yet cleaned are withdrawn with it, and come back if they are sent again; all others stay."""
+    locked = lock(upload)
+    if locked.closed or locked.cancelled:
+        raise WrongState("This upload has ended. Its images can be withdrawn one by one.")
+    withdrawn = locked.images.filter(state=ImageState.RECEIVED).update(state=ImageState.WITHDRAWN, state_reason=UPLOAD_CANCELLED)
+    Upload.objects.filter(pk=locked.pk).update(cancelled=Now())
+    locked.refresh_from_db(fields=["cancelled"])
+    record(actor_id=actor.pk, action="upload.cancelled", subject=locked, site_id=locked.site_id, withdrawn=withdrawn)
+    return locked
+
+
+@transaction.atomic
+def retry(*, image: Image, actor: User) -> Image:
+    """Take a failed image up again where it stopped."""
+    access.require(actor, "upload", site=image.site_id)
+    locked = Image.objects.select_for_update(of=("self",)).get(pk=image.pk)
+    if locked.state != ImageState.FAILED:
+        raise WrongState("This image has not failed, so there is nothing to try again. Reload the page.")
+    return _again(locked, actor)
+
+
+def record_view(*, image: Image, actor: User, what: str) -> None:
+    """Every view of a patient's full picture leaves an event."""
+    record(actor_id=actor.pk, action=f"image.{what}_viewed", subject=image, site_id=image.site_id)
+
+
+def _again(image: Image, actor: User) -> Image:
+    image.state = ImageState.CLEAN if image.clean_sha256 else ImageState.RECEIVED
+    image.state_reason = ""
+    image.save(update_fields=["state", "state_reason"])
+    jobs.enqueue(kind="analyse" if image.clean_sha256 else "sanitise", subject_id=image.pk, actor_id=actor.pk)
+    record(actor_id=actor.pk, action="image.retried", subject=image, site_id=image.site_id)
+    return image
+
+
+def _plain_name(name: str) -> str:
+    """A name to show and to match, never to open: one line, with its folders, at most 255 characters (the end counts)."""
+    shown = "".join(c for c in unicodedata.normalize("NFC", name).replace("\\", "/") if c.isprintable())
+    return shown.strip().lstrip("/")[-255:] or "(no name)"
+
+
+def _require_open(upload: Upload) -> None:
+    if upload.cancelled:
+        raise WrongState("This upload was cancelled. Start a new one.")
+    if upload.closed:
+        raise WrongState("This upload is closed. Start a new one for further files.")
+
+
+def _row_for(upload: Upload, name: str) -> UploadFile:
+    """The table's row that waits for this file, or a new one."""
+    waiting = upload.files.filter(outcome=FileOutcome.EXPECTED)
+    row = waiting.filter(name=name).first() or waiting.filter(name__iexact=name).first()
+    return row or UploadFile(upload=upload, name=name)
+
+
+@transaction.atomic
+def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
+    locked = lock(upload)
+    _require_open(locked)
+    if before := locked.files.filter(name=name, outcome=FileOutcome.REJECTED, message=reason).first():
+        return before
+    row = _row_for(locked, name)
+    row.outcome, row.message = FileOutcome.REJECTED, reason
+    row.save()
+    record(actor_id=actor.pk, action="file.rejected", subject=row, site_id=locked.site_id, reason=reason)
+    return row
+
+
+@transaction.atomic
+def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -> UploadFile:
+    locked = lock(upload)
+    _require_open(locked)
+    if before := locked.files.filter(name=name, image__sha256=spooled.sha256).first():
+        return before
+    row = _row_for(locked, name)
+    row.image, is_new = _image(locked, name, spooled)
+    row.outcome, row.message = (FileOutcome.ACCEPTED, "") if is_new else _known(row.image, locked, actor)
+    row.save()
+    if is_new:
+        jobs.enqueue(kind="sanitise", subject_id=row.image.pk, actor_id=actor.pk)
+        record(actor_id=actor.pk, action="image.received", subject=row.image, site_id=locked.site_id, upload=locked.pk)
+    else:
+        record(actor_id=actor.pk, action="file.duplicate", subject=row, site_id=locked.site_id, image=row.image.pk)
+        place_known([row] if row.table_row else [])
+    return row
+
+
+def _image(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Image, bool]:
+    """The site's image of these bytes, and whether it is new. Two at once: the database's constraint decides, the second waits."""
+    try:
+        with transaction.atomic():
+            image = Image.objects.create(
+                site_id=upload.site_id, upload=upload, original_name=name, sha256=spooled.sha256, size=spooled.size,
+                format=formats.sniff(spooled.head),
+            )  # fmt: skip
+            return image, True
+    except IntegrityError:
+        known = Image.objects.select_for_update(of=("self",)).get(site_id=upload.site_id, sha256=spooled.sha256)
+        return known, False
+
+
+def _known(image: Image, upload: Upload, actor: User) -> tuple[FileOutcome, str]:
+    """Outcome and message for bytes that the site has sent before."""
+    here = f"image {image.pk} ({image.original_name}, sent {image.created:%Y-%m-%d})"
+    if image.state == ImageState.REJECTED:
+        return FileOutcome.REJECTED, image.state_reason
+    if image.state == ImageState.FAILED:
+        _again(image, actor)
+        return FileOutcome.DUPLICATE, f"Already here as {here}. It had failed and is tried again."
+    if image.state != ImageState.WITHDRAWN:
+        return FileOutcome.DUPLICATE, f"Already here as {here}."[:400]
+    if image.state_reason != UPLOAD_CANCELLED:
+        return FileOutcome.REJECTED, f"This is {here}, which was withdrawn. Ask your site lead."
+    image.upload = upload
+    image.save(update_fields=["upload"])
+    _again(image, actor)
+    return FileOutcome.ACCEPTED, "Sent before in an upload that was cancelled; taken in now."

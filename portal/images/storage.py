@@ -1,0 +1,143 @@
+"""The two stores: originals (for the site alone) and clean pictures. Content addressed; no path is ever made from user text.
+
+A file is written beside its final place, hashed on the way, fsynced and renamed: a name in a store is always a complete file.
+A crash leaves at most a temporary file in `.incoming`, or a blob without a row, which `selectors.orphan_blobs` finds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from django.conf import settings
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_EXTENSIONS = ("jpg", "png")
+_CHUNK = 1 << 20
+INCOMING = ".incoming"
+
+
+class Readable(Protocol):
+    """What bytes come from: a file, a request, an uploaded file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+class TooBig(Exception):
+    """More bytes came than a file may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A complete file in `.incoming`: fsynced, hashed, not yet at its place."""
+
+    path: Path
+    sha256: str
+    size: int
+    head: bytes
+
+
+def spool(source: Readable, *, limit: int) -> Spooled:
+    """Stream `source` into the originals store's `.incoming`, hashing on the way. Raises TooBig; leaves no file behind on any error."""
+    path = temporary(settings.ORIGINALS_DIR)
+    digest, size, head = hashlib.sha256(), 0, b""
+    try:
+        with open(path, "xb", buffering=0) as out:
+            while chunk := source.read(_CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise TooBig
+                head = head or chunk[:512]
+                digest.update(chunk)
+                out.write(chunk)
+            os.fsync(out.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Spooled(path, digest.hexdigest(), size, head)
+
+
+def keep_original(site_id: int, spooled: Spooled) -> Path:
+    """Move a spooled file to its place; a blob that is already there is the same bytes."""
+    return _move(spooled.path, original_path(site_id, spooled.sha256))
+
+
+def keep_clean(site_id: int, made: Path, extension: str) -> tuple[str, Path]:
+    """Move a picture that the sanitiser made (in the clean store's `.incoming`) to its place. Returns its sha256 and path."""
+    with open(made, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        os.fsync(file.fileno())
+    return sha256, _move(made, clean_path(site_id, sha256, extension))
+
+
+def keep_thumb(site_id: int, made: Path, clean_sha256: str) -> Path:
+    """Move a thumbnail to its place. Not fsynced for its own sake: it can be made again."""
+    return _move(made, thumb_path(site_id, clean_sha256))
+
+
+def original_path(site_id: int, sha256: str) -> Path:
+    return Path(settings.ORIGINALS_DIR) / str(int(site_id)) / _checked(sha256)
+
+
+def clean_path(site_id: int, sha256: str, extension: str) -> Path:
+    if extension not in _EXTENSIONS:
+        raise ValueError(f"not a clean format: {extension!r}")
+    return Path(settings.CLEAN_DIR) / str(int(site_id)) / f"{_checked(sha256)}.{extension}"
+
+
+def thumb_path(site_id: int, clean_sha256: str) -> Path:
+    return Path(settings.CLEAN_DIR) / str(int(site_id)) / "thumbs" / f"{_checked(clean_sha256)}.jpg"
+
+
+def temporary(root: str | Path) -> Path:
+    """A new name in the store's `.incoming`: the same file system, so that the rename is one step."""
+    folder = Path(root) / INCOMING
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / uuid.uuid4().hex
+
+
+def originals_on_disk() -> Iterator[tuple[int, str]]:
+    """(site id, sha256) of every blob of the originals store."""
+    root = Path(settings.ORIGINALS_DIR)
+    for folder in sorted(root.iterdir()) if root.is_dir() else []:
+        if folder.name.isdecimal():
+            yield from ((int(folder.name), blob.name) for blob in folder.iterdir() if _SHA256.fullmatch(blob.name))
+
+
+def sweep_incoming(*, older_than: float = 86_400) -> int:
+    """Remove temporary files that a crash left behind. Returns how many."""
+    removed = 0
+    for root in (settings.ORIGINALS_DIR, settings.CLEAN_DIR):
+        for path in (Path(root) / INCOMING).glob("*"):
+            if time.time() - path.stat().st_mtime > older_than:
+                path.unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
+def _checked(sha256: str) -> str:
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError("not a sha256")
+    return sha256
+
+
+def _move(made: Path, final: Path) -> Path:
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if final.exists():
+        made.unlink()
+        return final
+    os.rename(made, final)
+    folder = os.open(final.parent, os.O_RDONLY)
+    try:
+        # without this the name itself may be lost in a power cut, and with it a row would stand without its blob
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return final
