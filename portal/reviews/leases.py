@@ -1,0 +1,97 @@
+"""Writes of leases: a reader holds a picture for a while, under a random address that dies with the lease."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from typing import Literal
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from portal.accounts.models import User
+from portal.audit import services as audit
+from portal.reviews import selectors
+from portal.reviews.models import Lease, ReviewTask
+
+LEASE = timedelta(minutes=10)
+LONGEST = timedelta(hours=2)
+"""A lease is not extended beyond this: a forgotten tab must not keep a picture from the others."""
+_TRIES = 5
+
+Role = Literal["reader", "adjudicator"]
+
+
+@transaction.atomic
+def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
+    """The next picture for this reader, or the one they hold; None where nothing waits for them."""
+    # one reader's two tabs must not take two pictures
+    User.objects.select_for_update(no_key=True).filter(pk=reader.pk).values_list("pk").first()
+    held = selectors.live_lease(reader, role=role)
+    if held:
+        return held
+    for _ in range(_TRIES):
+        task = _lock_next(reader, role)
+        if task is None:
+            return None
+        lease = _take(task, reader)
+        if lease:
+            audit.record(actor_id=reader.pk, action="lease", subject=task, site_id=task.image.site_id, lease=lease.pk, role=role)
+            return lease
+    return None
+
+
+def _lock_next(reader: User, role: Role) -> ReviewTask | None:
+    """The first task of the queue that nobody else is taking right now; where all are being taken, wait for one."""
+    rows = selectors.adjudicable_by(reader) if role == "adjudicator" else selectors.readable_by(reader)
+    rows = rows.select_related("image")
+    return rows.select_for_update(skip_locked=True, of=("self",)).first() or rows.select_for_update(of=("self",)).first()
+
+
+def _take(task: ReviewTask, reader: User) -> Lease | None:
+    """A lease on a locked task, if answers are still missing: between the choice and the lock somebody else may have been quicker,
+    and only a statement of its own sees that. A dead lease of the same reader is buried first."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "lease": LEASE})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    lease = Lease(id=row[0], task=task, reader=reader, token=row[1], until=row[2], created=row[3])
+    lease._state.adding = False
+    return lease
+
+
+_TAKE = """
+WITH buried AS (
+    UPDATE reviews_lease SET ended = until WHERE task_id = %(task)s AND reader_id = %(reader)s AND ended IS NULL
+    RETURNING id
+),
+task AS (
+    SELECT state, reads_needed FROM reviews_reviewtask WHERE id = %(task)s
+),
+taken AS (
+    SELECT (SELECT count(*) FROM reviews_read WHERE task_id = %(task)s AND role = 'reader') AS answered,
+           (SELECT count(*) FROM reviews_lease WHERE task_id = %(task)s AND reader_id <> %(reader)s
+            AND ended IS NULL AND until > statement_timestamp()) AS held,
+           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s) AS mine
+)
+INSERT INTO reviews_lease (task_id, reader_id, token, until)
+SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + %(lease)s
+FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
+WHERE NOT taken.mine
+  AND ((task.state = 'open' AND taken.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
+RETURNING id, token, until, created
+"""
+
+
+def extend_lease(*, lease: Lease, reader: User) -> bool:
+    """Hold the picture for longer, while somebody is looking at it. False where the lease is over."""
+    alive = Lease.objects.filter(selectors.LIVE, pk=lease.pk, reader=reader, created__gt=Now() - LONGEST)
+    return alive.update(until=Now() + LEASE) == 1
+
+
+@transaction.atomic
+def release(*, lease: Lease, reader: User) -> None:
+    """Give the picture back unanswered."""
+    if Lease.objects.filter(pk=lease.pk, reader=reader, ended__isnull=True).update(ended=Now()):
+        audit.record(actor_id=reader.pk, action="release", subject=lease.task, site_id=lease.task.image.site_id, lease=lease.pk)

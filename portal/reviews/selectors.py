@@ -1,0 +1,98 @@
+"""Reads of tasks, leases and answers. `readable_by` and `adjudicable_by` say in SQL what `routing.py` says."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now
+
+from portal.accounts.models import Membership, User
+from portal.images.models import Image
+from portal.reviews.consensus import CANNOT_TELL
+from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
+from portal.reviews.triage import Rules
+
+LIVE = Q(ended__isnull=True, until__gt=Now())
+"""A lease that is held now, by the database's clock."""
+
+
+def readable_by(reader: User) -> QuerySet[ReviewTask]:
+    """The tasks that this reader may be given now, in the order of the queue."""
+    reads = Read.objects.filter(task=OuterRef("pk"), role="reader")
+    rows = (
+        ReviewTask.objects.filter(state=TaskState.OPEN, image__state="in_review")
+        .exclude(Exists(Read.objects.filter(task=OuterRef("pk"), reader=reader)))
+        .annotate(taken=_count(reads) + _count(_held_by_others(reader)))
+        .filter(taken__lt=F("reads_needed"))
+        .order_by("-priority", "id")
+    )
+    if settings.READ_OWN_SITE_FIRST:
+        return rows
+    own = Membership.objects.filter(user=reader, site__isnull=False).values("site")
+    return rows.filter(~Q(image__site__in=own) | Exists(reads))
+
+
+def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
+    """The tasks that this adjudicator may settle now: never one that they have read."""
+    return (
+        ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
+        .exclude(Exists(Read.objects.filter(task=OuterRef("pk"), reader=reader)))
+        .exclude(Exists(_held_by_others(reader)))
+        .order_by("-priority", "id")
+    )
+
+
+def _held_by_others(reader: User) -> QuerySet[Lease]:
+    return Lease.objects.filter(LIVE, task=OuterRef("pk")).exclude(reader=reader)
+
+
+def _count(rows: QuerySet[Lease] | QuerySet[Read]) -> Coalesce:
+    """How many rows, as a subquery: joins would multiply each other."""
+    return Coalesce(Subquery(rows.order_by().values("task").annotate(n=Count("pk")).values("n")), 0)
+
+
+def live_lease(reader: User, *, role: str) -> Lease | None:
+    """The lease that this person holds now in this role, with its task and image."""
+    state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
+    return Lease.objects.filter(LIVE, reader=reader, task__state=state).select_related("task__image").order_by("id").first()
+
+
+def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
+    """This person's lease of that address, held or not."""
+    rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image")
+    return (rows.filter(LIVE) if live else rows).first()
+
+
+def rules_for(site_id: int) -> Rules:
+    """The newest rule of the site, else the newest for all, else the defaults."""
+    row = ReviewRules.objects.filter(Q(site=site_id) | Q(site=None)).order_by(F("site").asc(nulls_last=True), "-id").first()
+    return Rules(row.reads_needed, row.t_lo, row.t_hi) if row else Rules()
+
+
+def rules_in_force() -> list[ReviewRules]:
+    """The newest row of every site that has one, and the newest for all, first."""
+    newest = ReviewRules.objects.order_by("site", "-id").distinct("site").values("pk")
+    rows = ReviewRules.objects.filter(pk__in=newest).select_related("site", "set_by")
+    return list(rows.order_by(F("site__name").asc(nulls_first=True)))
+
+
+def answers(task: ReviewTask) -> list[Read]:
+    """All answers of a task, in their order."""
+    return list(task.reads.select_related("reader").order_by("id"))
+
+
+def live_task(image: Image) -> ReviewTask | None:
+    return ReviewTask.objects.filter(image=image, state__in=[TaskState.OPEN, TaskState.ADJUDICATION]).first()
+
+
+def first_pairs() -> list[tuple[str, str]]:
+    """The first two readers' answers of every task that has two, `cannot_tell` left out."""
+    by_task: dict[int, list[str]] = {}
+    for task, kind in Read.objects.filter(role="reader").order_by("id").values_list("task", "kind"):
+        by_task.setdefault(task, []).append(kind)
+    return [(kinds[0], kinds[1]) for kinds in by_task.values() if len(kinds) > 1 and CANNOT_TELL not in kinds[:2]]
+
+
+def is_over(lease: Lease) -> bool:
+    """Whether the lease is no longer held, by the database's clock."""
+    return not Lease.objects.filter(LIVE, pk=lease.pk).exists()

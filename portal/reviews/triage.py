@@ -1,0 +1,64 @@
+"""Where an image goes after its analysis. Pure: facts and rules in, a decision out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from portal.ml import NON_REGULAR_KINDS, Kind, Route
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What triage looks at of one Analysis."""
+
+    route: Route
+    kind: Kind
+    p_non_regular: float
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A site's rule. Thresholds are null where the bundle's own are enough."""
+
+    reads_needed: int = 1
+    t_lo: float | None = None
+    t_hi: float | None = None
+
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """`priority` in 0..1: how unsure the models are; higher is read sooner."""
+
+    route: Route
+    reasons: tuple[str, ...]
+    priority: float
+
+
+def route(facts: Facts, rules: Rules) -> Routed:
+    """The bundle's own route, made stricter where the site's rule says so, and never looser."""
+    objections = () if facts.route is Route.REVIEW else _objections(facts, rules)
+    reasons = tuple(dict.fromkeys((*facts.reasons, *objections)))
+    decided = Route.REVIEW if objections else facts.route
+    return Routed(decided, reasons, priority(facts))
+
+
+def _objections(facts: Facts, rules: Rules) -> tuple[str, ...]:
+    """Why an automatic route is not good enough for this site."""
+    found = []
+    if facts.route is Route.AUTO_REGULAR and rules.t_lo is not None and facts.p_non_regular > rules.t_lo:
+        found.append("above_site_t_lo")
+    if facts.route is Route.AUTO_NON_REGULAR and rules.t_hi is not None and facts.p_non_regular < rules.t_hi:
+        found.append("below_site_t_hi")
+    if (facts.kind in NON_REGULAR_KINDS) != (facts.route is Route.AUTO_NON_REGULAR):
+        found.append("kind_contradicts_route")
+    return tuple(found)
+
+
+def priority(facts: Facts) -> float:
+    """1 at p = 0.5, 0 at certainty. What was sent to people for another reason counts as half unsure at least."""
+    unsure = 1.0 - abs(2.0 * facts.p_non_regular - 1.0)
+    return max(unsure, 0.5) if facts.route is Route.REVIEW and set(facts.reasons) - {"between_thresholds"} else unsure
