@@ -32,4 +32,5 @@ class AuditSeal(Created):
     digest = models.CharField(max_length=64, unique=True)
 
     class Meta:
+        constraints = [models.UniqueConstraint(fields=["previous"], name="chain_never_forks")]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]

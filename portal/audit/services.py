@@ -1,10 +1,20 @@
-"""The one way to write an audit event: in the transaction of the change itself."""
+"""The one way to write an audit event: in the transaction of the change itself. And the seal that shows tampering."""
 
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection, transaction
 from django.db.models import Model
 
-from portal.audit.models import AuditEvent
+from portal.audit import chain
+from portal.audit.models import AuditEvent, AuditSeal
+
+log = logging.getLogger(__name__)
+_BATCH = 20_000
 
 
 def record(*, actor_id: int | None, action: str, subject: Model, site_id: int | None = None, **details: Any) -> AuditEvent:
@@ -12,3 +22,58 @@ def record(*, actor_id: int | None, action: str, subject: Model, site_id: int | 
     return AuditEvent.objects.create(
         actor_id=actor_id, action=action, subject_type=subject._meta.label, subject_id=subject.pk, site_id=site_id, details=details
     )
+
+
+@transaction.atomic
+def seal(*, limit: int = _BATCH) -> int:
+    """Append the events that no seal covers yet to the chain, one writer at a time. Returns how many; called by the beat.
+
+    Seals follow each other in the order of sealing: an event that commits late is sealed late, and none is passed over.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('winnow.audit.seal'))")
+    last = AuditSeal.objects.order_by("-pk").first()
+    head = last.digest if last else chain.START
+    seals = []
+    for event in AuditEvent.objects.filter(seal=None).order_by("pk")[:limit]:
+        seals.append(AuditSeal(event=event, previous=head, digest=chain.digest(head, _columns(event))))
+        head = seals[-1].digest
+    AuditSeal.objects.bulk_create(seals, batch_size=1_000)
+    if seals:
+        # The head in the log, outside the database, is what an owner of the database cannot rewrite.
+        log.info("audit sealed: %d events, head %s", len(seals), head)
+    return len(seals)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a walk along the chain found: how many seals, how many events wait for one, the last digest, and each break in words."""
+
+    sealed: int
+    unsealed: int
+    head: str
+    breaks: tuple[str, ...]
+
+
+def verify(*, expected_head: str = "") -> Verification:
+    """Walk the whole chain. `expected_head`: a head from an earlier log; it must still be in the chain (else its end was cut off)."""
+    head, count, found, breaks = chain.START, 0, not expected_head, []
+    for row in AuditSeal.objects.select_related("event").order_by("pk").iterator(chunk_size=2_000):
+        breaks += _breaks(row, head)
+        head, count = row.digest, count + 1
+        found = found or head == expected_head
+    if not found:
+        breaks.append(f"The head {expected_head} is not in the chain: events at its end were removed or rewritten.")
+    return Verification(count, AuditEvent.objects.filter(seal=None).count(), head, tuple(breaks))
+
+
+def _breaks(row: AuditSeal, head: str) -> Iterator[str]:
+    if row.previous != head:
+        yield f"Before event {row.event_id}: a seal was removed, inserted or changed."
+    if row.digest != chain.digest(row.previous, _columns(row.event)):
+        yield f"Event {row.event_id} is not what was sealed."
+
+
+def _columns(event: AuditEvent) -> list[object]:
+    subject = [event.subject_type, event.subject_id, event.site_id]
+    return [event.pk, event.created.isoformat(), event.actor_id, event.action, *subject, event.details]
