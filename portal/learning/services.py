@@ -118,7 +118,8 @@ def run_training(claim: Claim) -> None:
     run = TrainingRun.objects.select_related("snapshot").get(pk=claim.subject_id)
     TrainingRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, error="")
     diary = _Diary(run)
-    out = Path(settings.RUNS_DIR) / str(run.pk)
+    # The date as well: a number alone may come again with a fresh database over an old folder
+    out = Path(settings.RUNS_DIR) / f"{run.pk}-{run.created:%Y%m%dT%H%M%S}"
     out.mkdir(parents=True, exist_ok=True)
     try:
         with Pulse(claim, diary.write) as pulse:
