@@ -1,4 +1,7 @@
-"""Celery is the doorbell: tasks carry no data, keep no results, and may be lost or doubled."""
+"""Celery is the doorbell: tasks carry no data, keep no results, and may be lost or doubled.
+
+The schedule is static and its file is a cache that may be deleted: everything a beat does is also safe to skip or to do twice.
+"""
 
 import os
 
@@ -9,3 +12,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 app = Celery("winnow")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["portal.pipeline"])
+
+
+def _every(seconds: float, task: str) -> dict[str, object]:
+    # a beat that nobody heard in time is worth nothing: the next one comes
+    return {"task": f"portal.pipeline.tasks.{task}", "schedule": seconds, "options": {"queue": "io", "expires": max(2 * seconds, 30)}}
+
+
+app.conf.beat_schedule = {
+    "ring": _every(5, "ring"),
+    "sweep": _every(10, "sweep"),
+    "seal_audit": _every(60, "seal_audit"),
+    "check_invariants": _every(3600, "check_invariants"),
+}

@@ -26,14 +26,16 @@ _silent_until = 0.0
 log = logging.getLogger(__name__)
 
 
-def ring(kind: str) -> bool:
-    """Wake a worker for `kind` now; False where Redis did not answer."""
+def ring(kind: str, *, at_most: int | None = None) -> bool:
+    """Wake a worker for `kind` now; not if `at_most` rings or more wait in the queue already. False where Redis did not answer."""
     global _silent_until
     if time.monotonic() < _silent_until:
         return False
+    queue = KINDS[kind].queue
     try:
         with _producers().acquire(block=True, timeout=_SECONDS_TO_ANSWER) as producer:
-            app.send_task(DRAIN, args=[kind], queue=KINDS[kind].queue, expires=_EXPIRES, producer=producer, retry=False)
+            if at_most is None or producer.channel.client.llen(queue) < at_most:
+                app.send_task(DRAIN, args=[kind], queue=queue, expires=_EXPIRES, producer=producer, retry=False)
     except Exception as away:
         # whatever the broker's library raises: the row is safe, and the beat rings again
         _silent_until = time.monotonic() + _PAUSE_AFTER_FAILURE

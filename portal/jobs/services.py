@@ -7,21 +7,24 @@ the result and calls `complete`. Everything rolls back with LostClaim where anot
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Case, F, QuerySet, Value, When
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 
 from portal.audit.services import record
 from portal.core.errors import WrongState
+from portal.core.faults import fault
 from portal.jobs import bell
 from portal.jobs.kinds import KINDS
 from portal.jobs.models import Job, JobState
 
+log = logging.getLogger(__name__)
 LIVE = (JobState.QUEUED, JobState.CLAIMED)
 STRIKES = 3
 """So many worker deaths, or unexpected errors, each while claimed alone, fail a job."""
@@ -36,6 +39,7 @@ class Claim:
     subject_id: int
     actor_id: int | None
     attempt: int
+    cancel_requested: bool = False
 
 
 class LostClaim(Exception):
@@ -85,7 +89,10 @@ def retry(*, job: Job, actor_id: int) -> Job:
 
 @transaction.atomic
 def cancel(*, job: Job, actor_id: int) -> None:
-    """A queued job is cancelled at once; a claimed one is asked to stop. One that has ended stays as it is."""
+    """A queued job is cancelled at once; a claimed one is asked to stop, and stops when it is claimed again if its worker is dead.
+
+    One that has ended stays as it is.
+    """
     row = Job.objects.filter(pk=job.pk)
     state = row.select_for_update().values_list("state", flat=True).first()
     if state not in LIVE:
@@ -111,7 +118,7 @@ WITH head AS (
 UPDATE jobs_job SET state = 'claimed', attempt = attempt + 1, batch_size = (SELECT count(*) FROM picked),
     lease_until = statement_timestamp() + make_interval(secs => %(lease)s), worker = %(worker)s, progress = '{}'
 FROM picked WHERE jobs_job.id = picked.id
-RETURNING jobs_job.id, kind, subject_id, actor_id, attempt
+RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, cancel_requested
 """
 
 
@@ -157,7 +164,9 @@ def extend(claims: list[Claim], *, progress: dict[str, object] | None = None) ->
 
 def complete(claim: Claim) -> None:
     """Inside the transaction that writes the result: mark done if the fence holds, else raise LostClaim (everything rolls back)."""
+    fault("before_complete")
     _end(claim, JobState.DONE, error="")
+    fault("before_commit")
 
 
 def fail(claim: Claim, error: str) -> None:
@@ -173,27 +182,35 @@ def stop(claim: Claim) -> None:
 def release(claims: Iterable[Claim], *, delay: float = 0, alone: bool = False) -> int:
     """Give back what could not be worked on now; counts as nothing. With `alone`, each is claimed by itself from now on."""
     marks = {"alone": True} if alone else {}
-    given_back = 0
-    for held in claims:
-        given_back += _fenced(held).update(
-            state=Case(When(cancel_requested=True, then=Value(JobState.CANCELLED)), default=Value(JobState.QUEUED)),
-            finished=Case(When(cancel_requested=True, then=Now()), default=None),
-            lease_until=None,
-            not_before=Now() + timedelta(seconds=delay),
-            **marks,
-        )
-    return given_back
+    due = Now() + timedelta(seconds=delay)
+    return sum(_fenced(held).update(state=JobState.QUEUED, lease_until=None, not_before=due, **marks) for held in claims)
 
 
-def strike(claim: Claim, error: str, *, delay: float = 0) -> bool:
-    """Give back a job whose work, done alone, met an unexpected error. True when that was the last allowed: then the caller fails it."""
+def strike(claim: Claim, error: str, *, pauses: Sequence[float] = (0,)) -> bool:
+    """Give back a job whose work, done alone, met an unexpected error, after the pause for its so-manieth error.
+
+    Inside a transaction. True when the error was the last allowed: then the job is still in the caller's hands, who fails it.
+    """
     counted = _fenced(claim).update(errors=F("errors") + 1, error=error[:4000], alone=True)
     if not counted:
         raise LostClaim(f"job {claim.job_id}, attempt {claim.attempt}")
-    if Job.objects.filter(pk=claim.job_id, errors__gte=STRIKES).exists():
+    errors = Job.objects.values_list("errors", flat=True).get(pk=claim.job_id)
+    if errors >= STRIKES:
         return True
-    release([claim], delay=delay)
+    release([claim], delay=pauses[min(errors, len(pauses)) - 1])
     return False
+
+
+def finish(claim: Claim, write: Callable[[], object], *, end: Callable[[Claim], None] = complete) -> bool:
+    """One transaction: what `write` writes, and the job's end. False, and nothing written, where the claim is no longer held."""
+    try:
+        with transaction.atomic():
+            write()
+            end(claim)
+    except LostClaim:
+        log.info("Refused a late writer: job %s, attempt %s", claim.job_id, claim.attempt)
+        return False
+    return True
 
 
 def still_held(claims: Sequence[Claim]) -> list[Claim]:
@@ -220,22 +237,22 @@ WITH dead AS (
     WHERE state = 'claimed' AND lease_until < statement_timestamp() ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs_job SET deaths = dead.deaths, alone = true, not_before = statement_timestamp(),
-    state = CASE WHEN cancel_requested THEN 'cancelled' WHEN dead.deaths >= %(strikes)s THEN 'claimed' ELSE 'queued' END,
-    lease_until = CASE WHEN NOT cancel_requested AND dead.deaths >= %(strikes)s THEN statement_timestamp() END,
-    finished = CASE WHEN cancel_requested THEN statement_timestamp() END
+    state = CASE WHEN dead.deaths >= %(strikes)s THEN 'claimed' ELSE 'queued' END,
+    lease_until = CASE WHEN dead.deaths >= %(strikes)s THEN statement_timestamp() END
 FROM dead WHERE jobs_job.id = dead.id
-RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, state
+RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, cancel_requested, state
 """
 
 
 def sweep() -> list[Claim]:
-    """Queue again what dead workers held, to be claimed alone; inside a transaction.
+    """Queue again what dead workers held, to be claimed alone.
 
-    Returns the claims that killed their workers too often, in the caller's hands: the caller fails each, with what hangs on it.
+    Returns the jobs that killed their workers too often, in the caller's hands: the caller fails each, with what hangs on it. One
+    that is not failed is found again by the next sweep.
     """
     with connection.cursor() as cursor:
         cursor.execute(_SWEEP, {"strikes": STRIKES})
         rows = cursor.fetchall()
-    for kind in {row[1] for row in rows if row[5] == JobState.QUEUED}:
+    for kind in {row[1] for row in rows if row[6] == JobState.QUEUED}:
         bell.ring_after_commit(kind)
-    return [Claim(*row[:5]) for row in rows if row[5] == JobState.CLAIMED]
+    return [Claim(*row[:6]) for row in rows if row[6] == JobState.CLAIMED]

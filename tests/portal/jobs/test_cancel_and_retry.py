@@ -1,6 +1,8 @@
 """People's buttons: cancel, retry."""
 
 import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
 
 from portal.audit.models import AuditEvent
 from portal.core.errors import WrongState
@@ -32,13 +34,13 @@ def test_a_claimed_job_is_asked_to_stop_and_stops() -> None:
 
 
 @pytest.mark.django_db
-def test_a_job_given_back_after_a_cancel_is_cancelled() -> None:
+def test_a_job_given_back_after_a_cancel_tells_who_claims_it_next() -> None:
     job = services.enqueue(kind="train", subject_id=1)
     held = services.claim("train", worker="w")
     services.cancel(job=job, actor_id=7)
     services.release(held)
-    job.refresh_from_db()
-    assert (job.state, job.finished is None) == ("cancelled", False)
+    (again,) = services.claim("train", worker="w")
+    assert again.cancel_requested
 
 
 @pytest.mark.django_db
@@ -85,8 +87,23 @@ def test_three_unexpected_errors_alone_are_the_last() -> None:
     answers = []
     for _ in range(3):
         (held,) = services.claim("sanitise", worker="w")
-        answers.append(services.strike(held, "boom"))
+        answers.append(services.strike(held, "boom", pauses=(0, 0)))
     assert answers == [False, False, True]
     services.fail(held, "boom")
     job.refresh_from_db()
     assert (job.state, job.errors, job.alone) == ("failed", 3, True)
+
+
+@pytest.mark.django_db
+def test_the_second_and_third_try_wait() -> None:
+    services.enqueue(kind="sanitise", subject_id=1)
+    services.strike(services.claim("sanitise", worker="w")[0], "boom", pauses=(30, 300))
+    assert services.claim("sanitise", worker="w") == []
+    assert 25 < _due_in() <= 30
+    Job.objects.update(not_before=Now())
+    services.strike(services.claim("sanitise", worker="w")[0], "boom", pauses=(30, 300))
+    assert 295 < _due_in() <= 300
+
+
+def _due_in() -> float:
+    return (Job.objects.get().not_before - timezone.now()).total_seconds()

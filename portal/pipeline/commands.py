@@ -1,0 +1,37 @@
+"""The command line of each role, for `manage.py up`, compose and the chaos tests alike.
+
+io: prefork, never loads torch (the sanitiser forks limited children from it). gpu, train: one process, no fork, so that CUDA and
+torch's threads are touched in one process only; one gpu worker a card. beat: one in the whole installation.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from django.conf import settings
+
+CELERY = [sys.executable, "-m", "celery", "-A", "portal"]
+_QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+_IO_MEMORY_KB = 400_000
+
+
+def worker_commands() -> dict[str, list[str]]:
+    """Role -> argv."""
+    return {"io": io(), "gpu": solo("gpu"), "train": solo("train"), "beat": beat()}
+
+
+def io(*, processes: int | None = None) -> list[str]:
+    count = processes or max(1, min(4, os.cpu_count() or 1))
+    pool = ["-P", "prefork", "-c", str(count), f"--max-memory-per-child={_IO_MEMORY_KB}", "-O", "fair"]
+    return [*CELERY, "worker", "-Q", "io", "-n", "io@%h", *pool, *_QUIET]
+
+
+def solo(queue: str) -> list[str]:
+    return [*CELERY, "worker", "-Q", queue, "-n", f"{queue}@%h", "-P", "solo", *_QUIET]
+
+
+def beat() -> list[str]:
+    schedule = Path(settings.VAR_DIR) / "beat"
+    return [*CELERY, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING"]

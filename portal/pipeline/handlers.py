@@ -1,0 +1,90 @@
+"""Which function does which kind of work, and what becomes of the subject when its job fails for good."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from django.conf import settings
+
+from portal import ml
+from portal.analyses import selectors as analyses_selectors
+from portal.analyses import services as analyses
+from portal.audit import services as audit
+from portal.datasets import services as datasets
+from portal.images import services as images
+from portal.images.models import Image, ImageState
+from portal.images.storage import clean_path
+from portal.jobs import services as jobs
+from portal.jobs.services import Claim
+from portal.learning import evaluations
+from portal.learning import services as learning
+from portal.pipeline.runner import Handler
+from portal.registry import selectors as registry
+from portal.registry.models import ModelVersion
+from portal.reviews import services as reviews
+
+log = logging.getLogger(__name__)
+_SECONDS_WITHOUT_CHAMPION = 30
+
+
+def analyse(claims: list[Claim]) -> None:
+    """Ask the champion about all these images at once; write each answer, and what triage makes of it, in its own transaction."""
+    champion = registry.champion()
+    if champion is None:
+        log.warning("No model is champion: %s images wait. Register and promote one.", len(claims))
+        jobs.release(claims, delay=_SECONDS_WITHOUT_CHAMPION)
+        return
+    known = analyses_selectors.to_analyse([claim.subject_id for claim in claims])
+    for claim in claims:
+        if claim.subject_id not in known:
+            jobs.finish(claim, lambda: None)
+    asked = [(claim, known[claim.subject_id]) for claim in claims if claim.subject_id in known]
+    paths = [clean_path(image.site_id, image.clean_sha256, image.clean_format) for _, image in asked]
+    answers = ml.analyse(paths, Path(champion.bundle_path), device=settings.DEVICE) if paths else []
+    for (claim, image), answer in zip(asked, answers, strict=True):
+        if isinstance(answer, ml.Unreadable):
+            jobs.finish(claim, partial(image_failed, claim, answer.message), end=partial(jobs.fail, error=answer.message))
+        else:
+            jobs.finish(claim, partial(_write, claim, image, champion, answer))
+
+
+def _write(claim: Claim, image: Image, champion: ModelVersion, said: ml.Analysis) -> None:
+    analysis = analyses.record(image=image, version=champion, said=said, actor_id=claim.actor_id)
+    if image.state in analyses_selectors.ANALYSABLE:
+        reviews.triage(image=image, analysis=analysis)
+
+
+def image_failed(claim: Claim, reason: str) -> None:
+    """An image that has no analysis yet fails with its job; one that has keeps its state. The caller ends the job."""
+    failed = Image.objects.filter(pk=claim.subject_id, state=ImageState.CLEAN).update(state=ImageState.FAILED, state_reason=reason[:300])
+    if failed:
+        image = Image.objects.get(pk=claim.subject_id)
+        audit.record(actor_id=claim.actor_id, action="image.failed", subject=image, site_id=image.site_id, reason=reason[:300])
+
+
+def _each(work: Callable[[Claim], None]) -> Callable[[list[Claim]], None]:
+    def do(claims: list[Claim]) -> None:
+        for claim in claims:
+            work(claim)
+
+    return do
+
+
+def _and_fail(write: Callable[[Claim, str], None]) -> Callable[[Claim, str], None]:
+    def give_up(claim: Claim, reason: str) -> None:
+        write(claim, reason)
+        jobs.fail(claim, reason)
+
+    return give_up
+
+
+HANDLERS = {
+    "sanitise": Handler(images.sanitise_claimed, images.give_up),
+    "analyse": Handler(analyse, _and_fail(image_failed)),
+    "freeze": Handler(_each(datasets.write_snapshot), _and_fail(datasets.snapshot_failed)),
+    "train": Handler(_each(learning.run_training), _and_fail(learning.training_failed), learning.training_cancelled),
+    "evaluate": Handler(_each(evaluations.run_evaluation), _and_fail(evaluations.evaluation_failed)),
+}
