@@ -71,6 +71,7 @@ def tabulate(rows: Sequence[Row]) -> dict[str, Any]:
         "by_kind": _by(rows, "kind"),
         "by_provenance": _by(rows, "provenance"),
         "cells": _cells(rows),
+        "site_split": _site_split(rows),
     }
 
 
@@ -88,6 +89,17 @@ def _cells(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [
         {"split": split, "site": site, "kind": kind, "images": len(group), "patients": count_patients(group)}
         for (split, site, kind), group in sorted(groups.items())
+    ]
+
+
+def _site_split(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of its own, as a patient with several kinds would count twice in a sum of `cells`."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.site, row.split].append(row)
+    return [
+        {"site": site, "split": split, "images": len(group), "patients": count_patients(group)}
+        for (site, split), group in sorted(groups.items())
     ]
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from portal.accounts.models import Site
 from portal.datasets.models import Snapshot
 from portal.datasets.query import HUMAN_ONLY, Query
 from portal.datasets.rows import Row
 from portal.datasets.splits import assign
-from portal.images.models import ImageState
+from portal.images.models import Image, ImageState
 from portal.labels.models import HUMAN, Label
+from portal.ml import Kind
 
 USABLE = (ImageState.ACCEPTED, ImageState.SETTLED)
 """States in which a label stands: an image that is being read again is under question."""
@@ -89,3 +90,45 @@ def items(snapshot: Snapshot) -> list[Row]:
         for v in values
     )  # fmt: skip
     return sorted(rows, key=lambda row: (row.site, row.patient, row.exam, row.sha256))
+
+
+def said(query: Query) -> list[tuple[str, str]]:
+    """A query in words."""
+    names = dict(Site.objects.filter(pk__in=[*query.sites, *([query.hold_out] if query.hold_out else [])]).values_list("pk", "name"))
+    return [
+        ("Sites", ", ".join(names.get(pk, f"site {pk}") for pk in query.sites) or "all"),
+        ("Kinds", ", ".join(kind.replace("_", " ") for kind in query.kinds) or "all"),
+        ("Labels", "settled by people only" if query.provenances == HUMAN_ONLY else "with automatic labels"),
+        ("Held out", names.get(query.hold_out or 0, "no site")),
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCount:
+    """Of one site: all images that are not withdrawn, those with a standing label, and the regular ones of these."""
+
+    images: int = 0
+    patients: int = 0
+    labelled: int = 0
+    regular: int = 0
+    regular_patients: int = 0
+
+
+def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
+    """What each site's collection holds; one query."""
+    standing = Q(state__in=USABLE, labels__current=True)
+    regular = standing & Q(labels__kind=Kind.REGULAR)
+    found = (
+        Image.objects.filter(site__in=sites)
+        .exclude(state=ImageState.WITHDRAWN)
+        .values("site")
+        .annotate(
+            images=Count("pk", distinct=True),
+            patients=Count("exam__patient", distinct=True),
+            labelled=Count("pk", filter=standing, distinct=True),
+            regular=Count("pk", filter=regular, distinct=True),
+            regular_patients=Count("exam__patient", filter=regular, distinct=True),
+        )
+    )
+    counted = {row.pop("site"): SiteCount(**row) for row in found}
+    return {site: counted.get(site, SiteCount()) for site in sites}
