@@ -12,6 +12,7 @@ from django.urls import path
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
+from portal.images import selectors as images
 from portal.images.models import Image, ImageState
 from portal.labels.models import Provenance
 from portal.ml import Kind
@@ -36,8 +37,15 @@ class GalleryForm(forms.Form):
 
     def wanted(self) -> selectors.GalleryFilter:
         data = self.cleaned_data
-        site = data.pop("site")
-        return selectors.GalleryFilter(site=site.pk if site else None, **data)
+        in_work = data["state"] == "in_work"
+        own = images.Filters(
+            site=data["site"].pk if data["site"] else None,
+            state="" if in_work else data["state"],
+            patient=data["patient"],
+            before=data["before"],
+        )
+        words = {name: data[name] for name in ("kind", "said", "provenance", "search")}
+        return selectors.GalleryFilter(own=own, in_work=in_work, **words)
 
 
 def gallery(request: UserRequest) -> HttpResponse:

@@ -1,0 +1,128 @@
+"""The gallery and the page of one image: what is shown, to whom, and with how many queries."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.cast import Cast, make_image
+
+pytestmark = pytest.mark.django_db
+
+
+def _queries(client: Any, url: str) -> int:
+    client.get(url)
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        assert client.get(url).status_code == 200
+    return len(captured)
+
+
+def test_the_gallery_shows_a_sites_own_images_and_no_others(cast: Cast) -> None:
+    own = make_image(cast.north, state="accepted", name="own-picture.jpg")
+    make_image(cast.river, state="accepted", name="foreign-picture.jpg")
+    page = cast.client(cast.alice).get("/images/").content.decode()
+    assert "own-picture.jpg" in page
+    assert f"/images/{own.pk}/" in page
+    assert "foreign-picture.jpg" not in page
+    assert "1 image of 1 patient" in page
+
+
+def test_administrators_see_all_sites_and_readers_none(cast: Cast) -> None:
+    make_image(cast.north, name="north-picture.jpg")
+    make_image(cast.river, name="river-picture.jpg")
+    page = cast.client(cast.max).get("/images/").content.decode()
+    assert "north-picture.jpg" in page
+    assert "river-picture.jpg" in page
+    assert cast.client(cast.ravi).get("/images/").status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("kind=lugol_iodine", {"iodine"}),
+        ("kind=none", {"waiting", "raw"}),
+        ("provenance=automatic", {"automatic"}),
+        ("state=in_work", {"raw"}),
+        ("state=in_review", {"waiting"}),
+        ("search=PAT-9", {"iodine"}),
+        ("said=lugol_iodine", {"iodine"}),
+    ],
+)
+def test_filters_show_what_they_say(cast: Cast, query: str, shown: set[str]) -> None:
+    make_image(cast.north, state="settled", kind="lugol_iodine", name="iodine.jpg", patient="PAT-9")
+    make_image(cast.north, state="accepted", name="automatic.jpg")
+    make_image(cast.north, state="in_review", name="waiting.jpg", p_non_regular=0.5)
+    make_image(cast.north, state="received", name="raw.jpg")
+    page = cast.client(cast.alice).get(f"/images/?{query}").content.decode()
+    assert {name for name in ("iodine", "automatic", "waiting", "raw") if f"{name}.jpg" in page} == shown
+
+
+def test_a_foreign_site_in_the_filter_is_no_choice(cast: Cast) -> None:
+    page = cast.client(cast.alice).get(f"/images/?site={cast.river.pk}").content.decode()
+    assert "not one of the available choices" in page
+    assert "River" not in page
+
+
+def test_pages_follow_one_another_without_a_gap(cast: Cast) -> None:
+    from portal.images.selectors import Filters
+    from portal.web.selectors import PAGE, GalleryFilter, gallery
+
+    made = [make_image(cast.north).pk for _ in range(PAGE + 3)]
+    first = gallery(cast.alice, GalleryFilter())
+    second = gallery(cast.alice, GalleryFilter(own=Filters(before=first.next_before)))
+    assert [image.pk for image in (*first.images, *second.images)] == made[::-1]
+    assert second.next_before is None
+
+
+def test_the_gallery_asks_the_same_number_of_queries_for_one_image_and_for_many(cast: Cast) -> None:
+    make_image(cast.north, state="accepted")
+    client = cast.client(cast.alice)
+    few = _queries(client, "/images/")
+    for state in ("settled", "accepted", "in_review", "received", "clean"):
+        make_image(cast.north, state=state, patient=f"P-{state}")
+    assert _queries(client, "/images/") == few
+
+
+def test_the_start_page_asks_the_same_number_of_queries_for_one_image_and_for_many(cast: Cast) -> None:
+    make_image(cast.north, state="accepted")
+    client = cast.client(cast.sys)
+    few = _queries(client, "/")
+    for state in ("settled", "accepted", "in_review", "received"):
+        make_image(cast.river, state=state, patient=f"P-{state}")
+    assert _queries(client, "/") == few
+
+
+def test_an_image_tells_its_whole_story(cast: Cast) -> None:
+    image = make_image(cast.north, state="settled", kind="green_filter", name="story.jpg")
+    page = cast.client(cast.alice).get(f"/images/{image.pk}/").content.decode()
+    for said in ("story.jpg", "green_filter", "consensus of readers", "box-model", "box-label", "Deep SAD distance", "P1"):
+        assert said in page, said
+
+
+def test_the_story_asks_the_same_number_of_queries_with_one_sibling_and_with_many(cast: Cast) -> None:
+    image = make_image(cast.north, state="settled")
+    make_image(cast.north, state="accepted")
+    client = cast.client(cast.alice)
+    few = _queries(client, f"/images/{image.pk}/")
+    for _ in range(4):
+        make_image(cast.north, state="settled")
+    assert _queries(client, f"/images/{image.pk}/") == few
+
+
+def test_somebody_elses_image_answers_as_an_absent_one(cast: Cast) -> None:
+    foreign = make_image(cast.river)
+    client = cast.client(cast.alice)
+    assert client.get(f"/images/{foreign.pk}/").status_code == 404
+    assert client.get("/images/999999/").status_code == 404
+
+
+def test_reads_of_an_open_task_are_not_shown(cast: Cast) -> None:
+    from portal.reviews.models import Read
+
+    image = make_image(cast.north, state="in_review", p_non_regular=0.5)
+    Read.objects.create(task=image.review_tasks.get(), reader=cast.ravi, kind="unusable", note="a secret word")
+    page = cast.client(cast.max).get(f"/images/{image.pk}/").content.decode()
+    assert "a secret word" not in page
