@@ -95,6 +95,16 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "job_retry": frozenset({Role.SYSTEM_ADMIN}),
     "audit_list": frozenset({Role.SYSTEM_ADMIN}),
     # reviews
+    "reading": READERS,
+    "reading_submit": READERS,
+    "reading_picture": READERS,
+    "reading_extend": READERS,
+    "reading_release": READERS,
+    "adjudication": frozenset({Role.ADJUDICATOR}),
+    "adjudication_submit": frozenset({Role.ADJUDICATOR}),
+    "reading_rules": ADMINS,
+    "review_list": ADMINS,
+    "review_reopen": ADMINS,
     # data sets, training, models
     "snapshot_list": ADMINS,
     "snapshot_new": ADMINS,

@@ -85,14 +85,24 @@ def live_task(image: Image) -> ReviewTask | None:
     return ReviewTask.objects.filter(image=image, state__in=[TaskState.OPEN, TaskState.ADJUDICATION]).first()
 
 
-def first_pairs() -> list[tuple[str, str]]:
+def first_pairs(reads: QuerySet[Read]) -> list[tuple[str, str]]:
     """The first two readers' answers of every task that has two, `cannot_tell` left out."""
     by_task: dict[int, list[str]] = {}
-    for task, kind in Read.objects.filter(role="reader").order_by("id").values_list("task", "kind"):
+    for task, kind in reads.filter(role="reader").order_by("id").values_list("task", "kind"):
         by_task.setdefault(task, []).append(kind)
     return [(kinds[0], kinds[1]) for kinds in by_task.values() if len(kinds) > 1 and CANNOT_TELL not in kinds[:2]]
 
 
-def is_over(lease: Lease) -> bool:
-    """Whether the lease is no longer held, by the database's clock."""
-    return not Lease.objects.filter(LIVE, pk=lease.pk).exists()
+def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = None) -> QuerySet[ReviewTask]:
+    """Tasks for the administrators' list, the newest first, each with its image's site, its answers and who holds it."""
+    live = Lease.objects.filter(LIVE, task=OuterRef("pk"))
+    rows = tasks.select_related("image__site").annotate(held=_count(live)).prefetch_related("reads").order_by("-id")
+    if state in TaskState.values:
+        rows = rows.filter(state=state)
+    return rows.filter(id__lt=before) if before else rows
+
+
+def queue_figures(tasks: QuerySet[ReviewTask]) -> dict[str, int]:
+    """How many tasks are in each state."""
+    counts = dict(tasks.order_by().values_list("state").annotate(n=Count("pk")))
+    return {state: counts.get(state, 0) for state in TaskState.values}

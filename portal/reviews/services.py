@@ -60,8 +60,15 @@ def triage(*, image: Image, analysis: Analysis) -> Routed:
     elif image.state == ImageState.ACCEPTED:
         _question_accepted(image, analysis, routed, rules)
     elif image.state == ImageState.IN_REVIEW:
-        ReviewTask.objects.filter(image=image, state=TaskState.OPEN).update(priority=routed.priority)
+        _move_in_queue(image, routed.priority)
     return routed
+
+
+def _move_in_queue(image: Image, priority: float) -> None:
+    """Skips a task that is being answered right now: the caller holds the image's row, and an answer takes task before image."""
+    task = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True).filter(image=image, state=TaskState.OPEN).first()
+    if task is not None:
+        ReviewTask.objects.filter(pk=task.pk).update(priority=priority)
 
 
 def _route_new(image: Image, analysis: Analysis, routed: Routed, rules: Rules) -> None:
