@@ -30,7 +30,7 @@ from portal.registry.plain import finite
 
 PRESETS = ("small", "default", "paper")
 PARTS = ("detector", "resnest", "deep_sad")
-HISTORY_LIMIT = 2000
+HISTORY_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +102,15 @@ class _Diary:
 
     def note(self, progress: Progress) -> None:
         self._progress = finite(asdict(progress))
-        if progress.figures:
+        if progress.figures and self._worth_a_point(progress):
             point = {"stage": progress.stage, "fraction": progress.fraction, **progress.figures}
             self._history = [*self._history, finite(point)][-HISTORY_LIMIT:]
         self._fresh = True
+
+    def _worth_a_point(self, progress: Progress) -> bool:
+        """Steps come by the thousand: of those between epochs only so many as the plot can show."""
+        last = self._history[-1] if self._history else None
+        return last is None or len(progress.figures) > 1 or abs(progress.fraction - last["fraction"]) >= 1 / HISTORY_LIMIT
 
     def write(self) -> None:
         if self._fresh:
