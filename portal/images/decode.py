@@ -17,7 +17,8 @@ import pi_heif
 import pydicom
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
-from pydicom.pixels import apply_voi_lut, pixel_array
+from pydicom.pixels.processing import apply_voi_lut
+from pydicom.pixels.utils import pixel_array
 
 MAX_PIXELS = 50_000_000
 MIN_SIDE = 32
@@ -135,7 +136,8 @@ def _by_profile(picture: Image.Image, profile: bytes) -> Image.Image:
         if picture.mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(meant):
             return picture
         return ImageCms.profileToProfile(picture, meant, ImageCms.createProfile("sRGB"), outputMode="RGB") or picture
-    except ImageCms.PyCMSError:
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        # the profile is damaged or none: the numbers are taken as they are
         return picture
 
 
@@ -171,7 +173,11 @@ def _joined(make: object, model: object) -> str:
 
 
 def _dicom(path: Path) -> Decoded:
-    header = pydicom.dcmread(path, stop_before_pixels=True)
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+    except MemoryError:
+        # a damaged length asks for gigabytes that the file does not have
+        raise ValueError("damaged DICOM header") from None
     rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
     if not rows or not columns:
         raise Unfit("no_picture", "The DICOM file holds no picture. Send the object that holds the photograph.")

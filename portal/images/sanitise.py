@@ -141,6 +141,8 @@ def _restrict(limits: Limits) -> int:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(name, signal.SIG_DFL)
+    # what decoders print of a stranger's file does not belong in the log
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     memory = limits.memory if limits.memory != MEMORY else max(MEMORY, _address_space("VmSize") + MEMORY_OVER_PARENT)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu, limits.cpu + 5))

@@ -114,7 +114,7 @@ def _row(number: int, header: Sequence[str], cells: Sequence[str]) -> Row:
         errors.append("The row has more cells than the header.")
     if values.get("exam") and not values.get("patient"):
         errors.append("The row names an exam but no patient, so the exam was not used.")
-    return Row(number, **values, error=" ".join(e for e in [*errors, kind_error] if e))
+    return replace(Row(number, error=" ".join(e for e in [*errors, kind_error] if e)), **values)
 
 
 def _cut(values: dict[str, str], name: str, limit: int) -> str:
