@@ -13,7 +13,7 @@ from typing import IO
 
 from portal.embedded.processes import Keeper, die_with_parent, kill_group
 
-PATIENCE = 8.0
+PATIENCE = 5.0
 """Seconds that a process has to finish what it does; work that is cut short is taken up at the next start."""
 _LONGEST_PAUSE = 60.0
 _STEADY_SECONDS = 60.0
@@ -57,9 +57,13 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def alarms(self) -> list[str]:
-        """New lines of the log that a person should see."""
+        """New lines of the log that a person should see: what went wrong, and all that a `once` has to say."""
         lines = self._reader.readlines() if self._reader else []
-        return [line.decode(errors="replace").rstrip()[:300] for line in lines if _ALARMING.search(line)]
+        return [line.decode(errors="replace").rstrip()[:300] for line in lines if self.once or _ALARMING.search(line)]
+
+    def ended(self) -> bool:
+        """Whether it is gone though it should be there."""
+        return not self.once and not self.running()
 
     def tail(self, lines: int = 12) -> str:
         return "\n".join(self.log.read_text(errors="replace")[-4000:].splitlines()[-lines:])

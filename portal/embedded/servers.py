@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -52,6 +53,8 @@ class Postgres:
         self.sockets = self.data.parent / "sockets"
         self.passwords: dict[str, str] = {}
         self.os_user = _OS_USER if os.geteuid() == 0 else None
+        # all of root's groups are laid off too: they would be asked before "others"
+        self.identity: dict[str, Any] = {"user": _OS_USER, "group": _OS_USER, "extra_groups": []} if self.os_user else {}
 
     def start(self, *, timeout: float = 30) -> None:
         """Initialise the folder if it is new, start the server, wait until it answers. Raises StartFailed."""
@@ -107,7 +110,7 @@ class Postgres:
             done = subprocess.run(
                 [self.bin / "initdb", "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={pw.name}", "-E", "UTF8", "--locale=C.UTF-8",
                  "-D", new],
-                capture_output=True, text=True, user=self.os_user, cwd="/", preexec_fn=die_with_parent(),
+                capture_output=True, text=True, **self.identity, cwd="/", preexec_fn=die_with_parent(),
             )  # fmt: skip
         if done.returncode:
             raise StartFailed(f"Postgres could not make its data folder {self.data}: {done.stderr.strip()[-400:]}")
@@ -136,7 +139,7 @@ class Postgres:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.data, "-k", self.sockets, "-h", "", "-c", "max_connections=200",
                  "-c", "shared_buffers=128MB"],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, user=self.os_user, cwd="/", start_new_session=True,
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self.identity, cwd="/", start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGINT),
             )  # fmt: skip
 

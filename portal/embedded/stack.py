@@ -25,6 +25,7 @@ from portal.embedded.servers import OWNER, Postgres, Redis
 from portal.pipeline.commands import worker_commands
 
 _WEB_SECONDS = 90
+_STEADY_AFTER_SECONDS = 15
 
 
 class _Stopped(Exception):
@@ -91,18 +92,18 @@ class Stack:
         say("migrating the database ...")
         self._manage("migrate", "-v0", WINNOW_AS_OWNER="1")
         self._collect_static()
-        say("starting web and workers ...")
+        say("starting web and workers ...")  # workers second: the first page should not wait for them
         self.children = Children(self.keeper)
         self.undo.callback(self.children.stop)
         web = self._start_web(listener)
-        for role, command in self.workers.items():
-            self._child(role, command)
         link = self._prepare()
         self._wait_for(web)
+        for role, command in self.workers.items():
+            self._child(role, command)
         place.note_address(lock, self.address)
         self._greet(link, time.monotonic() - began)
         if self.env.get("EXAMPLE", "1") != "0":
-            self._child("example", [sys.executable, "manage.py", "example", "--if-empty"], once=True)
+            self._child("example set", [sys.executable, "manage.py", "example", "--if-empty"], once=True)
 
     def _start_servers(self) -> None:
         if self.env.get("DATABASE_URL"):
@@ -183,7 +184,7 @@ class Stack:
 
     def _child(self, name: str, command: list[str], *, pass_fds: tuple[int, ...] = (), once: bool = False) -> Child:
         env = {name: value for name, value in self.env.items() if name != "DATABASE_OWNER_URL"}
-        log = self.var / "log" / f"{name}.log"
+        log = self.var / "log" / f"{name.replace(' ', '-')}.log"
         return self.children.start(Child(name, command, env, ROOT, log, pass_fds=pass_fds, once=once))
 
     def _prepare(self) -> str | None:
@@ -198,13 +199,17 @@ class Stack:
         until = time.monotonic() + _WEB_SECONDS
         while time.monotonic() < until:
             self._check_stop()
-            ended = next((child for child in self.children.all if not child.running()), None)
-            if ended:
-                raise StartFailed(f"{ended.name} ended at once. The end of {ended.log}:\n{ended.tail()}")
+            self._refuse_early_end()
             if _healthy(self.port):
                 return
             self.stop_asked.wait(0.1)
         raise StartFailed(f"the web server does not answer. The end of {web.log}:\n{web.tail()}")
+
+    def _refuse_early_end(self) -> None:
+        """Who ends in the first seconds cannot start at all: better no portal than half of one."""
+        ended = next((child for child in self.children.all if child.ended()), None)
+        if ended:
+            raise StartFailed(f"{ended.name} ended at once. The end of {ended.log}:\n{ended.tail()}")
 
     def _greet(self, link: str | None, seconds: float) -> None:
         say(f"up in {seconds:.0f} s at {self.address}   (Ctrl-C stops it; logs are in {self.var / 'log'})")
@@ -214,7 +219,10 @@ class Stack:
     # ---- serve ----------------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
+        steady = time.monotonic() + _STEADY_AFTER_SECONDS
         while not self.stop_asked.wait(0.5):
+            if time.monotonic() < steady:
+                self._refuse_early_end()
             for line in self.children.look():
                 say(line)
             self._revive(self.postgres, "Postgres")
