@@ -1,0 +1,172 @@
+"""Asks every address as everybody: route x method x person x own, other and absent object. Generated from the URL table.
+
+What a route's answer must be follows from `access.ROUTES` and `access.visible` alone:
+
+- not logged in: to the login (API: 401), unless the route is open;
+- a role that does not reach the route: 403, whatever object is named;
+- an object that is not visible: exactly the answer for an object that does not exist;
+- nothing answers 5xx.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model
+from django.http import StreamingHttpResponse
+from django.test import Client
+
+from portal.accounts import access, routes, services
+from portal.accounts.models import Role, User
+from portal.images.models import Image, Patient
+from portal.jobs.models import Job
+from portal.learning.models import Evaluation
+from tests.cast import Cast, make_image, make_run, make_snapshot, make_task, make_user, make_version
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+ABSENT = 987_654_321
+_MASKS = [
+    re.compile(rb'nonce="[^"]*"'),
+    re.compile(rb'name="csrfmiddlewaretoken" value="[^"]*"'),
+    re.compile(rb'"x-csrftoken": "[^"]*"'),
+]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """What a keyword of an address can name: `own` belongs to north, `other` to river (the same where there is no site)."""
+
+    own: Any
+    other: Any
+    absent: Any = ABSENT
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+    location: str
+
+
+def make_things(cast: Cast) -> dict[str, Thing]:
+    north, river = make_image(cast.north, state="in_review"), make_image(cast.river, state="in_review")
+    upload = {image.pk: image.upload for image in (north, river)}
+    snapshot = make_snapshot()
+    version = make_version("candidate")
+    evaluation = Evaluation.objects.create(version=version, snapshot=snapshot)
+    job = Job.objects.create(kind="sanitise", subject_id=north.pk, state="failed", error="a test")
+    (invitation, link), (ended, used) = (
+        services.invite(email=f"{name}@example.net", roles=[(Role.READER, None)], actor=cast.sys) for name in ("one", "two")
+    )
+    services.void_invitation(invitation=ended, actor=cast.sys)
+    return {
+        "site_id": Thing(cast.north, cast.river),
+        "user_id": Thing(cast.alice, cast.bob),
+        "membership_id": Thing(cast.alice.memberships.get(), cast.bob.memberships.get()),
+        "invitation_id": Thing(invitation, invitation),
+        "token": Thing(link.split("/")[2], used.split("/")[2], "x" * 43),
+        "image_id": Thing(north, river),
+        "upload_id": Thing(upload[north.pk], upload[river.pk]),
+        "file_id": Thing(north.arrivals.get(), river.arrivals.get()),
+        "patient_id": Thing(_patient(north), _patient(river)),
+        "exam_id": Thing(north.exam, river.exam),
+        "task_id": Thing(north.review_tasks.get(), make_task(cast.river)),
+        "job_id": Thing(job, job),
+        "snapshot_id": Thing(snapshot, snapshot),
+        "run_id": Thing(run := make_run(snapshot), run),
+        "version_id": Thing(version, version),
+        "evaluation_id": Thing(evaluation, evaluation),
+    }
+
+
+def _patient(image: Image) -> Patient:
+    assert image.exam
+    return image.exam.patient
+
+
+def people(cast: Cast) -> dict[str, User | None]:
+    return {"nobody": None, "roleless": make_user("roleless"), **cast.people()}
+
+
+def faults(cast: Cast, things: dict[str, Thing], user: User | None, *, only: str = "") -> Iterator[str]:
+    """Each place where an answer is not what the table says, in words."""
+    browser = cast.client(user) if user else Client()
+    browser.raise_request_exception = False
+    for key, _, text in routes.patterns():
+        if only in key and not text.startswith("accounts/"):
+            for method in METHODS:
+                for fault in _route_faults(browser, key, text, method, things, user):
+                    yield f"{method} {text} ({key}): {fault}"
+
+
+def _route_faults(browser: Client, key: str, text: str, method: str, things: dict[str, Thing], user: User | None) -> Iterator[str]:
+    names = re.findall(r"<(?:\w+:)?(\w+)>", text)
+    if unknown := set(names) - set(things):
+        yield f"the matrix has no object for {unknown}: name it as the other routes do, or add it to make_things"
+        return
+    named = {which: {name: getattr(things[name], which) for name in names} for which in ("own", "other", "absent")}
+    if not names:
+        named = {"the": {}}
+    answers = {which: _ask(browser, method, text, objects) for which, objects in named.items()}
+    for which, answer in answers.items():
+        if answer.status >= 500:
+            yield f"{which} object answers {answer.status}"
+        yield from _door_faults(key, user, which, answer, api=text.startswith("api/"))
+    if not names or not user or not access.reaches(user, key):
+        return
+    if answers["absent"].status not in (400, 403, 404, 405):
+        yield f"absent object answers {answers['absent'].status}"
+    for which in ("own", "other"):
+        yield from _sight_faults(user, which, named[which], answers[which], answers["absent"])
+
+
+def _sight_faults(user: User, which: str, named: dict[str, Any], answer: Answer, absent: Answer) -> Iterator[str]:
+    hidden = [name for name, thing in named.items() if not _visible(thing, user)]
+    if hidden and answer != absent:
+        yield f"{which} object is not visible, but answers {answer.status} unlike absent ({absent.status})"
+    if not hidden and answer.status == 404 and not any(isinstance(thing, str) for thing in named.values()):
+        yield f"{which} object is visible, but answers 404"
+
+
+def _door_faults(key: str, user: User | None, which: str, answer: Answer, *, api: bool) -> Iterator[str]:
+    if access.is_open(key):
+        if answer.location.startswith("/accounts/login/?"):
+            yield f"open, but sends {which} to the login"
+    elif user is None:
+        expected = 401 if api else 302
+        if answer.status != expected or not (api or answer.location.startswith("/accounts/login/")):
+            yield f"not logged in, but {which} answers {answer.status}"
+    elif not access.reaches(user, key) and answer.status != 403:
+        yield f"no role for it, but {which} answers {answer.status}"
+
+
+def _visible(thing: Any, user: User) -> bool:
+    """Whether `access.visible` shows it; a task or lease is a reader's through the lease alone, and a token's holder is whoever has it."""
+    if not isinstance(thing, Model):
+        return True
+    return access.visible(type(thing), user).filter(pk=thing.pk).exists()
+
+
+def _ask(browser: Client, method: str, text: str, named: dict[str, Any]) -> Answer:
+    """The answer, and everything that asking changed undone."""
+    address = "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda m: _written(named[m[1]]), text).replace("\\Z", "")
+    with transaction.atomic():
+        answer = browser.generic(method, address)
+        body = b"".join(answer.streaming_content) if isinstance(answer, StreamingHttpResponse) else answer.content
+        transaction.set_rollback(True)
+    return Answer(answer.status_code, masked(body), answer.headers.get("Location", ""))
+
+
+def masked(body: bytes) -> bytes:
+    """Without what is random in every answer."""
+    for mask in _MASKS:
+        body = mask.sub(b"", body)
+    return body
+
+
+def _written(thing: Any) -> str:
+    return str(thing.pk if isinstance(thing, Model) else thing)

@@ -1,0 +1,175 @@
+"""Nobody sees what is not theirs: every address, every method, every role, own and other sites. And the matrix itself has teeth."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.test import Client
+from django.urls import path
+
+from portal import urls as portal_urls
+from portal.accounts import access, routes
+from portal.accounts.middleware import RouteRules
+from portal.accounts.models import Role, User
+from portal.images.models import Image
+from tests.access_matrix import faults, make_things, masked, people
+from tests.cast import Cast, make_cast
+
+pytestmark = pytest.mark.django_db
+PEOPLE = ["nobody", "roleless", "alice", "bob", "lena", "rita", "ravi", "ada", "max", "sys"]
+
+STAFF = frozenset({Role.UPLOADER, Role.LEAD})
+ADMINS = frozenset({Role.MODEL_ADMIN, Role.SYSTEM_ADMIN})
+SYSTEM = frozenset({Role.SYSTEM_ADMIN})
+READERS = frozenset({Role.READER, Role.ADJUDICATOR})
+WIDEST: dict[str, frozenset[Role]] = {
+    "people/": SYSTEM,
+    "jobs/": SYSTEM,
+    "audit/": SYSTEM,
+    "sites/": STAFF | ADMINS,
+    "images/": STAFF | ADMINS,
+    "uploads/": STAFF | ADMINS,
+    "collection/": STAFF | ADMINS,
+    "reading/": READERS,
+    "adjudication/": frozenset({Role.ADJUDICATOR}),
+    "reviews/": READERS | ADMINS,
+    "snapshots/": ADMINS,
+    "training/": ADMINS,
+    "models/": ADMINS,
+    "api/v1/sites/": STAFF | ADMINS,
+    "api/v1/images/": STAFF | ADMINS,
+    "api/v1/schema/": frozenset(Role),
+}
+"""A second opinion on the table: the widest that a route under each address may be."""
+OPEN_ADDRESSES = ("invitation/", "health", "accounts/")
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    return make_cast()
+
+
+def too_wide() -> list[str]:
+    """Routes that reach further than the second opinion allows, or that it has not heard of."""
+    found = []
+    for key, _, text in routes.patterns():
+        if text == "" or text.startswith(OPEN_ADDRESSES):
+            continue
+        allowed = next((roles for prefix, roles in WIDEST.items() if text.startswith(prefix)), None)
+        rule = access.ROUTES.get(key)
+        if allowed is None or rule is None or not rule <= allowed:
+            found.append(f"{key} at {text}")
+    return found
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_every_route_answers_as_the_table_says(cast: Cast, name: str) -> None:
+    things = make_things(cast)
+    found = list(faults(cast, things, people(cast)[name]))
+    assert not found, "\n".join(found)
+
+
+def test_every_route_has_a_rule(db: None) -> None:
+    assert routes.without_rule() == []
+    assert routes.check_rules() == []
+
+
+def test_every_rule_belongs_to_a_route(db: None) -> None:
+    keys = {key for key, _, _ in routes.patterns()}
+    assert sorted((access.ROUTES.keys() | access.OWN_ACCOUNT) - keys) == []
+
+
+def test_no_route_reaches_further_than_its_address_allows(db: None) -> None:
+    assert too_wide() == []
+
+
+def test_unknown_and_hidden_addresses_give_the_same_page(cast: Cast) -> None:
+    things = make_things(cast)
+    browser = cast.client(cast.alice)
+    unknown, hidden = browser.get("/no/such/page/"), browser.get(f"/images/{things['image_id'].other.pk}/")
+    assert unknown.status_code == hidden.status_code == 404
+    assert len(unknown.content) == len(hidden.content)
+
+
+@pytest.mark.parametrize("field", ["site", "upload", "patient", "exam", "image", "snapshot"])
+def test_a_filter_does_not_tell_another_sites_number_from_an_absent_one(cast: Cast, field: str) -> None:
+    things, browser, found = make_things(cast), cast.client(cast.alice), []
+    for key, _, text in routes.patterns():
+        if "<" not in text and not text.startswith("accounts/") and access.reaches(cast.alice, key) and not access.is_open(key):
+            other, absent = (_filtered(browser, text, field, getattr(things[f"{field}_id"], which)) for which in ("other", "absent"))
+            if other != absent:
+                found.append(f"{text}?{field}=")
+    # A snapshot belongs to no site, and an uploader sees none: the same must hold.
+    assert not found, found
+
+
+def _filtered(browser: Client, text: str, field: str, thing: Any) -> tuple[int, bytes]:
+    number = str(thing.pk if isinstance(thing, Model) else thing)
+    answer = browser.get(f"/{text}", {field: number})
+    body = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]
+    return answer.status_code, masked(body.replace(f"{field}={number}".encode(), b""))
+
+
+# ---- planted faults: what the matrix is for, it finds -----------------------------------------------------------------
+
+
+def _plant(monkeypatch: pytest.MonkeyPatch, settings: Any, view: Callable[..., HttpResponse], address: str, name: str) -> None:
+    module = types.ModuleType("planted_urls")
+    module.urlpatterns = [*portal_urls.urlpatterns, path(address, view, name=name)]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "planted_urls", module)
+    settings.ROOT_URLCONF = "planted_urls"
+
+
+def _leaky(request: HttpRequest, image_id: int) -> HttpResponse:
+    del request
+    image = Image.objects.filter(pk=image_id).first()
+    return JsonResponse({"name": image.original_name} if image else {}, status=200 if image else 404)
+
+
+def test_a_route_without_a_rule_is_found_and_refuses_the_start(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    _plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "planted")
+    assert routes.without_rule() == ["planted"]
+    assert [error.id for error in routes.check_rules()] == ["accounts.E001"]
+    with pytest.raises(ImproperlyConfigured, match="planted"):
+        RouteRules(lambda request: HttpResponse())
+
+
+def test_an_unnamed_route_without_a_rule_is_found(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    _plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "")
+    assert routes.without_rule() == ["images/<int:image_id>/leak/"]
+
+
+def test_a_widened_rule_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = set(too_wide())
+    monkeypatch.setitem(access.ROUTES, "people", access.EVERYONE)
+    monkeypatch.setitem(access.ROUTES, "image", None)
+    assert set(too_wide()) - before == {"image at images/<int:image_id>/", "people at people/"}
+
+
+def test_a_view_that_forgets_visible_is_found(cast: Cast, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    _plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "planted")
+    monkeypatch.setitem(access.ROUTES, "planted", access.SITE_STAFF)
+    found = list(faults(cast, make_things(cast), cast.alice, only="planted"))
+    assert any("other object is not visible" in fault for fault in found)
+
+
+def test_a_visible_that_shows_everything_is_found(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    things = make_things(cast)
+    honest = access.visible
+
+    def careless(model: type[Model], user: User) -> QuerySet[Any]:
+        return model._default_manager.all() if _asked_by_a_view() else honest(model, user)
+
+    def _asked_by_a_view() -> bool:
+        return sys._getframe(2).f_code.co_name == "get_visible"
+
+    monkeypatch.setattr(access, "visible", careless)
+    found = list(faults(cast, things, cast.alice, only="image"))
+    assert any("other object is not visible" in fault for fault in found)
