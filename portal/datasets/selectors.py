@@ -132,3 +132,9 @@ def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
     )
     counted = {row.pop("site"): SiteCount(**row) for row in found}
     return {site: counted.get(site, SiteCount()) for site in sites}
+
+
+def images_of(snapshot: Snapshot, sha256s: Sequence[str]) -> dict[str, int]:
+    """The ids of a snapshot's images by the sha256 of their clean picture."""
+    found = snapshot.items.filter(image__clean_sha256__in=sha256s).values_list("image__clean_sha256", "image_id")
+    return dict(found)

@@ -26,22 +26,22 @@ def from_json(data: Mapping[str, Any]) -> EvaluationReport:
         images_total=data["images_total"],
         patients_total=data["patients_total"],
         kinds=tuple(data["kinds"]),
-        figures=_intervals(data["figures"]),
+        figures=intervals(data["figures"]),
         auroc=_interval(data["auroc"]),
         confusion=tuple(tuple(row) for row in data["confusion"]),
-        per_site={site: _intervals(figures) for site, figures in data["per_site"].items()},
-        per_kind=_intervals(data["per_kind"]),
+        per_site={site: intervals(figures) for site, figures in data["per_site"].items()},
+        per_kind=intervals(data["per_kind"]),
         faint_green=_interval(data["faint_green"]),
         roc=tuple((f, t, math.inf if at is None else at) for f, t, at in data["roc"]),
         box_plot=tuple(data["box_plot"]),
         review_rate=_sure(data["review_rate"]),
         missed_unseen=_sure(data["missed_unseen"]),
-        detector=_intervals(data["detector"]),
+        detector=intervals(data["detector"]),
         images=tuple(data["images"]),
     )
 
 
-def _intervals(data: Mapping[str, Any]) -> dict[str, Interval]:
+def intervals(data: Mapping[str, Any]) -> dict[str, Interval]:
     return {name: _sure(value) for name, value in data.items()}
 
 

@@ -1,5 +1,157 @@
-"""Pages of models."""
+"""Pages of models: the list with its champion, the report of one, promotion and the way back."""
 
-from django.urls import URLPattern
+from __future__ import annotations
 
-urls: list[URLPattern] = []
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.views.decorators.http import require_GET, require_POST
+
+from portal.accounts import access
+from portal.accounts.http import UserRequest
+from portal.accounts.models import User
+from portal.core.errors import BadInput
+from portal.datasets import selectors as datasets
+from portal.datasets.models import Snapshot, SnapshotState
+from portal.learning import evaluations, promotions, selectors
+from portal.learning.models import Evaluation
+from portal.learning.reports import from_json
+from portal.registry import selectors as registry
+from portal.registry.models import ChampionChange, ModelVersion, PromotionRequest
+from portal.web import reports
+
+_WRONG_SHOWN = 60
+
+
+class SnapshotChoice(forms.Form):
+    snapshot = forms.ModelChoiceField(Snapshot.objects.none(), empty_label=None, label="Evaluate on")
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        frozen = access.visible(Snapshot, user).filter(state=SnapshotState.FROZEN).order_by("-id")
+        self.fields["snapshot"].queryset = frozen  # type: ignore[attr-defined]
+        self.fields["snapshot"].label_from_instance = lambda snapshot: snapshot.name  # type: ignore[attr-defined]
+
+
+@require_GET
+def model_list(request: UserRequest) -> HttpResponse:
+    versions = list(access.visible(ModelVersion, request.user).select_related("run").order_by("-id"))
+    shown = {
+        "versions": [(version, headline) for version, headline in selectors.headlines(versions)],
+        "champion": registry.champion(),
+        "open_requests": access.visible(PromotionRequest, request.user).filter(answer="").select_related("version", "requested_by"),
+        "changes": ChampionChange.objects.select_related("version", "previous", "actor").order_by("-id")[:50],
+        **_rights(request.user),
+    }
+    return render(request, "models/list.html", shown)
+
+
+@require_GET
+def model(request: UserRequest, version_id: int) -> HttpResponse:
+    version = access.get_visible(ModelVersion, request.user, version_id)
+    # The long lists of the reports are read for the chosen one alone
+    asked = list(version.evaluations.select_related("snapshot").defer("report").order_by("-id"))
+    chosen = _chosen(version, request.GET.get("evaluation", ""))
+    shown = {
+        "version": version,
+        "run": getattr(version, "run", None),
+        "evaluations": asked,
+        "chosen": chosen,
+        "card": list(reports.card(version.metrics)),
+        "open_request": version.promotion_requests.filter(answer="").select_related("requested_by").first(),
+        "answered": version.promotion_requests.exclude(answer="").select_related("requested_by", "answered_by").order_by("-id"),
+        "earlier": registry.earlier_champion() if version.state == "champion" else None,
+        "choice": SnapshotChoice(request.user),
+        **_rights(request.user),
+        **(_report(chosen) if chosen else {}),
+    }
+    return render(request, "models/model.html", shown)
+
+
+def _chosen(version: ModelVersion, wanted: str) -> Evaluation | None:
+    """The evaluation that the address names, else the newest that has its report."""
+    ready = selectors.reported().filter(version=version).order_by("-id")
+    return (ready.filter(pk=int(wanted)).first() if wanted.isdecimal() else None) or ready.first()
+
+
+def _rights(user: User) -> dict[str, Any]:
+    return {"may_promote": access.can(user, "promote"), "single": settings.SINGLE_ADMINISTRATOR}
+
+
+def _report(chosen: Evaluation) -> dict[str, Any]:
+    rival = selectors.rival_evaluation(chosen)
+    mine, champion = from_json(chosen.report), from_json(rival.report) if rival else None
+    wrong = reports.misclassified(mine)
+    images = datasets.images_of(chosen.snapshot, [row["sha256"] for row in wrong[:_WRONG_SHOWN]])
+    return {
+        "report": mine,
+        "rival": rival,
+        "verdict": selectors.verdict(chosen),
+        "wrong": [{**row, "image": images.get(row["sha256"]), "unseen": reports.unseen(row)} for row in wrong[:_WRONG_SHOWN]],
+        "wrong_total": len(wrong),
+        **reports.drawn(mine, champion, chosen.version),
+    }
+
+
+@require_POST
+def model_evaluate(request: UserRequest, version_id: int) -> HttpResponse:
+    """Ask for the report of this model and of the champion on a snapshot."""
+    access.require(request.user, "train")
+    version = access.get_visible(ModelVersion, request.user, version_id)
+    form = SnapshotChoice(request.user, request.POST)
+    if not form.is_valid():
+        raise BadInput("Choose a frozen snapshot to evaluate on.")
+    champion = registry.champion()
+    both = [version] if champion is None or champion == version else [version, champion]
+    evaluations.ask(versions=both, snapshot=form.cleaned_data["snapshot"], actor=request.user)
+    return redirect("model", version_id=version_id)
+
+
+@require_POST
+def model_request(request: UserRequest, version_id: int) -> HttpResponse:
+    access.require(request.user, "promote")
+    version = access.get_visible(ModelVersion, request.user, version_id)
+    promotions.request_promotion(version=version, actor=request.user, note=request.POST.get("note", ""))
+    messages.success(request, "The promotion is asked for.")
+    return redirect("model", version_id=version_id)
+
+
+@require_POST
+def promotion_approve(request: UserRequest, request_id: int) -> HttpResponse:
+    access.require(request.user, "promote")
+    asked = access.get_visible(PromotionRequest, request.user, request_id)
+    version = promotions.approve_promotion(request=asked, actor=request.user, note=request.POST.get("note", ""))
+    messages.success(request, f"{version} is the champion now. Images that wait for readers are being judged anew.")
+    return redirect("model", version_id=asked.version_id)
+
+
+@require_POST
+def promotion_refuse(request: UserRequest, request_id: int) -> HttpResponse:
+    access.require(request.user, "promote")
+    asked = access.get_visible(PromotionRequest, request.user, request_id)
+    promotions.refuse_promotion(request=asked, actor=request.user, note=request.POST.get("note", ""))
+    return redirect("model", version_id=asked.version_id)
+
+
+@require_POST
+def model_roll_back(request: UserRequest) -> HttpResponse:
+    access.require(request.user, "promote")
+    version = promotions.roll_back(actor=request.user)
+    messages.success(request, f"Rolled back: {version} is the champion again.")
+    return redirect("model", version_id=version.pk)
+
+
+urls = [
+    path("models/", model_list, name="model_list"),
+    path("models/roll-back/", model_roll_back, name="model_roll_back"),
+    path("models/<int:version_id>/", model, name="model"),
+    path("models/<int:version_id>/evaluate/", model_evaluate, name="model_evaluate"),
+    path("models/<int:version_id>/promotion/", model_request, name="model_request"),
+    path("promotions/<int:request_id>/approve/", promotion_approve, name="promotion_approve"),
+    path("promotions/<int:request_id>/refuse/", promotion_refuse, name="promotion_refuse"),
+]
