@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-CELERY = [sys.executable, "-m", "celery", "-A", "portal"]
+CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "portal"]
 _QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
 _IO_MEMORY_KB = 400_000
 

@@ -27,7 +27,7 @@ from portal.registry.models import ModelVersion
 from portal.reviews import services as reviews
 
 log = logging.getLogger(__name__)
-_SECONDS_WITHOUT_CHAMPION = 30
+_SECONDS_WITHOUT_MODEL = 30
 
 
 def analyse(claims: list[Claim]) -> None:
@@ -35,20 +35,43 @@ def analyse(claims: list[Claim]) -> None:
     champion = registry.champion()
     if champion is None:
         log.warning("No model is champion: %s images wait. Register and promote one.", len(claims))
-        jobs.release(claims, delay=_SECONDS_WITHOUT_CHAMPION)
+        jobs.release(claims, delay=_SECONDS_WITHOUT_MODEL)
         return
     known = analyses_selectors.to_analyse([claim.subject_id for claim in claims])
     for claim in claims:
         if claim.subject_id not in known:
             jobs.finish(claim, lambda: None)
     asked = [(claim, known[claim.subject_id]) for claim in claims if claim.subject_id in known]
-    paths = [clean_path(image.site_id, image.clean_sha256, image.clean_format) for _, image in asked]
-    answers = ml.analyse(paths, Path(champion.bundle_path), device=settings.DEVICE) if paths else []
+    answers = _ask(champion, [image for _, image in asked])
+    if answers is None:
+        jobs.release([claim for claim, _ in asked], delay=_SECONDS_WITHOUT_MODEL)
+        return
     for (claim, image), answer in zip(asked, answers, strict=True):
         if isinstance(answer, ml.Unreadable):
             jobs.finish(claim, partial(image_failed, claim, answer.message), end=partial(jobs.fail, error=answer.message))
         else:
             jobs.finish(claim, partial(_write, claim, image, champion, answer))
+
+
+def _ask(champion: ModelVersion, images: list[Image]) -> list[ml.Analysis | ml.Unreadable] | None:
+    """The champion's answers in order; None where its own files do not hold, which is no image's fault."""
+    bundle = Path(champion.bundle_path)
+    paths = [clean_path(image.site_id, image.clean_sha256, image.clean_format) for image in images]
+    try:
+        return ml.analyse(paths, bundle, device=settings.DEVICE) if paths else []
+    except Exception:
+        if _holds(bundle):
+            raise
+        log.exception("The champion %s cannot be opened: images wait. Restore its folder, or roll back.", champion)
+        return None
+
+
+def _holds(bundle: Path) -> bool:
+    try:
+        ml.describe_bundle(bundle)
+    except (ValueError, OSError, KeyError):
+        return False
+    return True
 
 
 def _write(claim: Claim, image: Image, champion: ModelVersion, said: ml.Analysis) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
 from portal.jobs import bell, selectors, services
@@ -14,8 +17,22 @@ from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
 
+P = ParamSpec("P")
 log = logging.getLogger(__name__)
 DIED = "Its worker died each of the three times that it was worked on alone. The file may be harmful: look at it, then retry."
+
+
+def doorbell(task: Callable[P, None]) -> Any:
+    """A task that leaves quietly when the database is away: its work is rows, and the beat rings again."""
+
+    @wraps(task)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            task(*args, **kwargs)
+        except (OperationalError, InterfaceError) as away:
+            log.warning("%s: the database did not answer: %s", task.__name__, away)
+
+    return shared_task(run)
 
 
 @worker_shutting_down.connect
@@ -24,20 +41,20 @@ def stop_soon(**_: object) -> None:
     runner.STOPPING.set()
 
 
-@shared_task
+@doorbell
 def drain(kind: str) -> None:
     """Someone rang: work on what is claimable."""
     runner.drain(kind, HANDLERS[kind])
 
 
-@shared_task
+@doorbell
 def ring() -> None:
     """Ring for what waits: heals every lost message."""
     for kind in selectors.claimable_kinds():
         bell.ring(kind, at_most=4)
 
 
-@shared_task
+@doorbell
 def sweep() -> None:
     """Queue again what dead workers held; fail what killed them three times."""
     for claim in services.sweep():
@@ -45,14 +62,14 @@ def sweep() -> None:
             HANDLERS[claim.kind].give_up(claim, DIED)
 
 
-@shared_task
+@doorbell
 def check_invariants() -> None:
     """Hourly: whatever is found is an error of ours, and is logged as one."""
     for name, rows in violations().items():
         log.log(logging.WARNING if name in HARMLESS else logging.ERROR, "Invariant broken: %s: %s", name, rows)
 
 
-@shared_task
+@doorbell
 def seal_audit() -> None:
     """Chain the newest audit events."""
     audit.seal()

@@ -1,0 +1,231 @@
+"""The storm: real senders, real workers, real servers; kills spread over the work; then the count of what was lost and doubled."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connections
+
+from portal.accounts.models import Role, Site
+from portal.audit import services as audit
+from portal.images.models import Upload
+from portal.pipeline.invariants import HARMLESS, violations
+from tests import servers
+from tests.cast import make_user, make_version
+from tests.chaos.groups import Group, beat, workers
+
+LEASE_SECONDS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    items: int
+    kills: int
+    sender_kills: int = 0
+    redis_losses: int = 0
+    postgres_crashes: int = 0
+    senders: int = 2
+    faults: str = ""
+    patience: float = 600
+    """Seconds without progress after which the storm is given up."""
+
+
+@dataclass
+class Outcome:
+    items: int = 0
+    lost: int = 0
+    doubled: int = 0
+    kills: int = 0
+    kills_that_hit_work: int = 0
+    items_in_hand_at_a_kill: int = 0
+    senders_killed: int = 0
+    redis_losses: int = 0
+    postgres_crashes: int = 0
+    jobs_claimed_again: int = 0
+    failed: int = 0
+    worker_starts: int = 0
+    seconds: float = 0
+    seconds_to_the_last_after_the_last_blow: float = 0
+    broken_invariants: dict[str, Any] = field(default_factory=dict)
+    harmless: dict[str, int] = field(default_factory=dict)
+
+    def lines(self) -> Iterator[str]:
+        for name, value in asdict(self).items():
+            yield f"{name.replace('_', ' '):<42} {value if not isinstance(value, float) else round(value, 1)}"
+
+
+class Storm:
+    def __init__(self, plan: Plan, folder: Path, *, seed: int = 7, say: Callable[[str], None] = lambda line: None) -> None:
+        self.plan, self.folder, self.say = plan, folder, say
+        self.random = random.Random(seed)
+        self.outcome = Outcome(items=plan.items)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.env = {
+            **os.environ, "WINNOW_JOB_LEASE_SECONDS": str(LEASE_SECONDS), "WINNOW_FAULTS": plan.faults,
+            "DJANGO_SETTINGS_MODULE": "portal.settings", "PYTHONUNBUFFERED": "1",
+        }  # fmt: skip
+        self.workers = workers(folder, self.env)
+        self.beat = beat(folder, self.env)
+        self.senders = self._senders()
+
+    # ---- the course -----------------------------------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        began = time.monotonic()
+        blows = self._blows()
+        with self._everything_running():
+            last_blow = began
+            for progress in self._until_done():
+                while blows and blows[0][0] <= progress:
+                    _, strike = blows.pop(0)
+                    strike()
+                    last_blow = time.monotonic()
+            self.outcome.seconds = time.monotonic() - began
+            self.outcome.seconds_to_the_last_after_the_last_blow = time.monotonic() - last_blow
+        self._count()
+        return self.outcome
+
+    def _until_done(self) -> Iterator[float]:
+        """The share of all items that has gone all the way, until that is all of them and nothing is in work."""
+        done, changed = -1, time.monotonic()
+        while True:
+            for group in (*self.workers, self.beat, *self.senders):
+                group.keep_up()
+            now = self._one("SELECT count(*) FROM images_image WHERE state IN ('accepted', 'in_review', 'failed')")
+            live = self._one("SELECT count(*) FROM jobs_job WHERE state IN ('queued', 'claimed')")
+            if now is not None and now != done:
+                done, changed = now, time.monotonic()
+                self.say(f"{done} of {self.plan.items} done, {live} in work, {self.outcome.kills} kills")
+            if all(sender.finished for sender in self.senders) and live == 0:
+                return
+            if time.monotonic() - changed > self.plan.patience:
+                self.say(f"no progress for {self.plan.patience:.0f} s: given up")
+                return
+            yield max(done, 0) / self.plan.items
+            time.sleep(0.05)
+
+    @contextmanager
+    def _everything_running(self) -> Iterator[None]:
+        everything = (*self.workers, self.beat, *self.senders)
+        try:
+            for group in everything:
+                group.start()
+            yield
+        finally:
+            for group in everything:
+                group.kill()
+        self.outcome.worker_starts = sum(group.starts for group in self.workers)
+
+    def _senders(self) -> list[Group]:
+        site = Site.objects.create(name="Storm", slug="storm")
+        actor = make_user("storm", (Role.UPLOADER, site))
+        version = make_version("champion")
+        audit.record(actor_id=None, action="version.registered", subject=version)
+        share = -(-self.plan.items // self.plan.senders)
+        return [self._sender(n, site, actor.pk, n * share, min(self.plan.items, (n + 1) * share)) for n in range(self.plan.senders)]
+
+    def _sender(self, number: int, site: Site, actor: int, first: int, last: int) -> Group:
+        upload = Upload.objects.create(site=site, created_by_id=actor, expected=last - first)
+        audit.record(actor_id=actor, action="upload.opened", subject=upload, site_id=site.pk)
+        argv = [sys.executable, "-m", "tests.chaos.producer", str(upload.pk), str(actor), str(first), str(last)]
+        return Group(f"sender{number}", [*argv, str(self._acks(number))], self.env, self.folder / f"sender{number}.log", finite=True)
+
+    def _acks(self, number: int) -> Path:
+        return self.folder / f"acks{number}.txt"
+
+    # ---- the blows ------------------------------------------------------------------------------------------------------
+
+    def _blows(self) -> list[tuple[float, Callable[[], None]]]:
+        """(share of the work done, what then happens), spread evenly with some chance between 2 and 90 %."""
+        plan = self.plan
+        counts = [(self._kill, plan.kills), (self._redis, plan.redis_losses), (self._postgres, plan.postgres_crashes)]
+        blows = [(0.02 + 0.88 * (n + self.random.random()) / count, strike) for strike, count in counts for n in range(count)]
+        # senders are done long before the workers
+        blows += [(0.4 * n / plan.sender_kills, self._kill_sender) for n in range(plan.sender_kills)]
+        return sorted(blows, key=lambda blow: blow[0])
+
+    def _kill(self) -> None:
+        """kill -9 of a whole worker group; preferably one that has work in hand, as far as can be seen."""
+        holders = self._holders()
+        group = self.random.choice([group for group in self.workers if holders.get(group.name)] or self.workers)
+        group.kill()
+        in_hand = holders.get(group.name, 0)
+        self.outcome.kills += 1
+        self.outcome.kills_that_hit_work += in_hand > 0
+        self.outcome.items_in_hand_at_a_kill += in_hand
+        group.start()
+
+    def _holders(self) -> dict[str, int]:
+        """How many rows each live group holds."""
+        held: dict[str, int] = {}
+        rows = self._all("SELECT split_part(worker, ':', 2)::int, count(*) FROM jobs_job WHERE state = 'claimed' GROUP BY 1")
+        for pid, count in rows:
+            for group in self.workers:
+                if group.holds(pid):
+                    held[group.name] = held.get(group.name, 0) + count
+        return held
+
+    def _kill_sender(self) -> None:
+        going = [sender for sender in self.senders if not sender.finished and sender.process and sender.process.poll() is None]
+        if going:
+            self.random.choice(going).kill()
+            self.outcome.senders_killed += 1
+
+    def _redis(self) -> None:
+        servers.redis.kill()
+        time.sleep(0.5)
+        servers.redis.start()
+        self.outcome.redis_losses += 1
+
+    def _postgres(self) -> None:
+        servers.postgres.kill()
+        time.sleep(0.5)
+        servers.postgres.start()
+        self.outcome.postgres_crashes += 1
+
+    # ---- the count ------------------------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        acknowledged = {line for n in range(self.plan.senders) for line in self._acks(n).read_text().split()}
+        finished = {row[0] for row in self._all("SELECT sha256 FROM images_image WHERE state IN ('accepted', 'in_review')")}
+        self.outcome.lost = len(acknowledged - finished) + (self.plan.items - len(acknowledged))
+        self.outcome.doubled = sum(self._one(f"SELECT count(*) FROM ({query}) AS x") or 0 for query in DOUBLED.values())
+        self.outcome.failed = self._one("SELECT count(*) FROM jobs_job WHERE state = 'failed'") or 0
+        self.outcome.jobs_claimed_again = self._one("SELECT count(*) FROM jobs_job WHERE attempt > 1") or 0
+        connections.close_all()  # Postgres may have crashed since
+        found = violations()
+        self.outcome.broken_invariants = {name: rows for name, rows in found.items() if name not in HARMLESS}
+        self.outcome.harmless = {name: len(rows) for name, rows in found.items() if name in HARMLESS}
+
+    def _all(self, query: str) -> list[tuple[Any, ...]]:
+        try:
+            with psycopg.connect(servers.postgres.url(), connect_timeout=5) as db:
+                return db.execute(query.encode()).fetchall()
+        except psycopg.OperationalError:
+            return []
+
+    def _one(self, query: str) -> int | None:
+        rows = self._all(query)
+        return int(rows[0][0]) if rows else None
+
+
+DOUBLED = {
+    "cleaned": "SELECT subject_id FROM audit_auditevent WHERE action = 'image.cleaned' GROUP BY 1 HAVING count(*) > 1",
+    "analysed": "SELECT subject_id FROM audit_auditevent WHERE action = 'image.analysed' GROUP BY 1 HAVING count(*) > 1",
+    "analyses": "SELECT image_id FROM analyses_analysis GROUP BY 1 HAVING count(*) > 1",
+    "assessments": "SELECT image_id FROM analyses_assessment GROUP BY 1 HAVING count(*) > 1",
+    "labels": "SELECT image_id FROM labels_label GROUP BY 1 HAVING count(*) > 1",
+    "tasks": "SELECT image_id FROM reviews_reviewtask GROUP BY 1 HAVING count(*) > 1",
+    "work done": "SELECT kind, subject_id FROM jobs_job WHERE state = 'done' GROUP BY 1, 2 HAVING count(*) > 1",
+    "images": "SELECT sha256 FROM images_image GROUP BY 1 HAVING count(*) > 1",
+}
+"""Everything of which one item may leave one trace, whatever happened to its workers."""

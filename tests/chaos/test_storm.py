@@ -1,0 +1,22 @@
+"""Nothing is lost and nothing doubled when workers are killed and Redis forgets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.storm import Plan, Storm
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_thousand_items_survive_ten_killed_worker_groups_and_a_forgetful_redis(tmp_path: Path) -> None:
+    outcome = Storm(Plan(items=1000, kills=10, redis_losses=1, senders=1, patience=60), tmp_path).run()
+    sys.stdout.write("\n".join(outcome.lines()) + "\n")
+    assert (outcome.lost, outcome.doubled, outcome.failed) == (0, 0, 0)
+    assert outcome.broken_invariants == {}
+    assert (outcome.kills, outcome.redis_losses) == (10, 1)
+    assert outcome.kills_that_hit_work >= 5, "the storm missed: it shows nothing"

@@ -1,0 +1,61 @@
+"""The doorbell tasks and the roles' command lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from portal.celery import app
+from portal.jobs import bell, services
+from portal.jobs.kinds import KINDS
+from portal.jobs.models import Job
+from portal.pipeline import commands, tasks
+from portal.pipeline.handlers import HANDLERS
+from tests.cast import Cast, make_image
+
+
+@pytest.mark.django_db
+def test_the_beat_rings_for_kinds_with_due_work_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(bell, "ring", lambda kind, **_: rung.append(kind))
+    services.enqueue(kind="sanitise", subject_id=1)
+    services.enqueue(kind="train", subject_id=1)
+    services.enqueue(kind="freeze", subject_id=1)
+    services.release(services.claim("train", worker="w"), delay=100)
+    tasks.ring()
+    assert rung == ["freeze", "sanitise"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_third_death_alone_fails_the_job_and_its_image(cast: Cast) -> None:
+    image = make_image(cast.north)
+    services.enqueue(kind="sanitise", subject_id=image.pk)
+    for _ in range(3):
+        services.claim("sanitise", worker="w")
+        Job.objects.update(lease_until=Now() - timedelta(seconds=1))
+        tasks.sweep()
+    image.refresh_from_db()
+    assert (image.state, image.state_reason) == ("failed", tasks.DIED)
+    assert Job.objects.get().state == "failed"
+
+
+def test_every_kind_has_a_handler_and_a_worker_on_its_queue() -> None:
+    assert HANDLERS.keys() == KINDS.keys()
+    argv = commands.worker_commands()
+    queues = {command[command.index("-Q") + 1] for role, command in argv.items() if role != "beat"}
+    assert {kind.queue for kind in KINDS.values()} == queues
+
+
+def test_every_scheduled_task_exists() -> None:
+    scheduled = {entry["task"] for entry in app.conf.beat_schedule.values()}
+    assert scheduled <= app.tasks.keys()
+    assert bell.DRAIN in app.tasks
+
+
+def test_an_io_worker_never_loads_torch() -> None:
+    code = "import sys, portal.wsgi, portal.pipeline.tasks; sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'torchvision')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
