@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from tests.cast import Cast, make_cast
+
+# A million rounds are for attackers; tests hash dozens of passwords.
+PBKDF2PasswordHasher.iterations = 1_000
 
 
 @pytest.fixture
