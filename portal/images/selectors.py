@@ -16,6 +16,7 @@ from portal.jobs.models import Job, JobState
 IN_WORK = (ImageState.RECEIVED, ImageState.CLEAN, ImageState.ANALYSED)
 PAGE = 60
 FILES_PAGE = 100
+UPLOADS_PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def upload_sites(user: User) -> QuerySet[Site]:
     return access.visible(Site, user).filter(pk__in=access.sites(user)).order_by("name")
 
 
-def uploads(user: User, *, before: int | None = None, size: int = 50) -> list[Upload]:
+def uploads(user: User, *, before: int | None = None, size: int = UPLOADS_PAGE) -> list[Upload]:
     """Visible uploads, newest first, with counts of their files: `n_files`, `n_in_work` and `n_<outcome>`."""
     rows = access.visible(Upload, user)
     if before is not None:
