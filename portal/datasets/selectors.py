@@ -121,7 +121,7 @@ def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
     found = (
         Image.objects.filter(site__in=sites)
         .exclude(state=ImageState.WITHDRAWN)
-        .values("site")
+        .values("site_id")
         .annotate(
             images=Count("pk", distinct=True),
             patients=Count("exam__patient", distinct=True),
@@ -130,7 +130,7 @@ def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
             regular_patients=Count("exam__patient", filter=regular, distinct=True),
         )
     )
-    counted = {row.pop("site"): SiteCount(**row) for row in found}
+    counted = {row["site_id"]: SiteCount(*(row[name] for name in SiteCount.__slots__)) for row in found}
     return {site: counted.get(site, SiteCount()) for site in sites}
 
 

@@ -19,8 +19,8 @@ class Pulse:
     `pulse.stopped()` tells the work that it was cancelled or taken over. The thread has a database connection of its own.
     """
 
-    def __init__(self, claim: Claim, beat: Callable[[], None] | None = None, *, interval: float = INTERVAL) -> None:
-        self._claim, self._beat, self._interval = claim, beat, interval
+    def __init__(self, claim: Claim, beat: Callable[[], None] | None = None) -> None:
+        self._claim, self._beat, self._interval = claim, beat, INTERVAL
         self._lost, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pulse-{claim.job_id}", daemon=True)
 

@@ -124,7 +124,7 @@ def run_training(claim: Claim) -> None:
     TrainingRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, error="")
     diary = _Diary(run)
     # The date as well: a number alone may come again with a fresh database over an old folder
-    out = Path(settings.RUNS_DIR) / f"{run.pk}-{run.created:%Y%m%dT%H%M%S}"
+    out = Path(settings.RUNS_DIR) / f"{run.pk}-{run.created:%Y%m%dT%H%M%S%f}"
     out.mkdir(parents=True, exist_ok=True)
     try:
         with Pulse(claim, diary.write) as pulse:

@@ -84,7 +84,7 @@ def misclassified(report: EvaluationReport) -> list[dict[str, Any]]:
 
 
 def unseen(row: Mapping[str, Any]) -> bool:
-    return row["route"] == "auto_regular" and row["kind"] != "regular"
+    return bool(row["route"] == "auto_regular" and row["kind"] != "regular")
 
 
 def drawn(mine: EvaluationReport, champion: EvaluationReport | None, version: ModelVersion) -> dict[str, Any]:
