@@ -38,9 +38,9 @@ KEYS = (
     (Kind.NOT_CERVIX, "Not a cervix", "4", "x"),
     (Kind.POST_TREATMENT, "After treatment", "5", "p"),
     (Kind.UNUSABLE, "Unusable", "6", "u"),
-    (CANNOT_TELL, "Cannot tell", "0", "c"),
+    (CANNOT_TELL, "Cannot tell", "", "c"),
 )
-"""Answer, its name, and its two keys."""
+"""Answer, its name, its number key and its letter."""
 
 
 class AnswerForm(forms.Form):
@@ -156,9 +156,7 @@ def picture(request: UserRequest, token: str) -> HttpResponse:
     image = lease.task.image
     data = blind.strip(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format).read_bytes())
     audit.record(actor_id=request.user.pk, action="view_picture", subject=image, site_id=image.site_id, lease=lease.pk)
-    response = HttpResponse(data, content_type="image/png" if image.clean_format == "png" else "image/jpeg")
-    response["Cache-Control"] = "no-store"
-    return response
+    return HttpResponse(data, content_type="image/png" if image.clean_format == "png" else "image/jpeg")
 
 
 @never_cache
