@@ -1,0 +1,131 @@
+"""The pages of training and models: who reaches what, and what they say."""
+
+import re
+from typing import Any
+
+import pytest
+
+from portal.accounts.models import Role
+from portal.datasets.models import Snapshot
+from portal.learning.models import TrainingRun
+from portal.registry.models import PromotionRequest
+from portal.registry.selectors import champion
+from tests.cast import Cast, make_image, make_run, make_user, make_version
+from tests.portal.learning.conftest import Stage
+from tests.portal.learning.reports import NOTHING, figure, report, with_figures
+
+
+def _page(cast: Cast, address: str, who: Any = None) -> str:
+    response = cast.client(who or cast.max).get(address)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_a_training_is_started_from_its_page(cast: Cast, stage: Stage) -> None:
+    page = _page(cast, "/training/")
+    assert f'<option value="{stage.snapshot.pk}" selected>' in page
+    sent = {"snapshot": stage.snapshot.pk, "preset": "small", "parts": ["resnest", "deep_sad"], "seed": 7, "name": "night"}
+    response = cast.client(cast.max).post("/training/new/", sent)
+    run = TrainingRun.objects.get()
+    assert response["Location"] == f"/training/{run.pk}/"
+    assert run.config == {"preset": "small", "seed": 7, "parts": ["resnest", "deep_sad"], "start": stage.champion.pk}
+
+
+def test_a_wrong_choice_is_said_on_the_form(cast: Cast, stage: Stage) -> None:
+    response = cast.client(cast.max).post("/training/new/", {"snapshot": stage.snapshot.pk, "preset": "small", "seed": 7})
+    assert response.status_code == 400
+    assert not TrainingRun.objects.exists()
+
+
+def test_only_a_model_administrator_starts_and_cancels(cast: Cast, stage: Stage) -> None:
+    run = make_run(stage.snapshot)
+    client = cast.client(cast.sys)
+    assert client.get("/training/").status_code == 200
+    assert [client.post(f"/training/{path}/").status_code for path in ("new", f"{run.pk}/cancel", f"{run.pk}/resume")] == [403] * 3
+
+
+def test_a_live_run_polls_itself_and_an_ended_one_does_not(cast: Cast, stage: Stage) -> None:
+    run = make_run(stage.snapshot, state="running")
+    TrainingRun.objects.update(
+        progress={"stage": "resnest", "fraction": 0.4, "seconds_left": 90.0, "message": "epoch 2 of 5"},
+        history=[{"stage": "resnest", "fraction": 0.2, "loss": 0.7, "score": 0.8}],
+    )
+    live = _page(cast, f"/training/{run.pk}/progress/")
+    assert 'hx-trigger="every 2s"' in live
+    assert "about 2 min left" in live
+    assert '"points": [[0.2, 0.7]]' in live
+    TrainingRun.objects.update(state="failed", error="The train split holds no green filter.")
+    ended = _page(cast, f"/training/{run.pk}/progress/")
+    assert "hx-trigger" not in ended
+    assert "The train split holds no green filter." in ended
+    assert "Go on from here" in ended
+
+
+def test_the_report_stands_beside_the_champions_with_intervals_and_counts(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.champion)
+    stage.evaluate(stage.candidate, with_figures(report(), sensitivity=figure(0.97, total=321, patients=123)))
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert "<b>0.970</b>" in page
+    assert "(321 images, 123 patients)" in page
+    assert "Champion, champion" in page
+    assert "The gate says" in page
+    assert "badge verdict-pass" in page
+    assert "boxplot" in page
+    assert '"name": "champion"' in page
+    assert re.search(r"style=|onclick=", page) is None
+
+
+def test_a_misclassified_image_links_to_its_page(cast: Cast, stage: Stage) -> None:
+    image = make_image(cast.north, state="settled", kind="green_filter")
+    Snapshot.objects.get().items.create(image=image, label=image.labels.get(current=True), split="test")
+    row = {**report().images[0], "sha256": image.clean_sha256}
+    stage.evaluate(stage.candidate, report(images=(row,)))
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert f'href="/images/{image.pk}/"' in page
+    assert "unseen" in page
+
+
+def test_a_promotion_goes_through_the_pages(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.champion)
+    stage.evaluate(stage.candidate)
+    mine, second = cast.client(cast.max), cast.client(make_user("mia", (Role.MODEL_ADMIN, None)))
+    address = f"/models/{stage.candidate.pk}/"
+    assert mine.post(f"{address}promotion/").status_code == 302
+    request = PromotionRequest.objects.get()
+    assert "A second model administrator must approve it." in _page(cast, address)
+    assert mine.post(f"/promotions/{request.pk}/approve/").status_code == 403
+    assert second.post(f"/promotions/{request.pk}/approve/").status_code == 302
+    assert champion() == stage.candidate
+    assert "Roll back to champion" in _page(cast, address)
+    assert mine.post("/models/roll-back/").status_code == 302
+    assert champion() == stage.champion
+    history = _page(cast, "/models/")
+    assert "roll back" in history
+
+
+def test_a_model_without_a_report_says_so_and_can_be_evaluated(cast: Cast, stage: Stage) -> None:
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert "There is no report of this model yet." in page
+    cast.client(cast.max).post(f"/models/{stage.candidate.pk}/evaluate/", {"snapshot": stage.snapshot.pk})
+    assert {evaluation.version for evaluation in stage.snapshot.evaluations.all()} == {stage.candidate, stage.champion}
+
+
+def test_a_report_without_figures_is_shown_with_dashes(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.candidate, with_figures(report(auroc=None, faint_green=None, roc=(), box_plot=(), images=()), precision=NOTHING))
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert "nan" not in page.replace("nance", "")
+    assert "there is no curve" in page
+
+
+@pytest.mark.parametrize("address", ["/training/", "/models/"])
+def test_lists_take_the_same_number_of_queries_whatever_there_is(
+    cast: Cast, stage: Stage, address: str, django_assert_max_num_queries: Any
+) -> None:
+    from tests.cast import make_version
+
+    for _ in range(4):
+        make_run(stage.snapshot)
+        stage.evaluate(make_version())
+    client = cast.client(cast.max)
+    with django_assert_max_num_queries(14):
+        assert client.get(address).status_code == 200
