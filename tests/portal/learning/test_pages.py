@@ -121,8 +121,6 @@ def test_a_report_without_figures_is_shown_with_dashes(cast: Cast, stage: Stage)
 def test_lists_take_the_same_number_of_queries_whatever_there_is(
     cast: Cast, stage: Stage, address: str, django_assert_max_num_queries: Any
 ) -> None:
-    from tests.cast import make_version
-
     for _ in range(4):
         make_run(stage.snapshot)
         stage.evaluate(make_version())
