@@ -70,7 +70,7 @@ def upload_new(request: UserRequest) -> HttpResponse:
 def _form_again(request: UserRequest, form: UploadForm) -> HttpResponse:
     if form.is_bound and _wants_json(request):
         raise BadInput(" ".join(str(error) for errors in form.errors.values() for error in errors))
-    context = {"form": form, "max_bytes": settings.MAX_FILE_BYTES, "one_site": form.fields["site"].queryset.count() == 1}  # type: ignore[attr-defined]
+    context = {"form": form, **_limit(), "one_site": form.fields["site"].queryset.count() == 1}  # type: ignore[attr-defined]
     return render(request, "uploads/new.html", context, status=400 if form.is_bound else 200)
 
 
@@ -97,7 +97,7 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
         "upload": found, "counts": counts, "files": page, "more": more, "shown": shown, "choices": _SHOWN, "done": done,
         "query": urlencode({"show": shown, "after": _number(request, "after") or 0}), "first_page": not _number(request, "after"),
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
-        "live": bool(counts["in_work"]) or not (found.closed or found.cancelled), "max_bytes": settings.MAX_FILE_BYTES,
+        "live": bool(counts["in_work"]) or not (found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
     }  # fmt: skip
 
@@ -248,6 +248,10 @@ def _own(request: UserRequest, upload_id: int) -> Upload:
 def _addresses(upload: Upload) -> dict[str, Any]:
     ways = {"files": "upload_file", "table": "upload_table", "close": "upload_close", "page": "upload"}
     return {"upload": upload.pk, **{name: reverse(route, args=[upload.pk]) for name, route in ways.items()}}
+
+
+def _limit() -> dict[str, int]:
+    return {"max_bytes": settings.MAX_FILE_BYTES, "max_megabytes": settings.MAX_FILE_BYTES // 10**6}
 
 
 def _wants_json(request: HttpRequest) -> bool:
