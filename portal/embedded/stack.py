@@ -235,6 +235,7 @@ class Stack:
         self.keeper.forget(server.process.pid)
         server.start()
         self._watch(server)
+        say(f"{name} runs again")
 
 
 def _healthy(port: int) -> bool:
