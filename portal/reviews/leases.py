@@ -52,7 +52,7 @@ def _take(task: ReviewTask, reader: User) -> Lease | None:
     """A lease on a locked task, if answers are still missing: between the choice and the lock somebody else may have been quicker,
     and only a statement of its own sees that. A dead lease of the same reader is buried first."""
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "lease": LEASE})
+        cursor.execute(_TAKE, {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": LEASE.total_seconds()})
         row = cursor.fetchone()
     if row is None:
         return None
@@ -76,7 +76,7 @@ taken AS (
            EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s) AS mine
 )
 INSERT INTO reviews_lease (task_id, reader_id, token, until)
-SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + %(lease)s
+SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s)
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
   AND ((task.state = 'open' AND taken.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))

@@ -7,7 +7,6 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from portal.accounts.models import Membership, User
-from portal.images.models import Image
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
 from portal.reviews.triage import Rules
@@ -54,13 +53,14 @@ def _count(rows: QuerySet[Lease] | QuerySet[Read]) -> Coalesce:
 def live_lease(reader: User, *, role: str) -> Lease | None:
     """The lease that this person holds now in this role, with its task and image."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
-    return Lease.objects.filter(LIVE, reader=reader, task__state=state).select_related("task__image").order_by("id").first()
+    rows = Lease.objects.filter(LIVE, reader=reader, task__state=state, task__image__state="in_review")
+    return rows.select_related("task__image").order_by("id").first()
 
 
 def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
     """This person's lease of that address, held or not."""
     rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image")
-    return (rows.filter(LIVE) if live else rows).first()
+    return (rows.filter(LIVE, task__image__state="in_review") if live else rows).first()
 
 
 def rules_for(site_id: int) -> Rules:
@@ -79,10 +79,6 @@ def rules_in_force() -> list[ReviewRules]:
 def answers(task: ReviewTask) -> list[Read]:
     """All answers of a task, in their order."""
     return list(task.reads.select_related("reader").order_by("id"))
-
-
-def live_task(image: Image) -> ReviewTask | None:
-    return ReviewTask.objects.filter(image=image, state__in=[TaskState.OPEN, TaskState.ADJUDICATION]).first()
 
 
 def first_pairs(reads: QuerySet[Read]) -> list[tuple[str, str]]:

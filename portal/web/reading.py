@@ -106,6 +106,7 @@ def _room(request: UserRequest, role: Role, *, form: AnswerForm | None = None, e
         "keys": KEYS[:-1] if role == "adjudicator" else KEYS,
         "unusable_reasons": UNUSABLE_REASONS,
         "earlier": _earlier(lease.task) if lease and role == "adjudicator" else [],
+        "own_site_first": settings.READ_OWN_SITE_FIRST,
         "form": form,
         "error": error,
     }

@@ -168,3 +168,11 @@ def test_a_refused_answer_shows_what_was_written_and_nothing_of_others(cast: Cas
     assert response.status_code == 409
     assert "my words" in response.content.decode()
     assert [word for word in forbidden(task) if word.lower() in response.content.decode().lower()] == []
+
+
+def test_a_withdrawn_picture_is_gone_at_once(cast: Cast, task: ReviewTask) -> None:
+    client = cast.client(cast.rita)
+    address = address_of(client.get("/reading/").content.decode())
+    type(task.image).objects.filter(pk=task.image_id).update(state="withdrawn")
+    assert client.get(address).status_code == 404
+    assert client.get("/reading/").context["token"] == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ def test_an_answer_costs_six_queries_and_the_last_one_twelve(cast: Cast) -> None
         lease = lease_next(reader=reader)
         assert lease is not None
         answer = Answer("green_filter" if reader == cast.rita else "regular")
-        used = queries(lambda lease=lease, reader=reader, answer=answer: submit_read(task=lease.task, reader=reader, answer=answer))
+        used = queries(partial(submit_read, task=lease.task, reader=reader, answer=answer))
         assert used <= most, used
     task.refresh_from_db()
     assert task.state == "closed"
