@@ -10,9 +10,10 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from django.db import transaction
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.pools import ProducerPool
 
 from portal.celery import app
@@ -33,7 +34,7 @@ def ring(kind: str, *, at_most: int | None = None) -> bool:
         return False
     queue = KINDS[kind].queue
     try:
-        with _producers().acquire(block=True, timeout=_SECONDS_TO_ANSWER) as producer:
+        with _producers().acquire(block=True, timeout=_SECONDS_TO_ANSWER) as producer:  # type: ignore[no-untyped-call]
             if at_most is None or producer.channel.client.llen(queue) < at_most:
                 app.send_task(DRAIN, args=[kind], queue=queue, expires=_EXPIRES, producer=producer, retry=False)
     except Exception as away:
@@ -66,6 +67,6 @@ def _producers() -> ProducerPool:
     global _pool
     if _pool is None or _pool[0] != os.getpid():
         options = {"max_retries": 0, "socket_timeout": _SECONDS_TO_ANSWER, "socket_connect_timeout": _SECONDS_TO_ANSWER}
-        connection = Connection(app.conf.broker_url, connect_timeout=_SECONDS_TO_ANSWER, transport_options=options)
-        _pool = os.getpid(), ProducerPool(connection.Pool(limit=4), limit=4)
+        connection: Any = Connection(app.conf.broker_url, connect_timeout=_SECONDS_TO_ANSWER, transport_options=options)  # type: ignore[no-untyped-call]
+        _pool = os.getpid(), ProducerPool(connection.Pool(limit=4), limit=4)  # type: ignore[no-untyped-call]
     return _pool[1]

@@ -23,4 +23,4 @@ def latest(*, kind: str, subject_id: int) -> Job | None:
 def queue_state() -> list[dict[str, object]]:
     """For each kind and live state: how many jobs, and since when the oldest waits."""
     live = Job.objects.filter(state__in=LIVE).order_by("kind", "state")
-    return list(live.values("kind", "state").annotate(jobs=Count("id"), oldest=Min("created")))
+    return [dict(row) for row in live.values("kind", "state").annotate(jobs=Count("id"), oldest=Min("created"))]

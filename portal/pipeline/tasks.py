@@ -35,7 +35,7 @@ def doorbell(task: Callable[P, None]) -> Any:
     return shared_task(run)
 
 
-@worker_shutting_down.connect
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def stop_soon(**_: object) -> None:
     """Runs inside a signal handler: only leaves word. (A solo worker's own process; the children of a prefork pool finish their turn.)"""
     runner.STOPPING.set()

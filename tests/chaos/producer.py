@@ -19,7 +19,7 @@ from django.db import DatabaseError, close_old_connections, connection  # noqa: 
 
 from portal.accounts.models import User  # noqa: E402
 from portal.images import services  # noqa: E402
-from portal.images.models import Upload  # noqa: E402
+from portal.images.models import Upload, UploadFile  # noqa: E402
 from tests.cast import picture_bytes  # noqa: E402
 
 
@@ -32,7 +32,7 @@ def main(upload_id: int, actor_id: int, first: int, last: int, acks: Path) -> No
             notes.write(f"{row.image.sha256}\n")
 
 
-def _send(upload_id: int, actor_id: int, number: int) -> services.UploadFile:
+def _send(upload_id: int, actor_id: int, number: int) -> UploadFile:
     data = picture_bytes(seed=number)
     while True:
         try:

@@ -9,6 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from portal.jobs import bell
+from portal.jobs.kinds import KINDS
 from portal.jobs.models import Job
 
 
@@ -16,7 +17,7 @@ from portal.jobs.models import Job
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds that were rung for, in order."""
     rung: list[str] = []
-    monkeypatch.setattr(bell, "_BELLS", {kind: lambda kind=kind: rung.append(kind) for kind in bell.KINDS})
+    monkeypatch.setattr(bell, "_BELLS", {kind: lambda kind=kind: rung.append(kind) for kind in KINDS})
     return rung
 
 

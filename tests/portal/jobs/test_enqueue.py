@@ -5,6 +5,7 @@ import time
 import pytest
 from django.db import transaction
 
+from portal.celery import app
 from portal.jobs import bell, services
 from portal.jobs.models import Job
 from tests import servers
@@ -103,7 +104,7 @@ def test_a_missing_redis_neither_fails_nor_holds_up_a_request(
     address = {"unreachable": "redis://127.0.0.1:1/0", "hangs": f"redis://127.0.0.1:{listener.getsockname()[1]}/0"}.get(away)
     if away == "hangs":
         listener.listen()
-    monkeypatch.setattr(bell.app.conf, "broker_url", address or "redis+socket:///nowhere/redis.sock")
+    monkeypatch.setattr(app.conf, "broker_url", address or "redis+socket:///nowhere/redis.sock")
     began = time.monotonic()
     for n in range(5):
         services.enqueue(kind="sanitise", subject_id=n)

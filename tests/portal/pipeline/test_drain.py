@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.db import OperationalError
 from django.db.models.functions import Now
 
 from portal.jobs import bell, services
+from portal.jobs.kinds import KINDS
 from portal.jobs.models import Job
 from portal.jobs.services import Claim
 from portal.pipeline import runner
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def rings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     rung: list[str] = []
     monkeypatch.setattr(bell, "ring", lambda kind, **_: rung.append(kind))
-    monkeypatch.setattr(bell, "_BELLS", dict.fromkeys(bell.KINDS, lambda: None))
+    monkeypatch.setattr(bell, "_BELLS", dict.fromkeys(KINDS, lambda: None))
     monkeypatch.setattr(runner, "PAUSES", (0.0, 0.0))
     return rung
 
@@ -44,7 +46,12 @@ def _states() -> dict[int, str]:
 def test_everything_claimable_is_done_in_batches() -> None:
     services.enqueue_many(kind="sanitise", subject_ids=range(20))
     sizes: list[int] = []
-    done = runner.drain("sanitise", _handler(lambda claims: (sizes.append(len(claims)), _complete_all(claims))[1]))
+
+    def work(claims: list[Claim]) -> None:
+        sizes.append(len(claims))
+        _complete_all(claims)
+
+    done = runner.drain("sanitise", _handler(work))
     assert (done, sizes) == (20, [8, 8, 4])
     assert set(_states().values()) == {"done"}
 
@@ -105,7 +112,7 @@ def test_a_job_cancelled_in_the_hands_of_a_dead_worker_is_stopped_with_its_subje
     job = services.enqueue(kind="train", subject_id=5)
     services.claim("train", worker="dead")
     services.cancel(job=job, actor_id=1)
-    Job.objects.update(lease_until=Now() - _second())
+    Job.objects.update(lease_until=Now() - timedelta(seconds=1))
     services.sweep()
     told: list[int] = []
     runner.drain("train", Handler(_never, _never_reason, lambda claim: told.append(claim.subject_id)))
@@ -143,12 +150,6 @@ def test_a_process_that_is_asked_to_end_gives_back_what_it_holds(monkeypatch: py
     assert runner.drain("train", _handler(work)) == 1
     assert _states() == {1: "queued", 2: "queued"}
     assert set(Job.objects.values_list("deaths", "errors", "alone")) == {(0, 0, False)}
-
-
-def _second() -> object:
-    from datetime import timedelta
-
-    return timedelta(seconds=1)
 
 
 def _never(claims: list[Claim]) -> None:
