@@ -18,6 +18,7 @@ _AREAS = (
     ("Adjudication", "adjudication"),
     ("Review queue", "review_list"),
     ("Data sets", "snapshot_list"),
+    ("Collection", "collection"),
     ("Training", "training_list"),
     ("Models", "model_list"),
     ("People", "people"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path
@@ -18,10 +19,11 @@ from portal.accounts.models import User
 from portal.core.errors import BadInput, WrongState
 from portal.datasets.models import Snapshot, SnapshotState
 from portal.learning import services
-from portal.learning.models import RunState, TrainingRun
-from portal.registry.models import ModelVersion
+from portal.learning.models import Evaluation, RunState, TrainingRun
+from portal.registry.models import ModelVersion, VersionState
 from portal.web import tables
 
+_LIVE = (RunState.QUEUED, RunState.RUNNING)
 _PRESETS = [
     ("small", "small: minutes on a CPU"),
     ("default", "default: the full recipe, hours on a CPU, minutes on a GPU"),
@@ -114,17 +116,28 @@ def run_progress(request: UserRequest, run_id: int) -> HttpResponse:
 def _run(user: User, run_id: int) -> dict[str, Any]:
     found = access.get_visible(TrainingRun, user, run_id)
     left = found.progress.get("seconds_left")
+    reports = _reports(found)
+    live = found.state in _LIVE
     return {
         "run": found,
-        "live": found.state in (RunState.QUEUED, RunState.RUNNING),
+        "live": live,
+        "polls": live or any(report.state in _LIVE for report in reports),
         "can_go_on": found.state in (RunState.FAILED, RunState.CANCELLED),
         "left": _duration(left) if left is not None and found.state == RunState.RUNNING else "",
         "losses": _curves(found.history, "loss"),
         "scores": _curves(found.history, "score"),
         "may_train": access.can(user, "train"),
         "start": ModelVersion.objects.filter(pk=found.config.get("start")).first(),
-        "reports": list(found.snapshot.evaluations.select_related("version").order_by("id")) if found.candidate_id else [],
+        "reports": reports,
     }
+
+
+def _reports(run: TrainingRun) -> list[Evaluation]:
+    """Of the candidate and of the champion on the run's snapshot, without the long reports themselves."""
+    if run.candidate_id is None:
+        return []
+    both = Q(version=run.candidate_id) | Q(version__state=VersionState.CHAMPION)
+    return list(run.snapshot.evaluations.filter(both).select_related("version").defer("report").order_by("id"))
 
 
 def _duration(seconds: float) -> str:

@@ -1,0 +1,105 @@
+"""Data sets, training and models in a real browser: live preview, live progress, charts, confirmation."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from portal.datasets.models import Snapshot
+from portal.learning.models import TrainingRun
+from portal.learning.reports import to_json
+from portal.registry.selectors import champion
+from tests.cast import Cast, make_evaluation, make_image, make_run, make_snapshot, make_version
+from tests.portal.learning.reports import figure, report, with_figures
+
+
+@pytest.fixture
+def settled(cast: Cast) -> None:
+    for n in range(8):
+        for site in (cast.north, cast.river):
+            make_image(site, state="settled", patient=f"P{n}", kind=("regular", "regular", "green_filter", "lugol_iodine")[n % 4])
+
+
+def _drawn(page: Page, source: str) -> bool:
+    """Whether Chart.js has put ink on the canvas."""
+    script = """source => { const canvas = document.querySelector(`canvas[data-chart="${source}"]`);
+        return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data.some(value => value > 0); }"""
+    return bool(page.evaluate(script, source))
+
+
+def test_the_preview_follows_the_form_and_freezing_leads_on(
+    browser_page: Page, login: Any, cast: Cast, settled: None, screenshot: Any
+) -> None:
+    login(browser_page, cast.max)
+    browser_page.goto("/snapshots/new/")
+    expect(browser_page.locator("#preview .stat").first).to_contain_text("16")
+    assert _drawn(browser_page, "composition-data")
+    browser_page.get_by_label("River").check()
+    expect(browser_page.locator("#preview .stat").first).to_contain_text("8")
+    screenshot(browser_page, "snapshot-new-1280")
+    browser_page.get_by_label("Name").fill("spring")
+    browser_page.get_by_role("button", name="Freeze").click()
+    expect(browser_page.locator("h1")).to_have_text("spring")
+    expect(browser_page.locator("#state")).to_contain_text("writing")
+    snapshot = Snapshot.objects.get()
+    Snapshot.objects.filter(pk=snapshot.pk).update(state="frozen")
+    expect(browser_page.locator("#state")).to_contain_text("frozen")
+    screenshot(browser_page, "snapshot-1280")
+
+
+def test_a_run_shows_its_progress_until_it_ends(browser_page: Page, login: Any, cast: Cast, screenshot: Any) -> None:
+    make_version("champion", name="champion")
+    run = make_run(make_snapshot(by=cast.max), state="running")
+    history = [{"stage": "resnest", "fraction": n / 20, "loss": 1 / (n + 1), "score": 1 - 1 / (n + 2)} for n in range(10)]
+    TrainingRun.objects.update(
+        progress={"stage": "resnest", "fraction": 0.5, "seconds_left": 80, "message": "epoch 3 of 5"}, history=history
+    )
+    login(browser_page, cast.max)
+    browser_page.goto(f"/training/{run.pk}/")
+    expect(browser_page.locator("#progress")).to_contain_text("epoch 3 of 5")
+    TrainingRun.objects.update(progress={"stage": "resnest", "fraction": 0.6, "seconds_left": 50, "message": "epoch 4 of 5"})
+    expect(browser_page.locator("#progress")).to_contain_text("epoch 4 of 5")
+    assert _drawn(browser_page, "loss-data")
+    screenshot(browser_page, "run-1280")
+    TrainingRun.objects.update(state="cancelled")
+    expect(browser_page.get_by_role("button", name="Go on from here")).to_be_visible()
+    assert browser_page.locator("#progress").get_attribute("hx-trigger") is None
+
+
+def test_a_report_is_drawn_and_a_promotion_takes_two_steps(new_page: Any, login: Any, cast: Cast, settings: Any, screenshot: Any) -> None:
+    settings.SINGLE_ADMINISTRATOR = True
+    old, new, snapshot = make_version("champion", name="champion"), make_version(name="candidate"), make_snapshot(by=cast.max)
+    wrong = make_image(cast.north, state="settled", kind="green_filter")
+    snapshot.items.create(image=wrong, label=wrong.labels.get(current=True), split="test")
+    better = with_figures(report(), sensitivity=figure(0.97))
+    row = {**better.images[0], "sha256": wrong.clean_sha256}
+    make_evaluation(old, snapshot, **to_json(report()))
+    make_evaluation(new, snapshot, **to_json(replace(better, images=(row,))))
+    page = new_page(width=820, height=1180)
+    login(page, cast.max)
+    page.goto(f"/models/{new.pk}/")
+    assert _drawn(page, "roc-data")
+    expect(page.locator(".boxplot rect")).to_have_count(2)
+    screenshot(page, "model-820")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    screenshot(page, "model-1280")
+    page.locator("summary", has_text="Ask for promotion").click()
+    page.get_by_role("button", name="Ask for promotion").click()
+    page.locator("summary", has_text="Approve").click()
+    page.get_by_role("button", name="Approve and promote").click()
+    expect(page.locator("h1 .badge")).to_have_text("champion")
+    assert champion() == new
+    page.locator("summary", has_text="Roll back").click()
+    page.get_by_role("button", name="Roll back to champion").click()
+    expect(page).to_have_url(re.compile(f"/models/{old.pk}/"))
+    assert champion() == old
+    page.goto("/models/")
+    screenshot(page, "models-1280")
+    page.goto("/training/")
+    screenshot(page, "training-1280")
+    page.goto("/collection/")
+    screenshot(page, "collection-1280")
