@@ -118,6 +118,8 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "reading_rules": ADMINS,
     "review_list": ADMINS,
     "review_reopen": ADMINS,
+    "example": ADMINS,
+    "example_settle": ADMINS,
     # data sets, training, models
     "snapshot_list": ADMINS,
     "snapshot_new": ADMINS,

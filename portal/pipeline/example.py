@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 
 from django.conf import settings
+from django.db.models import Count
 
 from portal import ml
 from portal.accounts.models import Site, User
-from portal.accounts.services import ensure_example_sites
-from portal.images.models import FileOutcome, Upload
+from portal.accounts.services import EXAMPLE_SITES, ensure_example_sites
+from portal.images.models import FileOutcome, Image, Upload
 from portal.images.services import apply_table, close_upload, open_upload, receive
 from portal.reviews.examples import Settled, Truth, settle_example_truth
 
@@ -58,6 +59,12 @@ def _upload(site: Site, uploader: User, table: Path, paths: list[Path]) -> None:
     refused = upload.files.filter(outcome=FileOutcome.REJECTED).first()
     if refused:
         raise RuntimeError(f"The portal refused a picture of its own example set: {refused.name}: {refused.message}")
+
+
+def states() -> list[tuple[str, int, int]]:
+    """State, images and patients of what was drawn here; empty where nothing was."""
+    ours = Image.objects.filter(upload__note=NOTE, site__slug__in=EXAMPLE_SITES).order_by("state")
+    return list(ours.values_list("state").annotate(images=Count("pk"), patients=Count("exam__patient", distinct=True)))
 
 
 def settle(*, actor: User | None) -> Settled:
