@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.bundle import BundleError
+from inference.bundle import CARD, BundleError
 from inference.types import Progress
 from training.types import Cancelled, EvaluationReport, Interval, TrainConfig, TrainingRefused
 
@@ -21,7 +21,15 @@ def parser() -> argparse.ArgumentParser:
     _snapshot_options(tasks.add_parser("snapshot", help="freeze the development data and drawn examples as a snapshot folder"))
     _train_options(tasks.add_parser("train", help="train a complete bundle on a snapshot folder; continues from what it finds in --out"))
     _evaluate_options(tasks.add_parser("evaluate", help="report of a bundle on one split of a snapshot"))
+    _card_options(tasks.add_parser("card", help="write MODEL_CARD.md of a bundle from reports"))
     return made
+
+
+def _card_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("bundle", type=Path)
+    for name in ("loso", "test", "examples"):
+        options.add_argument(f"--{name}", type=Path, help="report of `evaluate --json`")
+    options.add_argument("--notes", type=Path, help="Markdown for the end of the card")
 
 
 def _snapshot_options(options: argparse.ArgumentParser) -> None:
@@ -45,6 +53,7 @@ def _train_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--device", default="cpu")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--name", default="run")
+    options.add_argument("--fresh", action="store_true", help="train the parts from random weights, though --start is given")
 
 
 def _evaluate_options(options: argparse.ArgumentParser) -> None:
@@ -60,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 refused or cancelled."""
     given = parser().parse_args(arguments)
     try:
-        {"snapshot": snapshot, "train": train, "evaluate": evaluate}[given.task](given)
+        {"snapshot": snapshot, "train": train, "evaluate": evaluate, "card": card}[given.task](given)
     except (TrainingRefused, BundleError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
@@ -90,7 +99,7 @@ def train(given: argparse.Namespace) -> None:
 
     config = TrainConfig(
         preset=given.preset, seed=given.seed, device=given.device, threads=given.threads, start=str(given.start) if given.start else None,
-        parts=tuple(given.parts.split(",")), name=given.name,
+        parts=tuple(given.parts.split(",")), name=given.name, fresh=given.fresh,
     )  # fmt: skip
     print(api.train(config, given.snapshot, given.out, report=ProgressPrinter(), cancelled=lambda: False))
 
@@ -119,6 +128,14 @@ def evaluate(given: argparse.Namespace) -> None:
     if given.json:
         given.json.write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
     print(as_text(report))
+
+
+def card(given: argparse.Namespace) -> None:
+    from training import card as cards
+
+    reports = {name: path for name in ("loso", "test", "examples") if (path := getattr(given, name)) is not None}
+    notes = given.notes.read_text(encoding="utf-8") if given.notes else ""
+    (given.bundle / CARD).write_text(cards.write(given.bundle, reports, notes=notes), encoding="utf-8")
 
 
 def as_text(report: EvaluationReport) -> str:

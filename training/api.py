@@ -65,7 +65,7 @@ def train(
     torch.set_num_threads(config.threads)
     preset, data = preset_of(config), read_snapshot(snapshot)
     checks.before(data, preset, config.parts)
-    start, parts = _start(config, preset)
+    start, parts = _start(config)
     claim(out, config, data)
     target = out / BUNDLE
     if target.is_dir():
@@ -79,17 +79,18 @@ def train(
 
 def _stages(config: TrainConfig) -> dict[str, float]:
     left_out = {part for part in ("detector", "resnest", "deep_sad") if part not in config.parts}
-    if "deep_sad" in left_out or config.start is not None:
+    if "deep_sad" in left_out or (config.start is not None and not config.fresh):
         left_out.add("autoencoder")
     return {name: weight for name, weight in WEIGHTS.items() if name not in left_out}
 
 
-def _start(config: TrainConfig, preset: Preset) -> tuple[Start, dict[str, Any]]:
+def _start(config: TrainConfig) -> tuple[Start, dict[str, Any]]:
     """Weights and architectures of the start bundle; without one, those of the preset."""
     if config.start is None:
         return {}, {}
     about, _ = bundles.verify(Path(config.start))
-    return {part: bundles.load_tensors(Path(config.start), part) for part in bundles.PARTS}, about["parts"]
+    used = [part for part in bundles.PARTS if not (config.fresh and part in config.parts)]
+    return {part: bundles.load_tensors(Path(config.start), part) for part in used}, {part: about["parts"][part] for part in used}
 
 
 def claim(out: Path, config: TrainConfig, data: Snapshot) -> None:
@@ -121,7 +122,7 @@ class _Run:
         train_set = classified(self.data.split("train"))
         held = classified(self.data.split("validation"))
         tuning = [record for record in held + classified(self.data.split("calibration")) if record.measurable]
-        size = self.parts["resnest"]["size"] if self.parts else self.preset.resnest.size
+        size = self.parts["resnest"]["size"] if "resnest" in self.parts else self.preset.resnest.size
         crops = self._crops(finder, [*train_set, *held, *tuning], size)
         rows = np.cumsum([0, len(train_set), len(held), len(tuning)])
         in_train, in_held, in_tuning = (slice(int(a), int(b)) for a, b in zip(rows, rows[1:], strict=False))

@@ -39,7 +39,7 @@ class Reporter:
         if self.first < 0:
             self.first, self.started = fraction, time.monotonic()
         gained, spent = fraction - self.first, time.monotonic() - self.started
-        left = None if gained < 0.01 else spent / gained * (1 - fraction)
+        left = None if gained < 0.01 or spent < 5 else spent / gained * (1 - fraction)
         self.report(Progress(stage=stage, fraction=fraction, seconds_left=left, message=message, figures=figures))
 
 

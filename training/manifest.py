@@ -128,7 +128,10 @@ def read_development_data(manifest: Path, *, hold_out: str = "", salt: str = SAL
     with manifest.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
     held = {row["patient"] for row in rows if row["site"] == hold_out}
-    return [_development_record(manifest.parent, row, hold_out, held, salt) for row in rows if row["patient"] not in held or row["site"] == hold_out]
+    kept = [row for row in rows if row["patient"] not in held or row["site"] == hold_out]
+    # The same file stands under two patients in places: one of them stays, or it would be on both sides of the split
+    once = {row["sha256"]: row for row in reversed(kept)}
+    return [_development_record(manifest.parent, row, hold_out, held, salt) for row in kept if once[row["sha256"]] is row]
 
 
 def _development_record(folder: Path, row: dict[str, str], hold_out: str, held: set[str], salt: str) -> Record:

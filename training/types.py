@@ -29,6 +29,8 @@ class TrainConfig:
     start: str | None = None
     parts: tuple[str, ...] = ("resnest", "deep_sad")
     name: str = "run"
+    fresh: bool = False
+    """Classifiers start from random weights even where `start` is given; only what is not trained is taken from it."""
 
 
 @dataclass(frozen=True, slots=True)

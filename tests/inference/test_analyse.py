@@ -1,0 +1,83 @@
+"""One analyzer over pictures: in order, whatever else is in the batch, whatever is broken beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from inference import api
+from inference.bundle import BundleError
+from inference.types import Analysis, Box, DetectorState, Unreadable
+from portal import ml
+from tests.inference import toys
+
+torch.set_num_threads(1)
+
+
+def test_one_bad_file_does_not_stop_the_others(tiny_bundle: Path, pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    answers = ml.analyse([pictures[0], tmp_path / "bad.jpg", tmp_path / "gone.jpg", pictures[1]], tiny_bundle)
+    assert [type(answer) for answer in answers] == [Analysis, Unreadable, Unreadable, Analysis]
+    assert answers[1].code == "empty"  # type: ignore[union-attr]
+
+
+def test_the_answer_does_not_depend_on_the_batch(tiny_bundle: Path, pictures: list[Path]) -> None:
+    together = [a for a in api.analyse(pictures, tiny_bundle, batch=7) if isinstance(a, Analysis)]
+    backwards = [a for a in api.analyse(pictures[::-1], tiny_bundle, batch=3) if isinstance(a, Analysis)][::-1]
+    alone = [api.analyse([path], tiny_bundle)[0] for path in pictures]
+    for one, two, three in zip(together, backwards, alone, strict=True):
+        assert isinstance(three, Analysis)
+        assert abs(one.p_non_regular - two.p_non_regular) < 1e-3
+        assert abs(one.p_non_regular - three.p_non_regular) < 1e-3
+        assert one.route == two.route == three.route
+        assert one.kind == two.kind == three.kind
+
+
+def test_the_same_file_twice_is_the_same_analysis(tiny_bundle: Path, pictures: list[Path]) -> None:
+    assert api.analyse(pictures[:2], tiny_bundle) == api.analyse(pictures[:2], tiny_bundle)
+
+
+def test_an_analysis_is_within_its_ranges(tiny_bundle: Path, pictures: list[Path]) -> None:
+    for answer in api.analyse(pictures, tiny_bundle):
+        assert isinstance(answer, Analysis)
+        assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
+        assert 0 <= answer.p_non_regular <= 1
+        assert 0 <= answer.deep_sad_rank <= 1
+        assert set(answer.quality) == {"sharpness", "glare", "exposure"}
+        assert answer.box is not None
+        assert 0 <= answer.box.x0 <= answer.box.x1 <= answer.width
+        assert 0 <= answer.box.y0 <= answer.box.y1 <= answer.height
+
+
+def test_an_opened_bundle_is_kept_until_it_changes(tiny_bundle: Path, tmp_path: Path) -> None:
+    assert api.opened(tiny_bundle) is api.opened(tiny_bundle)
+    other = toys.write_bundle(tmp_path / "other", name="other")
+    assert api.opened(other) is not api.opened(tiny_bundle)
+
+
+def test_no_pictures_give_no_answers(tiny_bundle: Path) -> None:
+    assert api.analyse([], tiny_bundle) == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(tiny_bundle: Path, pictures: list[Path]) -> None:
+    with pytest.raises(BundleError, match="no CUDA device"):
+        api.analyse(pictures[:1], tiny_bundle, device="cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_says_the_same_as_the_cpu(tiny_bundle: Path, pictures: list[Path]) -> None:
+    for one, two in zip(api.analyse(pictures, tiny_bundle), api.analyse(pictures, tiny_bundle, device="cuda"), strict=True):
+        assert isinstance(one, Analysis)
+        assert isinstance(two, Analysis)
+        assert abs(one.p_non_regular - two.p_non_regular) < 1e-3
+
+
+def test_only_a_sure_box_is_cropped_to() -> None:
+    low = api._found([Box(0, 0, 9, 9, 0.4)])
+    sure = api._found([Box(0, 0, 9, 9, 0.8), Box(1, 1, 5, 5, 0.35), Box(1, 1, 5, 5, 0.1)])
+    assert (low.state, low.crop) == (DetectorState.LOW, None)
+    assert (sure.state, sure.crop, len(sure.others)) == (DetectorState.FOUND, sure.box, 1)
+    assert api._found([]).state is DetectorState.NONE

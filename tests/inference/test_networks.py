@@ -1,0 +1,89 @@
+"""The networks against what the papers say of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from inference.deep_sad import DeepSAD, Encoder, away_from_zero
+from inference.detector import CervixDetector, state_of, to_file_pixels
+from inference.quality import SIDE, measure
+from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
+from inference.types import Box, DetectorState
+from tests.inference.toys import DETECTOR
+
+
+def test_the_encoder_has_the_papers_parameters_and_no_bias() -> None:
+    encoder = Encoder()
+    assert sum(p.numel() for p in encoder.parameters()) == 520_544
+    assert not [name for name, _ in encoder.named_parameters() if "bias" in name or "norm" in name]
+    assert encoder(torch.rand(2, 3, 32, 32)).shape == (2, 128)
+
+
+def test_a_distance_is_the_squared_length_from_the_centre() -> None:
+    model = DeepSAD().eval()
+    model.settle(torch.full((4, 128), 2.0))
+    crops = torch.rand(3, 3, 32, 32)
+    expected = ((model.encoder(crops) - 2.0) ** 2).sum(1)
+    assert torch.allclose(model(crops), expected)
+
+
+def test_a_centre_keeps_away_from_zero() -> None:
+    centre = away_from_zero(torch.tensor([0.0, -0.0, 0.05, -0.05, 0.1, -0.3, 2.0]))
+    assert centre.tolist() == pytest.approx([0.1, 0.1, 0.1, -0.1, 0.1, -0.3, 2.0])
+
+
+def test_the_resnest_embedding_has_2048_numbers() -> None:
+    model = CropClassifier(ResNeStConfig(backbone="resnest14d", size=64)).eval()
+    logits, embedding = model.both(torch.rand(2, 3, 64, 64))
+    assert (logits.shape, embedding.shape) == ((2, 3), (2, 2048))
+
+
+def test_the_non_regular_logit_is_that_of_one_minus_p_regular() -> None:
+    logits = torch.tensor([[1.0, 2.0, -1.0], [3.0, 0.0, 0.5]])
+    p = 1 - torch.softmax(logits, 1)[:, 0]
+    assert torch.allclose(torch.sigmoid(non_regular_logit(logits)), p)
+
+
+def test_detector_losses_fall_where_there_is_something_to_learn() -> None:
+    torch.manual_seed(0)
+    model = CervixDetector(DETECTOR).train()
+    images = torch.zeros(4, 3, 64, 64)
+    images[:2, :, 16:48, 16:48] = 1
+    box = {"boxes": torch.tensor([[16.0, 16, 48, 48]]), "labels": torch.tensor([1])}
+    nothing = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.long)}
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    seen = []
+    for _ in range(30):
+        loss = torch.stack(list(model.losses(images, [box, box, nothing, nothing]).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen.append(float(loss.detach()))
+    assert math.isfinite(seen[-1])
+    assert seen[-1] < 0.6 * seen[0]
+
+
+def test_boxes_go_back_to_pixels_of_the_file() -> None:
+    box = to_file_pixels(Box(-2, 5, 30, 70, 0.7), 0.5, 100, 120)
+    assert (box.x0, box.y0, box.x1, box.y1, box.score) == (0, 10, 60, 120, 0.7)
+
+
+def test_the_state_follows_the_best_score() -> None:
+    assert state_of([Box(0, 0, 1, 1, 0.5)]) is DetectorState.FOUND
+    assert state_of([Box(0, 0, 1, 1, 0.49)]) is DetectorState.LOW
+    assert state_of([]) is DetectorState.NONE
+
+
+def test_quality_of_known_pictures() -> None:
+    flat = measure(np.full((SIDE, SIDE, 3), 51, dtype=np.uint8))
+    assert flat == pytest.approx({"sharpness": 0.0, "glare": 0.0, "exposure": 0.2}, abs=1e-6)
+    half = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+    half[:, : SIDE // 2] = 255
+    white = measure(half)
+    assert white["glare"] == pytest.approx(0.5)
+    # One column on either side of the edge answers with +-255, of 254 columns
+    assert white["sharpness"] == pytest.approx(2 * 255**2 / 254, rel=1e-3)

@@ -1,0 +1,81 @@
+"""Augmentation keeps what it promises: ranges, repeatable draws, boxes that follow the cervix, tints that change the class."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Generator
+
+from training import augment
+from training.data import Canvases, background_strips
+
+
+def rng(seed: int = 1) -> Generator:
+    return Generator().manual_seed(seed)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(16, 3, 40, 40, generator=rng())
+
+
+def test_equal_generators_give_equal_pictures(images: torch.Tensor) -> None:
+    for transform in (augment.light, augment.soften, augment.detector_colours, lambda x, g: augment.classifier_views(x, 24, g)):
+        once, twice = transform(images, rng()), transform(images, rng())
+        assert torch.equal(once, twice)
+        assert 0 <= float(once.min()) <= float(once.max()) <= 1
+
+
+def test_a_green_filter_moves_the_picture_towards_green_by_its_strength() -> None:
+    tissue = torch.tensor([0.75, 0.45, 0.48]).view(1, 3, 1, 1).expand(32, 3, 16, 16)
+
+    def greenness(strength: float) -> float:
+        out = augment.green_tint(tissue, torch.full((32,), strength), rng())
+        return float((out[:, 1] - out[:, 0]).mean())
+
+    assert greenness(0.0) == pytest.approx(-0.3, abs=1e-3)
+    assert greenness(0.0) < greenness(0.3) < greenness(0.9)
+
+
+def test_iodine_is_dark_and_without_blue(images: torch.Tensor) -> None:
+    out = augment.iodine_stain(images, torch.ones(16), rng())
+    mean = out.mean((0, 2, 3))
+    assert mean[0] > mean[1] > mean[2]
+    assert float(out.mean()) < float(images.mean())
+    assert torch.allclose(augment.iodine_stain(images, torch.zeros(16), rng()), images)
+
+
+def test_only_regular_pictures_are_tinted_and_their_class_follows(images: torch.Tensor) -> None:
+    targets = torch.tensor([0, 1, 2, 0] * 4)
+    out, changed = augment.tint_some(images, targets, 0.5, 0.5, rng())
+    assert torch.equal(changed[targets > 0], targets[targets > 0])
+    assert torch.equal(out[targets > 0], images[targets > 0])
+    assert set(changed[targets == 0].tolist()) == {1, 2}
+
+
+def test_boxes_follow_the_cervix() -> None:
+    """A white ellipse in its box: after the transform the bright pixels still fill the transformed box."""
+    y, x = torch.meshgrid(torch.arange(100.0), torch.arange(100.0), indexing="ij")
+    disc = (((x - 45) / 25) ** 2 + ((y - 55) / 18) ** 2 < 1).float()
+    boxes = torch.tensor([[20.0, 37, 70, 73]]).repeat(24, 1)
+    out, moved = augment.detector_views(disc.expand(24, 3, 100, 100), boxes, 80, rng())
+    for image, box in zip(out, moved, strict=True):
+        rows, columns = (image[0] > 0.5).nonzero(as_tuple=True)
+        seen = torch.tensor([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]).float()
+        # The turned ellipse inside a stretched box is exact but for pixels cut off at the border
+        assert float((seen - box).abs().max()) < 5
+
+
+def test_negatives_stay_without_a_box() -> None:
+    boxes = torch.full((4, 4), torch.nan)
+    _, moved = augment.detector_views(torch.rand(4, 3, 50, 50), boxes, 40, rng())
+    assert bool(moved.isnan().all())
+
+
+def test_strips_beside_the_cervix_hold_none_of_it() -> None:
+    pixels = torch.full((1, 60, 60, 3), 40, dtype=torch.uint8).numpy()
+    pixels[0, 10:50, 30:50] = 250
+    canvases = Canvases(pixels, torch.tensor([[30.0, 10, 50, 50]]).numpy())
+    strips = background_strips(canvases)
+    assert len(strips) == 1
+    assert strips.max() == 40

@@ -1,0 +1,158 @@
+"""The whole recipe on a toy snapshot: a bundle that works, a kill that changes nothing, a cancel, a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from inference import bundle as bundles
+from inference.types import Analysis, Kind, Progress
+from portal import ml
+from tests.training import toys
+from training import config
+from training.types import Cancelled, TrainConfig, TrainingRefused
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(config.PRESETS, "tiny", toys.TINY)
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toys.write_snapshot(tmp_path_factory.mktemp("data") / "snap")
+
+
+@pytest.fixture(scope="module")
+def trained(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Progress]]:
+    config.PRESETS["tiny"] = toys.TINY
+    seen: list[Progress] = []
+    out = tmp_path_factory.mktemp("run")
+    return ml.train(everything(), snapshot, out, report=seen.append, cancelled=lambda: False), seen
+
+
+def everything(**changes: object) -> TrainConfig:
+    return replace(TrainConfig(preset="tiny", parts=config.PARTS, threads=1, name="toy"), **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_ends_with_a_bundle_that_analyses(trained: tuple[Path, list[Progress]], snapshot: Path) -> None:
+    bundle, seen = trained
+    info = bundles.describe(bundle)
+    assert (info.name, info.snapshot_hash) == ("toy", json.loads((snapshot / "snapshot.json").read_text())["hash"])
+    answer = ml.analyse([next((snapshot / "images").iterdir())], bundle)[0]
+    assert isinstance(answer, Analysis)
+
+
+def test_progress_only_grows_and_ends_at_one(trained: tuple[Path, list[Progress]]) -> None:
+    fractions = [progress.fraction for progress in trained[1]]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    assert {progress.stage for progress in trained[1]} >= {"detector", "resnest", "autoencoder", "deep_sad", "calibration"}
+    assert trained[1][-2].seconds_left is None or trained[1][-2].seconds_left >= 0
+
+
+def test_the_classes_are_learned_and_the_report_says_so(trained: tuple[Path, list[Progress]], snapshot: Path) -> None:
+    report = ml.evaluate(trained[0], snapshot)
+    json.dumps(asdict(report))
+    assert (report.images_total, report.patients_total) == (12, 3)
+    assert report.auroc is not None
+    assert report.auroc.value > 0.9
+    assert sum(map(sum, report.confusion)) == 12
+    assert [sum(row) for row in report.confusion] == [6, 3, 3]
+    assert report.figures["sensitivity"].total == 6
+    assert set(report.per_site) == {"site-0", "site-1"}
+    assert set(report.per_kind) == {"regular", "green_filter", "lugol_iodine"}
+    assert {"iou", "containment", "found", "found_green_filter"} <= set(report.detector)
+    assert len(report.images) == 12
+
+
+def test_the_parts_that_are_not_trained_are_kept(trained: tuple[Path, list[Progress]], snapshot: Path, tmp_path: Path) -> None:
+    given = everything(start=str(trained[0]), parts=("resnest", "deep_sad"))
+    bundle = ml.train(given, snapshot, tmp_path / "run", report=lambda _: None, cancelled=lambda: False)
+    assert bundles.sha256(bundle / "detector.safetensors") == bundles.sha256(trained[0] / "detector.safetensors")
+    assert bundles.sha256(bundle / "resnest.safetensors") != bundles.sha256(trained[0] / "resnest.safetensors")
+
+
+def test_a_cancelled_run_stops_and_continues_later(snapshot: Path, tmp_path: Path, trained: tuple[Path, list[Progress]]) -> None:
+    stages: list[str] = []
+    with pytest.raises(Cancelled):
+        ml.train(everything(), snapshot, tmp_path, report=lambda p: stages.append(p.stage), cancelled=lambda: "resnest" in stages)
+    assert not (tmp_path / "bundle").exists()
+    bundle = ml.train(everything(), snapshot, tmp_path, report=lambda _: None, cancelled=lambda: False)
+    assert same_weights(bundle, trained[0])
+
+
+def test_a_killed_run_ends_with_the_weights_it_would_have_had(snapshot: Path, tmp_path: Path, trained: tuple[Path, list[Progress]]) -> None:
+    code = (
+        "from tests.training.test_train import *\n"
+        "config.PRESETS['tiny'] = toys.TINY\n"
+        f"ml.train(everything(), Path({str(snapshot)!r}), Path({str(tmp_path)!r}), report=lambda _: None, cancelled=lambda: False)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    wait_for(tmp_path / "resnest.ckpt", child)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert not (tmp_path / "bundle").exists()
+    bundle = ml.train(everything(), snapshot, tmp_path, report=lambda _: None, cancelled=lambda: False)
+    assert same_weights(bundle, trained[0])
+
+
+def wait_for(path: Path, child: subprocess.Popen[bytes]) -> None:
+    while not path.exists():
+        assert child.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.01)
+
+
+def same_weights(one: Path, other: Path) -> bool:
+    for part in bundles.PARTS:
+        left, right = load_file(one / f"{part}.safetensors"), load_file(other / f"{part}.safetensors")
+        if not all(torch.equal(left[name], right[name]) for name in left):
+            return False
+    return True
+
+
+def test_a_folder_of_another_run_is_refused(snapshot: Path, trained: tuple[Path, list[Progress]]) -> None:
+    with pytest.raises(TrainingRefused, match="another run"):
+        ml.train(everything(seed=8), snapshot, trained[0].parent, report=lambda _: None, cancelled=lambda: False)
+
+
+def test_a_finished_run_is_not_trained_again(snapshot: Path, trained: tuple[Path, list[Progress]]) -> None:
+    before = (trained[0] / "bundle.json").stat().st_mtime_ns
+    assert ml.train(everything(), snapshot, trained[0].parent, report=lambda _: None, cancelled=lambda: False) == trained[0]
+    assert (trained[0] / "bundle.json").stat().st_mtime_ns == before
+
+
+def test_a_loss_that_is_no_number_is_refused(snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = replace(toys.TINY, resnest=replace(toys.TINY.resnest, lr=float("inf")))
+    monkeypatch.setitem(config.PRESETS, "tiny", broken)
+    with pytest.raises(TrainingRefused, match=r"loss of resnest|ResNeSt gives scores"):
+        ml.train(everything(), snapshot, tmp_path, report=lambda _: None, cancelled=lambda: False)
+
+
+def test_mixed_up_labels_are_caught_before_a_bundle_is_written(tmp_path: Path, trained: tuple[Path, list[Progress]]) -> None:
+    records = toys.records(tmp_path / "made")
+    swap = {Kind.REGULAR: Kind.GREEN_FILTER, Kind.GREEN_FILTER: Kind.REGULAR, Kind.LUGOL_IODINE: Kind.REGULAR}
+    records = [replace(r, kind=swap[r.kind]) if r.split in ("validation", "calibration") else r for r in records]
+    folder = toys.write_snapshot(tmp_path / "snap", records)
+    given = everything(start=str(trained[0]), parts=("deep_sad",))
+    with pytest.raises(TrainingRefused, match="AUROC"):
+        ml.train(given, folder, tmp_path / "run", report=lambda _: None, cancelled=lambda: False)
+    assert not (tmp_path / "run" / "bundle").exists()
+
+
+def test_a_split_without_pictures_cannot_be_evaluated(trained: tuple[Path, list[Progress]], tmp_path: Path) -> None:
+    records = [r for r in toys.records(tmp_path / "made") if r.split != "calibration"]
+    with pytest.raises(TrainingRefused, match="nothing can be measured"):
+        ml.evaluate(trained[0], toys.write_snapshot(tmp_path / "snap", records), split="calibration")
