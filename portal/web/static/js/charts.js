@@ -19,9 +19,9 @@ const drawings = {
     type: "bar",
     data: {
       labels: data.labels,
-      datasets: data.series.map((one) => ({ label: words(one.name), data: one.values, backgroundColor: KINDS[one.name] ?? "#888" })),
+      datasets: data.series.map((one) => ({ label: words(one.name), data: one.values, backgroundColor: KINDS[one.name] ?? "#888", maxBarThickness: 72 })),
     },
-    options: { scales: { x: { stacked: true }, y: { stacked: true, title: { display: true, text: "images" }, ticks: { precision: 0 } } } },
+    options: { aspectRatio: 2.8, scales: { x: { stacked: true }, y: { stacked: true, title: { display: true, text: "images" }, ticks: { precision: 0 } } } },
   }),
   // series: {name, points: [[false positive rate, true positive rate, threshold], ...]}
   roc: (data) => ({
