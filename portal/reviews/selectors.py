@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.conf import settings
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now
@@ -81,12 +83,24 @@ def answers(task: ReviewTask) -> list[Read]:
     return list(task.reads.select_related("reader").order_by("id"))
 
 
-def first_pairs(reads: QuerySet[Read]) -> list[tuple[str, str]]:
-    """The first two readers' answers of every task that has two, `cannot_tell` left out."""
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The first two readers' answers of every image that has two, `cannot_tell` left out, and of how many patients they are."""
+
+    answers: list[tuple[str, str]]
+    patients: int
+
+
+def first_pairs(reads: QuerySet[Read]) -> Pairs:
     by_task: dict[int, list[str]] = {}
-    for task, kind in reads.filter(role="reader").order_by("id").values_list("task", "kind"):
+    patient_of: dict[int, int | None] = {}
+    rows = reads.filter(role="reader").order_by("id").values_list("task", "kind", "task__image__exam__patient")
+    for task, kind, patient in rows:
         by_task.setdefault(task, []).append(kind)
-    return [(kinds[0], kinds[1]) for kinds in by_task.values() if len(kinds) > 1 and CANNOT_TELL not in kinds[:2]]
+        patient_of[task] = patient
+    paired = {task: kinds for task, kinds in by_task.items() if len(kinds) > 1 and CANNOT_TELL not in kinds[:2]}
+    patients = {patient_of[task] for task in paired} - {None}
+    return Pairs([(kinds[0], kinds[1]) for kinds in paired.values()], len(patients))
 
 
 def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = None) -> QuerySet[ReviewTask]:

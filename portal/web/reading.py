@@ -214,10 +214,10 @@ def review_list(request: UserRequest) -> HttpResponse:
         "next_before": tasks[PAGE - 1].pk if len(tasks) > PAGE else None,
         "state": state,
         "figures": selectors.queue_figures(access.visible(ReviewTask, request.user)),
-        "pairs": len(pairs),
-        "raw": agreement.raw(pairs),
-        "kappa": agreement.cohen_kappa(pairs),
-        "ac1": agreement.gwet_ac1(pairs),
+        "pairs": pairs,
+        "raw": agreement.raw(pairs.answers),
+        "kappa": agreement.cohen_kappa(pairs.answers),
+        "ac1": agreement.gwet_ac1(pairs.answers),
     }
     return render(request, "reading/queue.html", context)
 

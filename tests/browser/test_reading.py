@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.db.models.functions import Now
 from playwright.sync_api import Page, expect
 
@@ -203,3 +204,15 @@ def test_an_adjudicator_sees_the_earlier_answers_without_names(browser_page: Pag
     expect(page.locator(".page-head")).to_contain_text("Nothing waits for you")
     label = Label.objects.get(current=True)
     assert (label.kind, label.provenance) == ("green_filter", "adjudication")
+
+
+def test_the_pages_pass_axe(new_page: Callable[..., Page], login: Any, cast: Cast, screenshot: Any) -> None:
+    tasks(cast, 2)
+    boss = make_user("boss", (Role.READER, None), (Role.MODEL_ADMIN, None), (Role.ADJUDICATOR, None))
+    page = new_page(bypass_csp=True)
+    login(page, boss)
+    for address in ("/reading/", "/adjudication/", "/reading/rules/", "/reviews/"):
+        page.goto(address)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{address}\n{found.generate_report()}"
+        screenshot(page, address.strip("/").replace("/", "-"))

@@ -98,7 +98,7 @@ def test_the_queue_shows_answers_and_agreement_in_a_fixed_number_of_queries(cast
     fill(6)
     many, page = look()
     assert few == many
-    assert "8 images" in page
+    assert "8 images of 1 patient " in page
     assert "1.00" in page
 
 
