@@ -13,18 +13,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import Model
-from django.http import StreamingHttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from portal.accounts import access, routes, services
 from portal.accounts.models import Role, User
 from portal.images.models import Image, Patient
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
+from portal.registry.models import PromotionRequest
+from portal.reviews.models import Lease
 from tests.cast import Cast, make_image, make_run, make_snapshot, make_task, make_user, make_version
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -80,7 +83,14 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "run_id": Thing(run := make_run(snapshot), run),
         "version_id": Thing(version, version),
         "evaluation_id": Thing(evaluation, evaluation),
+        "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
+        "reading_picture.token": Thing(_lease(north, cast.ravi), _lease(river, cast.ada), "x" * 43),
     }
+
+
+def _lease(image: Image, reader: User) -> Lease:
+    until = timezone.now() + timedelta(hours=1)
+    return Lease.objects.create(task=image.review_tasks.get(), reader=reader, token=f"lease-of-{reader.pk}-{image.pk}", until=until)
 
 
 def _patient(image: Image) -> Patient:
@@ -105,12 +115,16 @@ def faults(cast: Cast, things: dict[str, Thing], user: User | None, *, only: str
 
 def _route_faults(browser: Client, key: str, text: str, method: str, things: dict[str, Thing], user: User | None) -> Iterator[str]:
     names = re.findall(r"<(?:\w+:)?(\w+)>", text)
+    things = {**things, **{name: things[f"{key}.{name}"] for name in names if f"{key}.{name}" in things}}
     if unknown := set(names) - set(things):
         yield f"the matrix has no object for {unknown}: name it as the other routes do, or add it to make_things"
         return
     named = {which: {name: getattr(things[name], which) for name in names} for which in ("own", "other", "absent")}
     if not names:
         named = {"the": {}}
+    elif not access.is_open(key) and not (user and access.reaches(user, key)):
+        # The door is before the object: one is enough.
+        named.pop("other")
     answers = {which: _ask(browser, method, text, objects) for which, objects in named.items()}
     for which, answer in answers.items():
         if answer.status >= 500:
@@ -145,7 +159,9 @@ def _door_faults(key: str, user: User | None, which: str, answer: Answer, *, api
 
 
 def _visible(thing: Any, user: User) -> bool:
-    """Whether `access.visible` shows it; a task or lease is a reader's through the lease alone, and a token's holder is whoever has it."""
+    """Whether `access.visible` shows it. A lease is its reader's alone; a token is whoever's who has it."""
+    if isinstance(thing, Lease):
+        return thing.reader == user
     if not isinstance(thing, Model):
         return True
     return access.visible(type(thing), user).filter(pk=thing.pk).exists()
@@ -156,9 +172,13 @@ def _ask(browser: Client, method: str, text: str, named: dict[str, Any]) -> Answ
     address = "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda m: _written(named[m[1]]), text).replace("\\Z", "")
     with transaction.atomic():
         answer = browser.generic(method, address)
-        body = b"".join(answer.streaming_content) if isinstance(answer, StreamingHttpResponse) else answer.content
+        body = body_of(answer)
         transaction.set_rollback(True)
     return Answer(answer.status_code, masked(body), answer.headers.get("Location", ""))
+
+
+def body_of(answer: Any) -> bytes:
+    return b"".join(answer.streaming_content) if answer.streaming else answer.content
 
 
 def masked(body: bytes) -> bytes:
@@ -169,4 +189,6 @@ def masked(body: bytes) -> bytes:
 
 
 def _written(thing: Any) -> str:
+    if isinstance(thing, Lease):
+        return thing.token
     return str(thing.pk if isinstance(thing, Model) else thing)

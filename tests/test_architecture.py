@@ -52,7 +52,7 @@ def test_first_party_imports_stand_at_the_top() -> None:
         name = str(path.relative_to(ROOT))
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and name not in allowed:
-                found += [f"{name}:{inner.lineno}" for inner in ast.walk(node) if _is_first_party(inner)]
+                found += [f"{name}: in {node.name}" for inner in ast.walk(node) if _is_first_party(inner)]
     assert not found, found
 
 

@@ -9,7 +9,7 @@ from portal.accounts.models import User
 from portal.audit.services import record
 
 
-class InvitationOnly(DefaultAccountAdapter):
+class InvitationOnly(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002
         return False
 

@@ -16,7 +16,7 @@ class SiteSerializer(serializers.ModelSerializer[Site]):
 
 
 class ImageSerializer(serializers.ModelSerializer[Image]):
-    site = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    site: serializers.SlugRelatedField[Site] = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     patient = serializers.CharField(source="exam.patient.code", default="", read_only=True)
     exam = serializers.CharField(source="exam.code", default="", read_only=True)
     kind = serializers.CharField(allow_null=True, read_only=True, help_text="Of the current label; null while there is none.")

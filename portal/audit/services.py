@@ -57,7 +57,8 @@ class Verification:
 
 def verify(*, expected_head: str = "") -> Verification:
     """Walk the whole chain. `expected_head`: a head from an earlier log; it must still be in the chain (else its end was cut off)."""
-    head, count, found, breaks = chain.START, 0, not expected_head, []
+    head, count, found = chain.START, 0, not expected_head
+    breaks: list[str] = []
     for row in AuditSeal.objects.select_related("event").order_by("pk").iterator(chunk_size=2_000):
         breaks += _breaks(row, head)
         head, count = row.digest, count + 1

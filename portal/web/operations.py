@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -41,7 +39,7 @@ def audit_list(request: UserRequest) -> HttpResponse:
     before, subject = request.GET.get("before", ""), request.GET.get("subject", "")
     rows = access.visible(AuditEvent, request.user)
     events = audit.newest(rows, before=int(before) if before.isdecimal() else None, subject=subject, limit=_PAGE)
-    names = accounts.names({cast(int, event.actor_id) for event in events if event.actor_id})
+    names = accounts.names({event.actor_id for event in events if event.actor_id})
     lines = [(event, names.get(event.actor_id or 0, "the system")) for event in events]
     following = events[-1].pk if len(events) == _PAGE else None
     return render(request, "people/audit.html", {"lines": lines, "following": following, "subject": subject})

@@ -12,6 +12,7 @@ from django.db import connection
 
 from portal.audit import services
 from portal.audit.models import AuditEvent, AuditSeal
+from portal.embedded import OWNER
 from tests import servers
 from tests.cast import Cast
 
@@ -20,13 +21,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def _events(cast: Cast, count: int) -> None:
     for number in range(count):
-        services.record(
-            actor_id=cast.sys.pk, action="looked", subject=cast.north, site_id=cast.north.pk, number=number, text="é"
-        )
+        services.record(actor_id=cast.sys.pk, action="looked", subject=cast.north, site_id=cast.north.pk, number=number, text="é")
 
 
 def _as_owner(*statements: str) -> None:
-    with psycopg.connect(servers.postgres.url(role=servers.OWNER), autocommit=True) as db:
+    with psycopg.connect(servers.postgres.url(role=OWNER), autocommit=True) as db:
         for table in ("audit_auditevent", "audit_auditseal"):
             db.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
         for statement in statements:
