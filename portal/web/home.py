@@ -22,6 +22,11 @@ def home(request: UserRequest) -> HttpResponse:
             "sites": [row.site.name for row in figures],
             "patients": [row.patients for row in figures],
             "kinds": {kind.value: [row.kinds[kind.value] for row in figures] for kind in Kind},
+            "unlabelled": {
+                "waiting for readers": [row.in_review for row in figures],
+                "in work": [row.in_work for row in figures],
+                "rejected or failed": [row.refused for row in figures],
+            },
         },
         "may_read": access.can(request.user, "read"),
         "may_upload": access.can(request.user, "upload"),

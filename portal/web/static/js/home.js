@@ -1,4 +1,4 @@
-// Labels by site, as stacked bars.
+// Images by site and label, as stacked bars; what has no label yet in greys.
 import { BarController, BarElement, CategoryScale, Chart, Legend, LinearScale, Tooltip } from "chart.js";
 
 Chart.register(BarController, BarElement, CategoryScale, LinearScale, Legend, Tooltip);
@@ -6,9 +6,12 @@ const holder = document.getElementById("composition-data");
 if (holder) {
   const data = JSON.parse(holder.textContent);
   const style = getComputedStyle(document.documentElement);
-  const datasets = Object.entries(data.kinds)
+  const greys = ["#9aa6a9", "#c3cbcd", "#4d5c60"];
+  const labelled = Object.entries(data.kinds).map(([kind, counts]) => [kind.replaceAll("_", " "), counts, style.getPropertyValue(`--${kind}`).trim()]);
+  const unlabelled = Object.entries(data.unlabelled).map(([name, counts], i) => [name, counts, greys[i]]);
+  const datasets = [...labelled, ...unlabelled]
     .filter(([, counts]) => counts.some((count) => count > 0))
-    .map(([kind, counts]) => ({ label: kind.replaceAll("_", " "), data: counts, backgroundColor: style.getPropertyValue(`--${kind}`).trim() }));
+    .map(([label, counts, backgroundColor]) => ({ label, data: counts, backgroundColor }));
   new Chart(document.getElementById("composition"), {
     type: "bar",
     data: { labels: data.sites.map((site, i) => `${site} (${data.patients[i]} patients)`), datasets },
