@@ -27,10 +27,14 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m inference", description="Tell regular cervix photographs from green-filter and Lugol's-iodine ones.",
         epilog="Exit code: 0 all files analysed, 1 some could not be read (see `status`), 2 the command itself is wrong.",
     )  # fmt: skip
-    made.add_argument("inputs", nargs="+", type=Path, metavar="FOLDER_OR_FILES", help="folders are searched through, by content and not by name")
+    made.add_argument(
+        "inputs", nargs="+", type=Path, metavar="FOLDER_OR_FILES", help="folders are searched through, by content and not by name"
+    )
     made.add_argument("--bundle", type=Path, default=bundles.BASELINE, help="bundle folder (default: the one that ships)")
     made.add_argument("--csv", type=Path, required=True, metavar="OUT.csv", help="one row per file, in order")
-    made.add_argument("--manifest", type=Path, metavar="M.csv", help="table path,patient,exam,site, for what needs the patient's other images")
+    made.add_argument(
+        "--manifest", type=Path, metavar="M.csv", help="table path,patient,exam,site, for what needs the patient's other images"
+    )
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     made.add_argument("--batch", type=int, default=16, help="pictures a batch (default 16); it changes the speed, not the answers")
     made.add_argument("--threads", type=int, default=0, help="torch threads (default: all cores)")

@@ -129,7 +129,12 @@ class Analyzer:
         logits, embeddings = self.resnest.both(crops)
         distances = self.deep_sad(self._tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
         rows = zip(
-            pairs, non_regular_logit(logits).tolist(), torch.softmax(logits, 1).tolist(), distances.tolist(), embeddings.tolist(), strict=True
+            pairs,
+            non_regular_logit(logits).tolist(),
+            torch.softmax(logits, 1).tolist(),
+            distances.tolist(),
+            embeddings.tolist(),
+            strict=True,
         )
         return [self._analysis(picture, one, *numbers) for (picture, one), *numbers in rows]
 

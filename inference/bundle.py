@@ -1,6 +1,6 @@
 """A bundle: the complete analyzer as a folder of `bundle.json` and `*.safetensors`. Describing and verifying one needs no torch.
 
-`bundle.json` is written last and names the sha256 of every weight file; the hash of a bundle is the sha256 of its bundle.json. Never pickle.
+`bundle.json` is written last and names the sha256 of every weight file; a bundle's hash is the sha256 of its bundle.json. Never pickle.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def verify(path: Path) -> tuple[dict[str, Any], str]:
         if not file.is_file():
             raise BundleError(f"{path.name}: {name} is missing. Copy the bundle again.")
         if sha256(file) != expected:
-            raise BundleError(f"{path.name}: {name} is damaged or was changed (its sha256 is not the one in bundle.json). Copy the bundle again.")
+            raise BundleError(
+                f"{path.name}: {name} is damaged or was changed (its sha256 is not the one in bundle.json). Copy the bundle again."
+            )
     return about, digest
 
 

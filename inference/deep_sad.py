@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +15,7 @@ LEAST_CENTRE = 0.1
 
 
 class _Block(nn.Module):
-    """conv 5x5 without bias -> batch norm without affine -> leaky ReLU -> max pool. A bias anywhere would let the network collapse onto the centre."""
+    """conv 5x5 -> batch norm -> leaky ReLU -> max pool, without bias or affine: either would let the network collapse onto the centre."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -30,7 +32,7 @@ class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         widths = (3, *FILTERS)
-        self.blocks = nn.ModuleList(_Block(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.blocks = nn.ModuleList(_Block(a, b) for a, b in itertools.pairwise(widths))
         self.dense = nn.Linear(FILTERS[-1] * (SIZE // 8) ** 2, DIMENSIONS, bias=False)
 
     def forward(self, crops: Tensor) -> Tensor:

@@ -26,7 +26,11 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """Everything that rebuilds the network; stored in bundle.json. `size`: side of the canvas in pixels. `backbone`: any timm name."""
+    """Everything that rebuilds the network; stored in bundle.json. `size`: side of the canvas in pixels. `backbone`: any timm name.
+
+    `score_scale`, `score_shift`: the score is sigmoid(scale * logit + shift), fitted on validation so that it is the probability that the
+    best box overlaps the cervix by half: focal loss alone leaves scores far too low for FOUND at 0.5 to mean anything.
+    """
 
     arch: str = "retinanet_lite"
     backbone: str = "resnet10t"
@@ -34,6 +38,8 @@ class DetectorConfig:
     channels: int = 64
     score_threshold: float = 0.05
     nms_iou: float = 0.5
+    score_scale: float = 1.0
+    score_shift: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,6 +100,7 @@ class CervixDetector(nn.Module):
     def detect(self, images: Tensor) -> list[list[Box]]:
         """Boxes of every image in canvas pixels, best first, after score threshold and non-maximum suppression."""
         outputs, anchors, listed, counts = self.heads(images)
+        outputs["cls_logits"] = self.config.score_scale * outputs["cls_logits"] + self.config.score_shift
         split = {name: list(value.split(counts, dim=1)) for name, value in outputs.items()}
         split_anchors = [list(a.split(counts)) for a in anchors]
         found = self.net.postprocess_detections(split, split_anchors, listed.image_sizes)

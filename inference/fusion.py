@@ -53,7 +53,7 @@ def sigmoid(x: float) -> float:
 
 
 def fused_probabilities(p_non_regular: float, probabilities: dict[str, float]) -> dict[str, float]:
-    """Probabilities over CLASSIFIED_KINDS that agree with the fused `p_non_regular`: it is shared out as ResNeSt divides green from iodine."""
+    """Probabilities over CLASSIFIED_KINDS that agree with `p_non_regular`, which is shared out as ResNeSt divides green from iodine."""
     green, iodine = probabilities[Kind.GREEN_FILTER], probabilities[Kind.LUGOL_IODINE]
     share = green / (green + iodine) if green + iodine > 0 else 0.5
     return {

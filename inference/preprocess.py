@@ -132,7 +132,9 @@ def letterbox(picture: Picture, size: int) -> tuple[Pixels, float]:
 
 def crop_to(picture: Picture, box: Box | None, size: int, *, margin: float = CROP_MARGIN) -> Pixels:
     """The box with `margin` of its size on every side (clipped to the picture), squeezed to (size, size, 3). No box: the whole frame."""
-    region = (0.0, 0.0, float(picture.width), float(picture.height)) if box is None else with_margin(box, picture.width, picture.height, margin)
+    region = (
+        (0.0, 0.0, float(picture.width), float(picture.height)) if box is None else with_margin(box, picture.width, picture.height, margin)
+    )
     sx, sy = picture.image.width / picture.width, picture.image.height / picture.height
     inside = (region[0] * sx, region[1] * sy, min(region[2] * sx, picture.image.width), min(region[3] * sy, picture.image.height))
     return np.asarray(picture.image.resize((size, size), Image.Resampling.BILINEAR, box=inside, reducing_gap=3.0), dtype=np.uint8)

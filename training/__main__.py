@@ -40,7 +40,9 @@ def _snapshot_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--examples", type=int, default=0, metavar="PATIENTS", help="draw example patients, split by patient")
     options.add_argument("--scenes", type=int, default=0, metavar="N", help="draw single scenes of varied style for the train split")
     options.add_argument("--all-to", default="", metavar="SPLIT", help="put the drawn example patients into one split")
-    options.add_argument("--seed", type=int, default=1001, help="of the drawn pictures; 7 is the portal's own example set, never to be trained on")
+    options.add_argument(
+        "--seed", type=int, default=1001, help="of the drawn pictures; 7 is the portal's own example set, never to be trained on"
+    )
 
 
 def _train_options(options: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -15,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference import bundle as bundles
-from inference.api import Analyzer
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
-from inference.detector import CervixDetector
-from inference.preprocess import Picture, Pixels, crop_to
-from inference.resnest import CropClassifier, non_regular_logit
-from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
+from inference.detector import CervixDetector, DetectorConfig, state_of, to_file_pixels
+from inference.fusion import Fusion
+from inference.preprocess import Picture, Pixels, crop_to, letterbox
+from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
+from inference.types import CLASSIFIED_KINDS, Box, DetectorState, Kind, Progress
 from training import calibrate, checks, deep_sad, detector, resnest
 from training.augment import WIDE_MARGIN, WIDER
 from training.config import Preset, preset_of
@@ -36,7 +37,8 @@ __all__ = ["evaluate", "train"]
 
 BUNDLE = "bundle"
 LICENCE_NOTE = (
-    "Research use only. The weights were trained on pictures of which most carry no open licence (see MODEL_CARD.md); no picture is part of the bundle."
+    "Research use only. The weights were trained on pictures of which most carry no open licence (see MODEL_CARD.md); "
+    "no picture is part of the bundle."
 )
 WEIGHTS = {"reading": 1.0, "detector": 40.0, "crops": 1.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 0.5}
 """How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
@@ -54,9 +56,7 @@ class Crops:
     wide_small: Pixels
 
 
-def train(
-    config: TrainConfig, snapshot: Path, out: Path, *, report: Callable[[Progress], None], cancelled: Callable[[], bool]
-) -> Path:
+def train(config: TrainConfig, snapshot: Path, out: Path, *, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Path:
     """Train a complete bundle on a snapshot folder and return its folder, `out/bundle`.
 
     A killed run continues from the checkpoints in `out` and ends with the weights it would have had. Raises TrainingRefused for data or
@@ -64,7 +64,7 @@ def train(
     """
     torch.set_num_threads(config.threads)
     preset, data = preset_of(config), read_snapshot(snapshot)
-    checks.before(data, preset, config.parts)
+    checks.before(data, config.parts)
     start, parts = _start(config)
     claim(out, config, data)
     target = out / BUNDLE
@@ -125,19 +125,22 @@ class _Run:
         size = self.parts["resnest"]["size"] if "resnest" in self.parts else self.preset.resnest.size
         crops = self._crops(finder, [*train_set, *held, *tuning], size)
         rows = np.cumsum([0, len(train_set), len(held), len(tuning)])
-        in_train, in_held, in_tuning = (slice(int(a), int(b)) for a, b in zip(rows, rows[1:], strict=False))
+        in_train, in_held, in_tuning = (slice(int(a), int(b)) for a, b in itertools.pairwise(rows))
         sorter, figures["resnest"] = self._resnest(crops, in_train, in_held, targets_of(train_set), targets_of(held))
         measure, figures["deep_sad"] = self._deep_sad(crops, in_train, train_set)
-        nets = {"detector": finder, "resnest": sorter, "deep_sad": measure}
         fusion, figures["calibration"] = self._calibrate(sorter, measure, crops, in_train, in_tuning, tuning)
-        about = self._about(nets, fusion, figures)
+        architectures = {"detector": finder.config.as_json(), "resnest": sorter.config.as_json(), "deep_sad": {"size": DEEP_SAD_SIZE}}
+        about = self._about(architectures, fusion, figures)
+        nets: dict[str, nn.Module] = {"detector": finder, "resnest": sorter, "deep_sad": measure}
         bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()})
         self.reporter.at("calibration", 1.0, "bundle written")
         return target
 
     def _detector(self) -> tuple[CervixDetector, dict[str, float]]:
         if "detector" not in self.config.parts:
-            return _kept(CervixDetector, self.parts["detector"], self.start["detector"], self.config.device), {}
+            kept = CervixDetector(DetectorConfig(**self.parts["detector"]))
+            kept.load_state_dict(self.start["detector"])
+            return kept.to(self.config.device).eval(), {}
         return detector.train(
             self.data.split("train"), self.data.split("validation"), self.preset.detector, start=self.start.get("detector"),
             out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
@@ -146,16 +149,20 @@ class _Run:
     def _crops(self, finder: CervixDetector, records: Sequence[Record], size: int) -> Crops:
         """Crops at the detector's boxes, as inference will make them; for training pictures at the true box where it is known."""
         self.reporter.at("crops", 0.0, "finding and cropping the cervix")
-        boxes = find_boxes(finder, records, self.config.device, cancelled=self.reporter.cancelled)
-        known = [record.box if record.split == "train" and record.box else box for record, box in zip(records, boxes, strict=True)]
-        return read_crops(records, known, size, cancelled=self.reporter.cancelled)
+        unknown = [record for record in records if record.split != "train" or record.box is None]
+        boxes = find_boxes(finder, unknown, self.config.device, cancelled=self.reporter.cancelled)
+        found = {id(record): box for record, box in zip(unknown, boxes, strict=True)}
+        self.reporter.at("crops", 0.7, "cropping the cervix")
+        return read_crops(records, [found.get(id(r), r.box) for r in records], size, cancelled=self.reporter.cancelled)
 
     def _resnest(
         self, crops: Crops, in_train: slice, in_held: slice, targets: NDArray[np.int64], held_targets: NDArray[np.int64]
     ) -> tuple[CropClassifier, dict[str, float]]:
         known = self.parts.get("resnest", {})
         if "resnest" not in self.config.parts:
-            model: CropClassifier = _kept(CropClassifier, known, self.start["resnest"], self.config.device)
+            kept = CropClassifier(ResNeStConfig(**known))
+            kept.load_state_dict(self.start["resnest"])
+            model = kept.to(self.config.device).eval()
             return model, resnest.figures_on(model, crops.resnest[in_held], held_targets)
         model, figures = resnest.train(
             crops.wide[in_train], targets, crops.resnest[in_held], held_targets, self.preset.resnest,
@@ -181,7 +188,7 @@ class _Run:
 
     def _calibrate(
         self, sorter: CropClassifier, measure: DeepSAD, crops: Crops, in_train: slice, in_tuning: slice, tuning: Sequence[Record]
-    ) -> tuple[Any, dict[str, float]]:
+    ) -> tuple[Fusion, dict[str, float]]:
         self.reporter.at("calibration", 0.0, f"calibrating on {len(tuning)} pictures")
         logits = non_regular_logit(resnest.logits_of(sorter, crops.resnest[in_tuning])).double().numpy()
         distances = deep_sad.distances_of(measure, crops.deep_sad[in_tuning])
@@ -194,16 +201,13 @@ class _Run:
         fusion = calibrate.fit(logits, distances, positive, deep_sad.distances_of(measure, crops.deep_sad[in_train]))
         return fusion, figures
 
-    def _about(self, nets: dict[str, nn.Module], fusion: Any, figures: dict[str, Any]) -> dict[str, Any]:
+    def _about(self, architectures: dict[str, Any], fusion: Fusion, figures: dict[str, Any]) -> dict[str, Any]:
         sites = sorted({record.site for record in self.data.records})
         return {
             "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
             "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,
             "trained_parts": list(self.config.parts), "start": self._start_hash(), "seed": self.config.seed,
-            "classes": [kind.value for kind in CLASSIFIED_KINDS],
-            "parts": {
-                "detector": _config_of(nets["detector"]), "resnest": _config_of(nets["resnest"]), "deep_sad": {"size": DEEP_SAD_SIZE},
-            },
+            "classes": [kind.value for kind in CLASSIFIED_KINDS], "parts": architectures,
             "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "licence_note": LICENCE_NOTE,
         }  # fmt: skip
 
@@ -224,10 +228,6 @@ def targets_of(records: Sequence[Record]) -> NDArray[np.int64]:
 
 def find_boxes(finder: CervixDetector, records: Sequence[Record], device: str, *, cancelled: Callable[[], bool]) -> list[Box | None]:
     """The box that inference would crop to, None where it would take the whole frame."""
-    from inference.detector import state_of, to_file_pixels
-    from inference.preprocess import letterbox
-    from inference.types import DetectorState
-
     side = finder.config.size
     finder.eval()
     boxes: list[Box | None] = []
@@ -260,20 +260,6 @@ def round_as_saved(model: nn.Module) -> None:
     """Give the weights the precision they will have in the bundle, so that what is calibrated is what ships."""
     saved = bundles.halved(model.state_dict())
     model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in saved.items()})
-
-
-def _kept(kind: Any, config: dict[str, Any], weights: dict[str, Tensor], device: str) -> Any:
-    from inference.detector import DetectorConfig
-    from inference.resnest import ResNeStConfig
-
-    model = kind((DetectorConfig if kind is CervixDetector else ResNeStConfig)(**config))
-    model.load_state_dict(weights)
-    return model.to(device).eval()
-
-
-def _config_of(net: nn.Module) -> dict[str, Any]:
-    found: dict[str, Any] = net.config.as_json()  # type: ignore[union-attr,operator,assignment]
-    return found
 
 
 def _finite(figures: dict[str, Any]) -> dict[str, Any]:

@@ -126,6 +126,8 @@ def green_tint(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
 def iodine_stain(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
     """Lugol's iodine of `strength` (N,) in [0, 1]: mahogany patches with ragged borders, the rest of the tissue turned yellow."""
     count, side = len(images), images.shape[-1]
+    if count == 0:
+        return images
     s = _per_image(strength)
     coarse = F.interpolate(torch.randn(count, 1, 4, 4, generator=rng), size=(side, side), mode="bicubic")
     fine = F.interpolate(torch.randn(count, 1, 14, 14, generator=rng), size=(side, side), mode="bilinear")
@@ -139,15 +141,16 @@ def iodine_stain(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
 
 
 def tint_some(images: Tensor, targets: Tensor, green: float, iodine: float, rng: Generator) -> tuple[Tensor, Tensor]:
-    """Lay synthetic green (strength 0.05-1) on a share of the regular images (target 0) and iodine on another; returns images and targets."""
+    """Lay synthetic green (strength 0.05-1) on a share of the regular images (target 0) and iodine on another."""
     count = len(images)
     pick = torch.rand(count, generator=rng)
     regular = targets == 0
     greened, stained = regular & (pick < green), regular & (pick > 1 - iodine)
     # Squared: faint filters are where the paper missed, so they come oftener
     strength = 0.05 + 0.95 * uniform(count, 0, 1, rng) ** 1.6
-    out = torch.where(_per_image(greened), green_tint(images, strength, rng), images)
-    out = torch.where(_per_image(stained), iodine_stain(images, uniform(count, 0.45, 1, rng), rng), out)
+    out = images.clone()
+    out[greened] = green_tint(images[greened], strength[greened], rng)
+    out[stained] = iodine_stain(images[stained], uniform(count, 0.45, 1, rng)[stained], rng)
     return out, torch.where(greened, 1, torch.where(stained, 2, targets))
 
 
@@ -193,7 +196,7 @@ def detector_colours(images: Tensor, rng: Generator) -> Tensor:
     """White light, green or iodine at random: a detector that saw only white light fails just on the images that are sought."""
     count = len(images)
     pick = torch.rand(count, generator=rng)
-    green = green_tint(images, uniform(count, 0.1, 1, rng), rng)
-    iodine = iodine_stain(images, uniform(count, 0.4, 1, rng), rng)
-    out = torch.where(_per_image(pick < 0.3), green, torch.where(_per_image(pick > 0.85), iodine, images))
+    greened, stained, out = pick < 0.3, pick > 0.85, images.clone()
+    out[greened] = green_tint(images[greened], uniform(count, 0.1, 1, rng)[greened], rng)
+    out[stained] = iodine_stain(images[stained], uniform(count, 0.4, 1, rng)[stained], rng)
     return soften(light(out, rng, gain=0.12), rng)

@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 def fit(logits: Floats, distances: Floats, positive: NDArray[np.bool_], training_distances: Floats) -> Fusion:
     """Fit the fusion on held-out patients.
 
-    logits, distances, positive: (N,) ResNeSt log odds, squared Deep SAD distances and truth. training_distances: (M,) of the training images.
+    logits, distances, positive: (N,) ResNeSt log odds, squared Deep SAD distances and truth. training_distances: (M,), of the
+    training images.
     """
     features = np.stack([np.clip(logits, -LOGIT_LIMIT, LOGIT_LIMIT), np.log(distances + 1e-6)], axis=1)
     intercept, weights = non_negative_logistic(features, positive)

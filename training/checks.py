@@ -16,7 +16,7 @@ LEAST_PER_CLASS = 4
 LEAST_DISTINCT = 0.9
 
 
-def before(data: Snapshot, preset: Preset, parts: tuple[str, ...]) -> None:
+def before(data: Snapshot, parts: tuple[str, ...]) -> None:
     """Raise TrainingRefused when the snapshot cannot give a bundle that may be trusted."""
     _patients_on_one_side(data)
     _pictures_on_one_side(data)
@@ -25,7 +25,10 @@ def before(data: Snapshot, preset: Preset, parts: tuple[str, ...]) -> None:
         for kind in CLASSIFIED_KINDS:
             count = sum(record.kind is kind for record in train)
             if count < LEAST_PER_CLASS:
-                raise TrainingRefused(f"The train split has {count} pictures of {kind.value}; at least {LEAST_PER_CLASS} are needed. Label more and freeze again.")
+                raise TrainingRefused(
+                    f"The train split has {count} pictures of {kind.value}; at least {LEAST_PER_CLASS} are needed. "
+                    "Label more and freeze again."
+                )
     if "detector" in parts:
         records_for(train)
     _both_classes([*data.split("validation"), *data.split("calibration")], "validation and calibration splits together have")
@@ -37,7 +40,8 @@ def _patients_on_one_side(data: Snapshot) -> None:
     for record in data.records:
         if splits.setdefault(record.patient_key, record.split) != record.split:
             raise TrainingRefused(
-                f"Patient {record.patient} of {record.site} is in both {splits[record.patient_key]} and {record.split}: split by patient and freeze again."
+                f"Patient {record.patient} of {record.site} is in both {splits[record.patient_key]} and {record.split}: "
+                "split by patient and freeze again."
             )
 
 
@@ -45,15 +49,21 @@ def _pictures_on_one_side(data: Snapshot) -> None:
     splits: dict[str, str] = {}
     for record in data.records:
         if splits.setdefault(record.sha256, record.split) != record.split:
-            raise TrainingRefused(f"The picture {record.sha256[:12]} is in both {splits[record.sha256]} and {record.split}: remove the duplicate.")
+            raise TrainingRefused(
+                f"The picture {record.sha256[:12]} is in both {splits[record.sha256]} and {record.split}: remove the duplicate."
+            )
 
 
 def _both_classes(records: list[Record], where: str) -> None:
     kinds = {record.kind for record in records if record.measurable}
     if not kinds & set(NON_REGULAR_KINDS):
-        raise TrainingRefused(f"The {where} no green-filter or iodine picture labelled by people, so nothing could be measured. Label more and freeze again.")
+        raise TrainingRefused(
+            f"The {where} no green-filter or iodine picture labelled by people, so nothing could be measured. Label more and freeze again."
+        )
     if Kind.REGULAR not in kinds:
-        raise TrainingRefused(f"The {where} no regular picture labelled by people, so nothing could be measured. Label more and freeze again.")
+        raise TrainingRefused(
+            f"The {where} no regular picture labelled by people, so nothing could be measured. Label more and freeze again."
+        )
 
 
 def healthy(logits: NDArray[np.float64], distances: NDArray[np.float64], positive: NDArray[np.bool_], preset: Preset) -> None:

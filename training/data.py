@@ -17,6 +17,7 @@ from training.types import Cancelled, TrainingRefused
 
 T = TypeVar("T")
 
+
 @dataclass(frozen=True, slots=True)
 class Canvases:
     """Letterboxed pictures for the detector: `pixels` (N, S, S, 3) bytes, `boxes` (N, 4) in canvas pixels, NaN where there is no cervix."""
@@ -85,4 +86,3 @@ def background_strips(canvases: Canvases, *, least: float = 0.25) -> Pixels:
 def has_detector_truth(record: Record) -> bool:
     """A box is known, or that there is nothing to find."""
     return record.box is not None or record.kind is Kind.NOT_CERVIX
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.encoder = Encoder()
         widths = (DIMENSIONS // (SIZE // 8) ** 2, *reversed(FILTERS))
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 5, padding=2, bias=False) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 5, padding=2, bias=False) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.BatchNorm2d(b, eps=1e-4, affine=False) for b in widths[1:])
         self.last = nn.Conv2d(widths[-1], 3, 5, padding=2, bias=False)
         self.entry = nn.BatchNorm1d(DIMENSIONS, eps=1e-4, affine=False)

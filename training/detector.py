@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from inference.detector import CERVIX, CervixDetector, DetectorConfig
+from inference.types import Box
 from training.augment import detector_colours, detector_views, to_float
+from training.calibrate import non_negative_logistic
 from training.config import DetectorRecipe
 from training.data import Canvases, background_strips, has_detector_truth, load_canvases
 from training.engine import Loop, Reporter, fit
@@ -28,7 +32,9 @@ def records_for(records: Sequence[Record]) -> list[Record]:
     known = [record for record in records if has_detector_truth(record)]
     boxes = sum(record.box is not None for record in known)
     if boxes < LEAST_BOXES:
-        raise TrainingRefused(f"The detector needs at least {LEAST_BOXES} pictures with a cervix box in the train split; there are {boxes}.")
+        raise TrainingRefused(
+            f"The detector needs at least {LEAST_BOXES} pictures with a cervix box in the train split; there are {boxes}."
+        )
     return known
 
 
@@ -60,10 +66,12 @@ def train(
         moved = [{name: value.to(device) for name, value in target.items()} for target in targets]
         return torch.stack(list(model.losses(images.to(device), moved).values())).sum()
 
-    def score_of(current: nn.Module) -> float:
+    def score_of(_: nn.Module) -> float:
         return mean_iou(model, held) if len(held) else 0.0
 
     history = fit(model, batches, loss_of, loop, reporter, score_of=score_of if len(held) else None)
+    if len(held):
+        model = calibrated(model, with_strips(held))
     return model, {"iou": max(history["scores"], default=0.0), "loss": history["losses"][-1]}
 
 
@@ -77,7 +85,7 @@ def with_strips(canvases: Canvases) -> Canvases:
 def draw(canvases: Canvases, count: int, negatives: float, rng: Generator) -> Tensor:
     """Indices of an epoch: `negatives` of them without a cervix (where there are any), each kind without repetition until used up."""
     empty = np.isnan(canvases.boxes).any(axis=1)
-    wanted = int(round(count * negatives)) if empty.any() else 0
+    wanted = round(count * negatives) if empty.any() else 0
     parts = [_cycle(np.flatnonzero(empty), wanted, rng), _cycle(np.flatnonzero(~empty), count - wanted, rng)]
     order = torch.cat(parts)
     return order[torch.randperm(len(order), generator=rng)]
@@ -103,6 +111,40 @@ def target_of(box: Tensor) -> dict[str, Tensor]:
     return {"boxes": box[None], "labels": torch.tensor([CERVIX])}
 
 
+def calibrated(model: CervixDetector, held: Canvases) -> CervixDetector:
+    """The same detector with scores that are the probability of an overlap of at least a half, by Platt on validation canvases.
+
+    held: canvases with and without a cervix; where all or none of the best boxes are right the scores stay as they are.
+    """
+    logits, right = best_logits(model, held)
+    if right.all() or not right.any():
+        return model
+    intercept, weights = non_negative_logistic(logits[:, None], right)
+    scale, shift = float(weights[0]), intercept
+    before = model.config
+    changed = replace(before, score_scale=before.score_scale * scale, score_shift=before.score_shift * scale + shift)
+    made = CervixDetector(changed).to(next(model.parameters()).device)
+    made.load_state_dict(model.state_dict())
+    return made.eval()
+
+
+def best_logits(model: CervixDetector, held: Canvases) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """For each canvas the log odds of its best box (without one: of the lowest score kept) and whether it overlaps the truth by half."""
+    device = next(model.parameters()).device
+    scores, right = [], []
+    for first in range(0, len(held), 32):
+        images = to_float(torch.from_numpy(held.pixels[first : first + 32])).to(device)
+        for boxes, truth in zip(model.detect(images), held.boxes[first : first + 32], strict=True):
+            scores.append(min(max(boxes[0].score, 1e-6), 1 - 1e-6) if boxes else model.config.score_threshold)
+            right.append(bool(boxes) and not np.isnan(truth).any() and box_iou(_corners(boxes[0]), tuple(truth.tolist())) >= 0.5)
+    odds = np.array(scores, dtype=np.float64)
+    return np.log(odds / (1 - odds)), np.array(right)
+
+
+def _corners(box: Box) -> tuple[float, float, float, float]:
+    return box.x0, box.y0, box.x1, box.y1
+
+
 def mean_iou(model: CervixDetector, held: Canvases) -> float:
     """Mean overlap of the best box with the truth; 0 where nothing is found."""
     device = next(model.parameters()).device
@@ -110,6 +152,5 @@ def mean_iou(model: CervixDetector, held: Canvases) -> float:
     for first in range(0, len(held), 32):
         images = to_float(torch.from_numpy(held.pixels[first : first + 32])).to(device)
         for boxes, truth in zip(model.detect(images), held.boxes[first : first + 32], strict=True):
-            best = boxes[0] if boxes else None
-            overlaps.append(box_iou((best.x0, best.y0, best.x1, best.y1), tuple(truth.tolist())) if best else 0.0)
+            overlaps.append(box_iou(_corners(boxes[0]), tuple(truth.tolist())) if boxes else 0.0)
     return float(np.mean(overlaps))

@@ -143,7 +143,9 @@ def _epoch(
             loss = loss_of(batch)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise TrainingRefused(f"The loss of {loop.stage} became {value} in epoch {epoch + 1}: lower the learning rate or look for broken labels.")
+            raise TrainingRefused(
+                f"The loss of {loop.stage} became {value} in epoch {epoch + 1}: lower the learning rate or look for broken labels."
+            )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)

@@ -59,7 +59,9 @@ def evaluate(
     answers = answer_all(analyzer, records, batch)
     judged = [answer for answer in answers if answer.record.kind in CLASSIFIED_KINDS]
     if not judged:
-        raise TrainingRefused(f"The {split} split has no picture of {', '.join(CLASSIFIED_KINDS)} labelled by people: nothing can be measured.")
+        raise TrainingRefused(
+            f"The {split} split has no picture of {', '.join(CLASSIFIED_KINDS)} labelled by people: nothing can be measured."
+        )
     kinds = tuple(kind.value for kind in CLASSIFIED_KINDS)
     faint = [a for a in judged if a.record.kind is Kind.GREEN_FILTER and a.green_share < FAINT_GREEN_SHARE]
     missed = [a for a in judged if a.positive]
@@ -159,7 +161,7 @@ def box_plot(answers: Sequence[Answer]) -> tuple[dict[str, object], ...]:
 
 
 def detector_figures(answers: Sequence[Answer]) -> dict[str, Interval]:
-    """`found` and `found_<kind>` over pictures of a cervix; `iou` and `containment` where the box is known; `false_finds` without a cervix."""
+    """`found`, `found_<kind>` over pictures of a cervix; `iou` and `containment` where boxes are known; `false_finds` without a cervix."""
     cervix = [a for a in answers if a.record.kind in CLASSIFIED_KINDS]
     boxed = [a for a in answers if a.iou is not None]
     none = [a for a in answers if a.record.kind is Kind.NOT_CERVIX]

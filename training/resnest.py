@@ -26,7 +26,7 @@ def train(
     wide: Pixels, targets: NDArray[np.int64], held: Pixels, held_targets: NDArray[np.int64], recipe: ResNeStRecipe, *,
     start: dict[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter, backbone: str = "", size: int = 0,
 ) -> tuple[CropClassifier, dict[str, float]]:  # fmt: skip
-    """Train on wide crops (N, S, S, 3) with targets (N,) in the order of CLASSIFIED_KINDS; `held` are inference crops for choosing the epoch.
+    """Train on wide crops (N, S, S, 3) with targets (N,) by CLASSIFIED_KINDS; `held` are inference crops that choose the epoch.
 
     Returns the model in eval mode and `auroc` and `loss` on the held crops. `backbone` and `size` override the recipe (those of `start`).
     """
@@ -61,7 +61,7 @@ def balanced(targets: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
     for kind, share in enumerate(SHARES):
         pool = torch.from_numpy(np.flatnonzero(targets == kind))
         if len(pool):
-            wanted = int(round(share * count))
+            wanted = round(share * count)
             rounds = -(-wanted // len(pool))
             parts.append(torch.cat([pool[torch.randperm(len(pool), generator=rng)] for _ in range(rounds)])[:wanted])
     order = torch.cat(parts)

@@ -19,7 +19,8 @@ class TrainConfig:
 
     preset: `small` (minutes on CPU), `default`.
     start: bundle folder whose detector is kept (and whose classifier weights start the new ones), or None for random weights.
-    parts: which parts are trained anew: of `detector`, `resnest`, `deep_sad`; the rest is copied from `start`. Fusion and calibration are always fitted anew.
+    parts: which parts are trained anew: of `detector`, `resnest`, `deep_sad`; the rest is copied from `start`. Fusion and calibration are
+    always fitted anew.
     """
 
     preset: str = "small"

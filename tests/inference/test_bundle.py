@@ -35,7 +35,8 @@ def test_describe_says_what_the_manifest_says(tiny_bundle: Path) -> None:
 
 
 def test_describing_loads_no_torch(tiny_bundle: Path) -> None:
-    code = f"import sys, pathlib; from inference import bundle; bundle.describe(pathlib.Path({str(tiny_bundle)!r})); sys.exit('torch' in sys.modules)"
+    path = f"pathlib.Path({str(tiny_bundle)!r})"
+    code = f"import sys, pathlib; from inference import bundle; bundle.describe({path}); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -56,7 +57,9 @@ def test_a_folder_without_its_manifest_is_unfinished(copied: Path) -> None:
     assert "never finished" in refused(copied)
 
 
-@pytest.mark.parametrize(("text", "said"), [("{", "not valid JSON"), ("[]", "format None"), ('{"format": 9}', "format 9"), ('{"format": 1}', "lacks")])
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "not valid JSON"), ("[]", "format None"), ('{"format": 9}', "format 9"), ('{"format": 1}', "lacks")]
+)
 def test_a_manifest_that_is_none_is_refused(copied: Path, text: str, said: str) -> None:
     (copied / "bundle.json").write_text(text)
     assert said in refused(copied)

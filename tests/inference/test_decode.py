@@ -51,7 +51,9 @@ def test_two_hundred_megapixels_are_refused_from_the_header(tmp_path: Path) -> N
     """The file is 60 bytes long: were a pixel decoded, it would be found damaged instead."""
     header = struct.pack(">IIBBBBB", 20_000, 10_000, 8, 2, 0, 0, 0)
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
-    (tmp_path / "big.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT")))
+    (tmp_path / "big.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    )
     assert refused(tmp_path / "big.png") == "too_large"
 
 

@@ -71,7 +71,9 @@ def refused(tmp_path: Path, change: str) -> str:
     elif change == "class":
         records = [r for r in records if not (r.split == "train" and r.kind is Kind.GREEN_FILTER)]
     elif change == "tuning":
-        records = toys.relabelled(toys.relabelled(records, "validation", Kind.GREEN_FILTER, Kind.REGULAR), "calibration", Kind.GREEN_FILTER, Kind.REGULAR)
+        records = toys.relabelled(
+            toys.relabelled(records, "validation", Kind.GREEN_FILTER, Kind.REGULAR), "calibration", Kind.GREEN_FILTER, Kind.REGULAR
+        )
         records = [r for r in records if r.split in ("train", "test") or r.kind is Kind.REGULAR]
     elif change == "test":
         records = [r for r in records if r.split != "test" or r.kind is Kind.REGULAR]
@@ -81,7 +83,7 @@ def refused(tmp_path: Path, change: str) -> str:
         records.append(replace(records[0], split="test", patient="another"))
     data = read_snapshot(toys.write_snapshot(tmp_path / "snap", records))
     with pytest.raises(TrainingRefused) as caught:
-        checks.before(data, toys.TINY, PARTS)
+        checks.before(data, PARTS)
     return str(caught.value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -38,7 +39,7 @@ def test_roc_has_only_its_corners() -> None:
     points = roc_points([0.9, 0.8, 0.7, 0.6, 0.5], [True, True, False, False, True])
     assert [(f, round(t, 3)) for f, t, _ in points] == [(0, 0), (0, 0.667), (1, 0.667), (1, 1)]
     assert points[0][2] == math.inf
-    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in zip(points, points[1:], strict=False))
+    area = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(points))
     assert area == pytest.approx(auroc([0.9, 0.8, 0.7, 0.6, 0.5], [True, True, False, False, True]))
     assert roc_points([0.5], [True]) == []
 

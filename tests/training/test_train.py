@@ -48,7 +48,7 @@ def everything(**changes: object) -> TrainConfig:
 
 
 def test_a_run_ends_with_a_bundle_that_analyses(trained: tuple[Path, list[Progress]], snapshot: Path) -> None:
-    bundle, seen = trained
+    bundle, _seen = trained
     info = bundles.describe(bundle)
     assert (info.name, info.snapshot_hash) == ("toy", json.loads((snapshot / "snapshot.json").read_text())["hash"])
     answer = ml.analyse([next((snapshot / "images").iterdir())], bundle)[0]

@@ -1,0 +1,95 @@
+"""What the analyzer costs: every part and the whole, in images a second, and the memory it takes. `python -m benchmarks.analyzer`.
+
+Pictures are drawn, so that it runs anywhere; figures are ratios of one machine and one run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from inference import quality
+from inference.api import Analyzer
+from inference.bundle import BASELINE
+from inference.deep_sad import SIZE as DEEP_SAD_SIZE
+from inference.preprocess import crop_to, decode, letterbox
+
+SIZES = {"800x600": (800, 600), "8 megapixels": (3264, 2448)}
+
+
+def draw(folder: Path, size: tuple[int, int], count: int) -> list[Path]:
+    """Pictures with as much detail as a photograph's, so that decoding costs what it does there."""
+    rng = np.random.default_rng(0)
+    paths = []
+    for number in range(count):
+        small = Image.fromarray(rng.integers(60, 200, (size[1] // 8, size[0] // 8, 3), dtype=np.uint8))
+        paths.append(folder / f"{size[0]}-{number}.jpg")
+        small.resize(size, Image.Resampling.BICUBIC).save(paths[-1], quality=90)
+    return paths
+
+
+def timed(name: str, count: int, run: Callable[[], object]) -> None:
+    run()  # the first run allocates
+    started = time.perf_counter()
+    run()
+    seconds = time.perf_counter() - started
+    print(f"{name:34s} {count / seconds:8.1f} images/s {1000 * seconds / count:8.1f} ms an image")
+
+
+def megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@torch.inference_mode()
+def measure(bundle: Path, device: str, batch: int, count: int) -> None:
+    before = megabytes()
+    analyzer = Analyzer.open(bundle, device)
+    print(
+        f"opened the bundle: {megabytes() - before:.0f} MB more ({megabytes():.0f} MB in all), "
+        f"{torch.get_num_threads()} threads, batches of {batch}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size in SIZES.items():
+            paths = draw(Path(folder), size, count)
+            timed(f"decode {name}", count, lambda paths=paths: [decode(path) for path in paths])
+            pictures = [decode(path) for path in paths]
+            timed(f"whole, decoded {name}", count, lambda pictures=pictures: analyzer.analyse(pictures, batch=batch))
+    side, crop = analyzer.detector.config.size, analyzer.resnest.config.size
+    squares = torch.rand(batch, 3, side, side, device=device)
+    crops, small = torch.rand(batch, 3, crop, crop, device=device), torch.rand(batch, 3, DEEP_SAD_SIZE, DEEP_SAD_SIZE, device=device)
+    some = pictures[:batch]
+    timed(
+        "letterbox and crops",
+        len(some),
+        lambda: [(letterbox(p, side), crop_to(p, None, crop), crop_to(p, None, DEEP_SAD_SIZE)) for p in some],
+    )
+    timed("quality", len(some), lambda: [quality.measure(crop_to(p, None, quality.SIDE)) for p in some])
+    timed(f"detector {side} px", batch, lambda: analyzer.detector.detect(squares))
+    timed(f"ResNeSt {crop} px", batch, lambda: analyzer.resnest.both(crops))
+    timed("Deep SAD", batch, lambda: analyzer.deep_sad(small))
+    print(f"at most {megabytes():.0f} MB")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--bundle", type=Path, default=BASELINE)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--batch", type=int, default=16)
+    options.add_argument("--count", type=int, default=32)
+    options.add_argument("--threads", type=int, default=0)
+    given = options.parse_args()
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    measure(given.bundle, given.device, given.batch, given.count)
+
+
+if __name__ == "__main__":
+    main()
