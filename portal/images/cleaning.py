@@ -43,7 +43,7 @@ def give_up(claim: jobs.Claim, error: str) -> None:
 def _sanitise_one(claim: jobs.Claim) -> str:
     """Returns what was wrong with the store; empty in all other cases."""
     image = Image.objects.get(pk=claim.subject_id)
-    if image.state != ImageState.RECEIVED:
+    if not _waits(image):
         _finish(claim)
         return ""
     made = _decode(image)
@@ -59,6 +59,11 @@ def _sanitise_one(claim: jobs.Claim) -> str:
     finally:
         _discard(made)
     return ""
+
+
+def _waits(image: Image) -> bool:
+    """Received, or failed here before and now tried again by way of its job."""
+    return image.state == ImageState.RECEIVED or (image.state == ImageState.FAILED and not image.clean_sha256)
 
 
 def _decode(image: Image) -> sanitise.Cleaned | sanitise.Refused:
@@ -79,9 +84,12 @@ def _finish(claim: jobs.Claim) -> None:
 
 def _write(claim: jobs.Claim, made: sanitise.Cleaned | sanitise.Refused) -> None:
     image = Image.objects.select_for_update(of=("self",)).select_related("exam__patient").get(pk=claim.subject_id)
-    if image.state != ImageState.RECEIVED:
+    if not _waits(image):
         jobs.complete(claim)
-    elif isinstance(made, sanitise.Cleaned):
+        return
+    if image.state == ImageState.FAILED:
+        Image.objects.filter(pk=image.pk).update(state=ImageState.RECEIVED)
+    if isinstance(made, sanitise.Cleaned):
         _write_clean(image, made, claim)
         jobs.complete(claim)
         jobs.enqueue(kind="analyse", subject_id=image.pk, actor_id=claim.actor_id)

@@ -2,7 +2,8 @@
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.functions import Upper
 
 from portal.accounts.models import Site, User
 from portal.core.models import Created
@@ -146,4 +147,4 @@ class UploadFile(Created):
     stated_kind = models.CharField(max_length=20, blank=True)
 
     class Meta:
-        indexes = [models.Index(fields=["upload", "name"])]
+        indexes = [models.Index(F("upload"), Upper("name"), name="upload_file_by_name")]

@@ -133,20 +133,27 @@ def _require_open(upload: Upload) -> None:
         raise WrongState("This upload is closed. Start a new one for further files.")
 
 
-def _row_for(upload: Upload, name: str) -> UploadFile:
+def _namesakes(upload: Upload, name: str) -> list[UploadFile]:
+    """The rows of this upload with this name, whatever its capitals; the exact spelling first."""
+    rows = upload.files.filter(name__iexact=name).select_related("image").order_by("pk")
+    return sorted(rows, key=lambda row: row.name != name)
+
+
+def _row_for(upload: Upload, name: str, namesakes: list[UploadFile]) -> UploadFile:
     """The table's row that waits for this file, or a new one."""
-    waiting = upload.files.filter(outcome=FileOutcome.EXPECTED)
-    row = waiting.filter(name=name).first() or waiting.filter(name__iexact=name).first()
-    return row or UploadFile(upload=upload, name=name)
+    waiting = (row for row in namesakes if row.outcome == FileOutcome.EXPECTED)
+    return next(waiting, None) or UploadFile(upload=upload, name=name)
 
 
 @transaction.atomic
 def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
     locked = lock(upload)
     _require_open(locked)
-    if before := locked.files.filter(name=name, outcome=FileOutcome.REJECTED, message=reason).first():
-        return before
-    row = _row_for(locked, name)
+    namesakes = _namesakes(locked, name)
+    for row in namesakes:
+        if (row.name, row.outcome, row.message) == (name, FileOutcome.REJECTED, reason):
+            return row
+    row = _row_for(locked, name, namesakes)
     row.outcome, row.message = FileOutcome.REJECTED, reason
     row.save()
     record(actor_id=actor.pk, action="file.rejected", subject=row, site_id=locked.site_id, reason=reason)
@@ -157,9 +164,11 @@ def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
 def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -> UploadFile:
     locked = lock(upload)
     _require_open(locked)
-    if before := locked.files.filter(name=name, image__sha256=spooled.sha256).first():
-        return before
-    row = _row_for(locked, name)
+    namesakes = _namesakes(locked, name)
+    for row in namesakes:
+        if row.name == name and row.image and row.image.sha256 == spooled.sha256:
+            return row
+    row = _row_for(locked, name, namesakes)
     row.image, is_new = _image(locked, name, spooled)
     row.outcome, row.message = (FileOutcome.ACCEPTED, "") if is_new else _known(row.image, locked, actor)
     row.save()

@@ -87,6 +87,16 @@ def test_a_poison_image_fails_alone_and_can_be_tried_again(send: Send, cast: Cas
         services.retry(image=image, actor=cast.alice)
 
 
+def test_a_failed_image_is_tried_again_by_way_of_its_job_too(send: Send, cast: Cast, monkeypatch: Any) -> None:
+    row = send("a.jpg")
+    monkeypatch.setattr(sanitise, "clean", lambda *_: sanitise.TOO_SLOW)
+    sanitise_all()
+    monkeypatch.undo()
+    jobs.retry(job=Job.objects.get(kind="sanitise"), actor_id=cast.sys.pk)
+    sanitise_all()
+    assert image_of(row).state == "clean"
+
+
 def test_a_failed_image_that_is_sent_again_is_tried_again(send: Send, monkeypatch: Any) -> None:
     data = pictures.encoded()
     row = send("a.jpg", data)
