@@ -55,7 +55,7 @@ lint: $(READY) types ## Style, types, import contracts, templates, Docker files,
 	@if grep -n '://' requirements/*.txt package-lock.json; then echo "lock files must name no address: make lock"; exit 1; fi
 
 types: $(READY)
-	@mypy
+	@WINNOW_DEVELOPMENT=1 mypy
 
 format: $(READY) ## Put Python and templates into form
 	@ruff check --fix --quiet || true
