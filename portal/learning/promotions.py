@@ -15,6 +15,7 @@ from portal.images.models import Image, ImageState
 from portal.jobs import services as jobs
 from portal.learning import selectors
 from portal.learning.gate import Verdict
+from portal.registry import selectors as registry_selectors
 from portal.registry import services as registry
 from portal.registry.models import ModelVersion, PromotionRequest, VersionState
 
@@ -31,7 +32,9 @@ def request_promotion(*, version: ModelVersion, actor: User, note: str = "") -> 
         raise BadInput("The gate says no. Say in a sentence why you ask for this promotion all the same.")
     try:
         with transaction.atomic():
-            request = PromotionRequest.objects.create(version=version, requested_by=actor, verdict=verdict.as_json(), note=note.strip())
+            request = PromotionRequest.objects.create(
+                version=version, requested_by=actor, verdict={**verdict.as_json(), "champion": _champion_hash()}, note=note.strip()
+            )
     except IntegrityError:
         raise WrongState("This promotion is asked for already and waits for its answer.") from None
     record(
@@ -41,11 +44,16 @@ def request_promotion(*, version: ModelVersion, actor: User, note: str = "") -> 
 
 
 def _verdict(version: ModelVersion) -> Verdict:
-    evaluation = selectors.latest_evaluation(version)
-    verdict = selectors.verdict(evaluation) if evaluation else None
+    newest_first = selectors.reported().filter(version=version).order_by("-id")
+    verdict = next((found for evaluation in newest_first if (found := selectors.verdict(evaluation))), None)
     if verdict is None:
         raise WrongState("There is no report of this model and of the champion on the same snapshot yet. Evaluate both first.")
     return verdict
+
+
+def _champion_hash() -> str:
+    champion = registry_selectors.champion()
+    return champion.bundle_hash if champion else ""
 
 
 @transaction.atomic
@@ -69,6 +77,8 @@ def _answer(request: PromotionRequest, actor: User, answer: str, note: str) -> P
         raise WrongState("This request has its answer already. Reload the page.")
     if answer == APPROVED and held.requested_by_id == actor.pk and not settings.SINGLE_ADMINISTRATOR:
         raise NotAllowed("A second person must approve: ask another model administrator.")
+    if answer == APPROVED and held.verdict.get("champion", "") != _champion_hash():
+        raise WrongState("The champion has changed since this was asked for. Refuse it, compare again, and ask anew.")
     PromotionRequest.objects.filter(pk=held.pk).update(answered_by=actor, answer=answer, answered=Now(), answer_note=note.strip())
     record(actor_id=actor.pk, action=f"promotion.{answer}", subject=held, bundle_hash=held.version.bundle_hash, note=note[:300])
     return held

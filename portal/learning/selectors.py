@@ -19,10 +19,6 @@ def reported() -> QuerySet[Evaluation]:
     return Evaluation.objects.filter(state=RunState.DONE).exclude(report={}).select_related("snapshot", "version")
 
 
-def latest_evaluation(version: ModelVersion) -> Evaluation | None:
-    return reported().filter(version=version).order_by("-id").first()
-
-
 def rival_evaluation(evaluation: Evaluation) -> Evaluation | None:
     """The champion's report on the same data, unless it is the champion's own that is looked at."""
     champion = registry.champion()

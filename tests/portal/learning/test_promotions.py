@@ -10,7 +10,7 @@ from portal.core.errors import BadInput, NotAllowed, WrongState
 from portal.jobs.models import Job
 from portal.learning.promotions import approve_promotion, refuse_promotion, request_promotion, roll_back
 from portal.registry.selectors import champion
-from tests.cast import Cast, make_image, make_user
+from tests.cast import Cast, make_image, make_user, make_version
 from tests.portal.learning.conftest import Stage
 from tests.portal.learning.reports import figure, report, with_figures
 
@@ -76,6 +76,15 @@ def test_a_promotion_is_asked_for_once_at_a_time(cast: Cast, stage: Stage, secon
     request_promotion(version=stage.candidate, actor=cast.max)
     with pytest.raises(WrongState, match="asked for already"):
         request_promotion(version=stage.candidate, actor=second)
+
+
+def test_a_yes_to_a_comparison_with_an_earlier_champion_is_refused(cast: Cast, stage: Stage, second: Any) -> None:
+    _reported(stage)
+    request = request_promotion(version=stage.candidate, actor=cast.max)
+    newer = make_version("champion", name="newer")
+    with pytest.raises(WrongState, match="champion has changed"):
+        approve_promotion(request=request, actor=second)
+    assert champion() == newer
 
 
 def test_without_reports_on_the_same_data_nothing_is_asked(cast: Cast, stage: Stage) -> None:
