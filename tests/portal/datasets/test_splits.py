@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.datasets.splits import SHARES, SPLITS, assign
-from training.manifest import SALT, assign_split
+from portal.datasets.splits import SALT, SHARES, SPLITS, assign
+from training.manifest import assign_split
 
 names = st.text(min_size=1, max_size=30)
 
@@ -22,9 +22,12 @@ def test_training_from_the_shell_splits_alike(site: str, patient: str) -> None:
     assert assign(site=site, patient=patient) == assign_split(f"{site}/{patient}", SALT)
 
 
-def test_known_patients_stay_where_they_are() -> None:
-    assert [assign(site="north", patient=f"P{n}") for n in range(8)] == [assign_split(f"north/P{n}", "winnow-1") for n in range(8)]
-    assert assign(site="north", patient="P1") == "train"
+def test_the_example_set_fills_every_split() -> None:
+    """The 40 patients that `make run` draws: five of them are test patients, at all three sites."""
+    drawn = {"north-clinic": ("NC", range(1, 15)), "river-hospital": ("RH", range(1, 14)), "hill-station": ("HS", range(1, 14))}
+    found = [(site, assign(site=site, patient=f"{code}-{n:03d}")) for site, (code, numbers) in drawn.items() for n in numbers]
+    assert Counter(split for _, split in found) == {"train": 25, "validation": 4, "calibration": 6, "test": 5}
+    assert {site for site, split in found if split == "test"} == set(drawn)
 
 
 def test_the_shares_are_seventy_ten_ten_ten() -> None:
