@@ -121,7 +121,7 @@ def _eight_bits(pixels: np.ndarray[Any, Any]) -> Image.Image:
 def _on_white(picture: Image.Image, notes: list[str]) -> Image.Image:
     """What was transparent was not seen; dropping the channel would show what lies under it."""
     seen = picture.convert("RGBA")
-    if seen.getextrema()[3] == (255, 255):
+    if seen.getchannel("A").getextrema() == (255, 255):
         return seen.convert("RGB")
     notes.append("Transparent parts became white.")
     white = Image.new("RGB", seen.size, "white")

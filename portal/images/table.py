@@ -114,7 +114,8 @@ def _row(number: int, header: Sequence[str], cells: Sequence[str]) -> Row:
         errors.append("The row has more cells than the header.")
     if values.get("exam") and not values.get("patient"):
         errors.append("The row names an exam but no patient, so the exam was not used.")
-    return replace(Row(number, error=" ".join(e for e in [*errors, kind_error] if e)), **values)
+    file, patient, exam, device, kind = (values.get(name, "") for name in COLUMNS)
+    return Row(number, file, patient, exam, device, kind, error=" ".join(e for e in [*errors, kind_error] if e))
 
 
 def _cut(values: dict[str, str], name: str, limit: int) -> str:

@@ -71,12 +71,12 @@ def sixteen_bits(format_: str = "PNG", *, top: int = 65535) -> bytes:
 
 def dicom(*, frames: int = 1, photometric: str = "RGB") -> bytes:
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+    from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
 
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.4"
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.77.1.4")
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
     data.PatientName, data.PatientID, data.StudyDate, data.ContentTime = MARKER, MARKER, "20240517", "093000"
     data.Manufacturer, data.ManufacturerModelName = "Zeiss", "Kolposkop 150"

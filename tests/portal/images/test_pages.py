@@ -20,25 +20,25 @@ from tests.portal.images import pictures
 from tests.portal.images.conftest import Send, image_of, sanitise_all
 
 pytestmark = pytest.mark.django_db
-JSON = {"HTTP_ACCEPT": "application/json"}
+JSON = {"accept": "application/json"}
 
 
 def post_file(client: Client, upload: Upload, data: bytes, name: str = "a.jpg") -> Any:
     url = reverse("upload_file", args=[upload.pk]) + f"?name={name}"
-    return client.post(url, data, content_type="application/octet-stream", **JSON)
+    return client.post(url, data, content_type="application/octet-stream", headers=JSON)
 
 
 def test_the_script_opens_sends_and_closes_an_upload(cast: Cast) -> None:
     client = cast.client(cast.alice)
-    made = client.post(reverse("upload_new"), {"site": cast.north.pk, "note": "May", "expected": 2}, **JSON)
+    made = client.post(reverse("upload_new"), {"site": cast.north.pk, "note": "May", "expected": 2}, headers=JSON)
     assert made.status_code == 201
     where = made.json()
-    sent = client.post(where["files"] + "?name=a.jpg", pictures.encoded(), content_type="image/jpeg", **JSON)
+    sent = client.post(where["files"] + "?name=a.jpg", pictures.encoded(), content_type="image/jpeg", headers=JSON)
     assert (sent.status_code, sent.json()["outcome"]) == (200, "accepted")
     table = SimpleUploadedFile("t.csv", b"file,patient\na.jpg,P1\nb.jpg,P2\n")
-    told = client.post(where["table"], {"table": table}, **JSON).json()
+    told = client.post(where["table"], {"table": table}, headers=JSON).json()
     assert (told["rows"], told["matched"], told["errors"]) == (2, 1, [])
-    assert client.post(where["close"], **JSON).json() == {"page": where["page"]}
+    assert client.post(where["close"], headers=JSON).json() == {"page": where["page"]}
     page = client.get(where["page"]).content.decode()
     assert "a.jpg" in page
     assert "named by the table, never sent" in page
@@ -55,7 +55,7 @@ def test_only_own_sites_can_be_chosen(cast: Cast) -> None:
     page = client.get(reverse("upload_new")).content.decode()
     assert "North" in page
     assert "River" not in page
-    assert client.post(reverse("upload_new"), {"site": cast.river.pk}, **JSON).status_code == 400
+    assert client.post(reverse("upload_new"), {"site": cast.river.pk}, headers=JSON).status_code == 400
     assert not Upload.objects.exists()
 
 
@@ -76,7 +76,7 @@ def test_a_file_over_the_limit_is_answered_and_not_cut_off(cast: Cast, upload: U
 
 def test_a_table_that_cannot_be_used_is_a_400_with_words(cast: Cast, upload: Upload) -> None:
     table = SimpleUploadedFile("t.csv", b"patient\nP1\n")
-    answer = cast.client(cast.alice).post(reverse("upload_table", args=[upload.pk]), {"table": table}, **JSON)
+    answer = cast.client(cast.alice).post(reverse("upload_table", args=[upload.pk]), {"table": table}, headers=JSON)
     assert answer.status_code == 400
     assert "The column 'file' is missing" in answer.json()["message"]
 
