@@ -27,7 +27,7 @@ STOPPING = threading.Event()
 TURN_SECONDS = 5.0
 """Then the worker goes back to its queue, so that another kind on the same queue gets its turn."""
 _LOOK_SECONDS = 0.5
-PAUSES = (2.0, 20.0)
+PAUSES = (5.0, 60.0)
 """Seconds before the second and the third try of work that met an unexpected error."""
 
 
