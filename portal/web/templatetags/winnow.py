@@ -15,8 +15,11 @@ REASONS = {
     "between_thresholds": "the probability lies between the two thresholds",
     "classifiers_disagree": "the two classifiers disagree",
     "beyond_training_distances": "it looks unlike what the model was trained on",
-    "site_rule": "the site's own rule is stricter",
-    "new_model": "a new model sees it differently",
+    "above_site_t_lo": "the site asks for more certainty before an image passes as regular",
+    "below_site_t_hi": "the site asks for more certainty before an image is sorted out",
+    "kind_contradicts_route": "the likeliest kind and the probability point different ways",
+    "models_disagree": "a new model contradicts the automatic label",
+    "reopened": "somebody asked for it again",
 }
 """Codes of inference and triage in words for a clinic; an unknown code is shown as it is."""
 
