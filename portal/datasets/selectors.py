@@ -130,7 +130,9 @@ def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
             regular_patients=Count("exam__patient", filter=regular, distinct=True),
         )
     )
-    counted = {row["site_id"]: SiteCount(*(row[name] for name in SiteCount.__slots__)) for row in found}
+    counted = {
+        row["site_id"]: SiteCount(row["images"], row["patients"], row["labelled"], row["regular"], row["regular_patients"]) for row in found
+    }
     return {site: counted.get(site, SiteCount()) for site in sites}
 
 

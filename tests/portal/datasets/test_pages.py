@@ -5,7 +5,6 @@ import zipfile
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 
 from portal.audit.models import AuditEvent
 from portal.datasets.models import Snapshot
@@ -29,17 +28,17 @@ def test_the_form_shows_live_what_would_be_in_it(cast: Cast) -> None:
     client = cast.client(cast.max)
     page = client.get("/snapshots/new/").content.decode()
     assert 'hx-get="/snapshots/preview/"' in page
-    every = client.get("/snapshots/preview/", {"provenances": "human"}).content.decode()
+    every = client.get("/snapshots/preview/?provenances=human").content.decode()
     assert "<b>4</b><span>images</span>" in every
     assert "Kind by split" in every
     assert "The test split" in every
-    north = client.get("/snapshots/preview/", {"provenances": "human", "sites": [cast.north.pk]}).content.decode()
+    north = client.get(f"/snapshots/preview/?provenances=human&sites={cast.north.pk}").content.decode()
     assert "<b>3</b><span>images</span>" in north
 
 
 def test_freezing_leads_to_the_page_of_the_snapshot(cast: Cast) -> None:
     _some(cast)
-    response: HttpResponse = cast.client(cast.max).post("/snapshots/new/", {"name": "spring", "provenances": "human"})
+    response = cast.client(cast.max).post("/snapshots/new/", {"name": "spring", "provenances": "human"})
     snapshot = Snapshot.objects.get()
     assert response.status_code == 302
     assert response["Location"] == f"/snapshots/{snapshot.pk}/"

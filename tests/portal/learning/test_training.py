@@ -15,7 +15,7 @@ from portal.datasets.models import Snapshot
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
 from portal.jobs.services import Claim, LostClaim
-from portal.learning import pulse, services
+from portal.learning import evaluations, pulse
 from portal.learning.evaluations import run_evaluation
 from portal.learning.models import Evaluation, TrainingRun
 from portal.learning.services import Choice, cancel_training, resume_training, run_training, start_training
@@ -216,7 +216,7 @@ def test_killed_between_bundle_and_commit_it_registers_once(
         raise _Killed
 
     with monkeypatch.context() as patched:
-        patched.setattr(services.evaluations, "ask", die)
+        patched.setattr(evaluations, "ask", die)
         with pytest.raises(_Killed):
             run_training(_claim())
     run.refresh_from_db()
