@@ -24,7 +24,8 @@ from portal.embedded.processes import Keeper, StartFailed, die_with_parent
 from portal.embedded.servers import OWNER, Postgres, Redis
 from portal.pipeline.commands import worker_commands
 
-_WEB_SECONDS = 90
+_WEB_SECONDS = 180
+"""For a machine that is busy: a web server that ended is noticed at once."""
 _STEADY_AFTER_SECONDS = 15
 
 
@@ -197,10 +198,11 @@ class Stack:
 
     def _wait_for(self, web: Child) -> None:
         until = time.monotonic() + _WEB_SECONDS
+        host = self.env.get("ALLOWED_HOSTS", "127.0.0.1").split(",")[0].lstrip(".")
         while time.monotonic() < until:
             self._check_stop()
             self._refuse_early_end()
-            if _healthy(self.port):
+            if _healthy(self.port, host):
                 return
             self.stop_asked.wait(0.1)
         raise StartFailed(f"the web server does not answer. The end of {web.log}:\n{web.tail()}")
@@ -238,10 +240,10 @@ class Stack:
         say(f"{name} runs again")
 
 
-def _healthy(port: int) -> bool:
+def _healthy(port: int, host: str) -> bool:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
-        connection.request("GET", "/health")
+        connection.request("GET", "/health", headers={"Host": host})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -262,8 +264,13 @@ def _static_fingerprint() -> str:
 def main() -> int:
     """`manage.py up`."""
     port = os.environ.get("PORT") or "8000"
+    refusal = None
     if not port.isdigit():
-        print(f"winnow: did not start: PORT={port} is not a number.", file=sys.stderr)  # noqa: T201
+        refusal = f"PORT={port} is not a number."
+    if os.environ.get("WINNOW_DEVELOPMENT", "1").lower() in ("0", "false", "no", "off"):
+        refusal = "`make run` is for one machine and plain HTTP. For a server see docker/compose.yaml, or leave WINNOW_DEVELOPMENT out."
+    if refusal:
+        print(f"winnow: did not start: {refusal}", file=sys.stderr)  # noqa: T201
         return 1
     var = Path(os.environ.get("WINNOW_VAR") or ROOT / "var")
     return Stack(var=var, port=int(port), environ=os.environ, workers=worker_commands()).run()
