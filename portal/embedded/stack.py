@@ -172,7 +172,8 @@ class Stack:
     def _collect_static(self) -> None:
         """Only where something changed: it takes seconds."""
         stamp, now = self.var / "static.stamp", _static_fingerprint()
-        if (self.var / "static" / "staticfiles.json").exists() and stamp.exists() and stamp.read_text() == now:
+        collected = Path(self.env.get("WINNOW_STATIC") or self.var / "static")
+        if collected.is_dir() and stamp.exists() and stamp.read_text() == now:
             return
         say("collecting static files ...")
         self._manage("collectstatic", "--noinput", "-v0")

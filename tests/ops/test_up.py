@@ -49,6 +49,7 @@ def test_kill_9_leaves_no_process_and_the_next_start_recovers(var: Path) -> None
     up.process.wait()
     again = Up(var)  # at once: it waits for the leftovers of the other
     again.wait_for("up in")
+    assert "collecting static files" not in again.said, "what did not change is collected again"
     assert again.get("/health") == 200
     ours = {process.pid for process in processes_of(var)}
     assert again.process.pid in ours
