@@ -23,19 +23,23 @@ DRAIN = "portal.pipeline.tasks.drain"
 _SECONDS_TO_ANSWER = 1
 _PAUSE_AFTER_FAILURE = 5
 _EXPIRES = 300
+_ENOUGH = 8
 _silent_until = 0.0
 log = logging.getLogger(__name__)
 
 
-def ring(kind: str, *, at_most: int | None = None) -> bool:
-    """Wake a worker for `kind` now; not if `at_most` rings or more wait in the queue already. False where Redis did not answer."""
+def ring(kind: str, *, at_most: int = _ENOUGH) -> bool:
+    """Wake a worker for `kind` now; not if `at_most` rings for it wait already. False where Redis did not answer.
+
+    Without the bound every small upload would leave a message, and each message costs a worker a turn as long as there is work.
+    """
     global _silent_until
     if time.monotonic() < _silent_until:
         return False
-    queue = KINDS[kind].queue
+    queue = KINDS[kind].bell
     try:
         with _producers().acquire(block=True, timeout=_SECONDS_TO_ANSWER) as producer:  # type: ignore[no-untyped-call]
-            if at_most is None or producer.channel.client.llen(queue) < at_most:
+            if producer.channel.client.llen(queue) < at_most:
                 app.send_task(DRAIN, args=[kind], queue=queue, expires=_EXPIRES, producer=producer, retry=False)
     except Exception as away:
         # whatever the broker's library raises: the row is safe, and the beat rings again

@@ -12,6 +12,11 @@ class JobKind:
     batch: int
     lease: int = 120
 
+    @property
+    def bell(self) -> str:
+        """The Celery queue of this kind's doorbell: one a kind, so that a worker takes turns and a long backlog starves nobody."""
+        return f"{self.queue}.{self.name}"
+
 
 KINDS = {
     kind.name: kind

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from django.conf import settings
 
+from portal.jobs.kinds import KINDS
+
 CELERY = [sys.executable, "-m", "celery", "--quiet", "-A", "portal"]
 _QUIET = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
 _IO_MEMORY_KB = 400_000
@@ -22,14 +24,19 @@ def worker_commands() -> dict[str, list[str]]:
     return {"io": io(), "gpu": solo("gpu"), "train": solo("train"), "beat": beat()}
 
 
+def queues(role: str) -> str:
+    """The Celery queues of a role: its own for the beat's tasks, and one for each of its kinds. A worker takes them in turns."""
+    return ",".join([role, *(kind.bell for kind in KINDS.values() if kind.queue == role)])
+
+
 def io(*, processes: int | None = None) -> list[str]:
     count = processes or max(1, min(4, os.cpu_count() or 1))
     pool = ["-P", "prefork", "-c", str(count), f"--max-memory-per-child={_IO_MEMORY_KB}", "-O", "fair"]
-    return [*CELERY, "worker", "-Q", "io", "-n", "io@%h", *pool, *_QUIET]
+    return [*CELERY, "worker", "-Q", queues("io"), "-n", "io@%h", *pool, *_QUIET]
 
 
 def solo(queue: str) -> list[str]:
-    return [*CELERY, "worker", "-Q", queue, "-n", f"{queue}@%h", "-P", "solo", *_QUIET]
+    return [*CELERY, "worker", "-Q", queues(queue), "-n", f"{queue}@%h", "-P", "solo", *_QUIET]
 
 
 def beat() -> list[str]:

@@ -51,7 +51,7 @@ def drain(kind: str) -> None:
 def ring() -> None:
     """Ring for what waits: heals every lost message."""
     for kind in selectors.claimable_kinds():
-        bell.ring(kind, at_most=4)
+        bell.ring(kind, at_most=2)
 
 
 @doorbell

@@ -55,6 +55,8 @@ class Outcome:
     worker_starts: int = 0
     seconds: float = 0
     seconds_to_the_last_after_the_last_blow: float = 0
+    longest_wait_for_the_sweep: float = 0
+    """Seconds that a dead worker's claim stood expired, as far as was seen."""
     broken_invariants: dict[str, Any] = field(default_factory=dict)
     harmless: dict[str, int] = field(default_factory=dict)
 
@@ -102,6 +104,8 @@ class Storm:
                 group.keep_up()
             now = self._one("SELECT count(*) FROM images_image WHERE state IN ('accepted', 'in_review', 'failed')")
             live = self._one("SELECT count(*) FROM jobs_job WHERE state IN ('queued', 'claimed')")
+            expired = self._one("SELECT extract(epoch FROM max(now() - lease_until)) FROM jobs_job WHERE state = 'claimed'")
+            self.outcome.longest_wait_for_the_sweep = max(self.outcome.longest_wait_for_the_sweep, expired or 0)
             if now is not None and now != done:
                 done, changed = now, time.monotonic()
                 self.say(f"{done} of {self.plan.items} done, {live} in work, {self.outcome.kills} kills")
@@ -215,7 +219,7 @@ class Storm:
 
     def _one(self, query: str) -> int | None:
         rows = self._all(query)
-        return int(rows[0][0]) if rows else None
+        return int(rows[0][0]) if rows and rows[0][0] is not None else None
 
 
 DOUBLED = {

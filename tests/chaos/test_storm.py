@@ -19,4 +19,5 @@ def test_a_thousand_items_survive_ten_killed_worker_groups_and_a_forgetful_redis
     assert (outcome.lost, outcome.doubled, outcome.failed) == (0, 0, 0)
     assert outcome.broken_invariants == {}
     assert (outcome.kills, outcome.redis_losses) == (10, 1)
+    assert outcome.longest_wait_for_the_sweep < 120
     assert outcome.kills_that_hit_work >= 5, "the storm missed: it shows nothing"

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import redis
 from django.db import transaction
 
 from portal.celery import app
@@ -83,13 +84,20 @@ def fresh_bell(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_ring_reaches_the_queue_of_its_kind(fresh_bell: None) -> None:
-    import redis
-
     broker = redis.Redis(unix_socket_path=str(servers.redis.socket))
-    broker.delete("gpu")
+    broker.delete("gpu.analyse")
     services.enqueue(kind="analyse", subject_id=1)
-    assert broker.llen("gpu") == 1
-    broker.delete("gpu")
+    assert broker.llen("gpu.analyse") == 1
+    broker.delete("gpu.analyse")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rings_do_not_pile_up_before_a_busy_worker(fresh_bell: None) -> None:
+    broker = redis.Redis(unix_socket_path=str(servers.redis.socket))
+    for n in range(30):
+        services.enqueue(kind="analyse", subject_id=n)
+    assert broker.llen("gpu.analyse") == 8
+    broker.delete("gpu.analyse")
 
 
 @pytest.mark.django_db(transaction=True)
