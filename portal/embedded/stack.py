@@ -91,7 +91,7 @@ class Stack:
         self._start_servers()
         self._note_environment()
         say("migrating the database ...")
-        self._manage("migrate", "-v0", WINNOW_AS_OWNER="1")
+        self._manage("migrate", "-v0", "--skip-checks", WINNOW_AS_OWNER="1")
         self._collect_static()
         say("starting web and workers ...")  # workers second: the first page should not wait for them
         self.children = Children(self.keeper)
@@ -176,7 +176,7 @@ class Stack:
         if collected.is_dir() and stamp.exists() and stamp.read_text() == now:
             return
         say("collecting static files ...")
-        self._manage("collectstatic", "--noinput", "-v0")
+        self._manage("collectstatic", "--noinput", "-v0", "--skip-checks")
         stamp.write_text(now)
 
     def _start_web(self, listener: socket.socket) -> Child:

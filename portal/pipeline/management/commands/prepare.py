@@ -15,6 +15,8 @@ from portal.registry.services import ensure_baseline
 
 class Command(BaseCommand):
     help = "Register the shipped bundle, and make the first administrator's one-time link where there is none yet."
+    # they import every page, which costs seconds of the start; the web server checks its routes itself
+    requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
         self.stdout.write(json.dumps({"notes": _register(), "link": first_administrator_link()}))
