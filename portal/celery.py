@@ -16,7 +16,7 @@ app.autodiscover_tasks(["portal.pipeline"])
 
 def _every(seconds: float, task: str) -> dict[str, object]:
     # a beat that nobody heard in time is worth nothing: the next one comes
-    return {"task": f"portal.pipeline.tasks.{task}", "schedule": seconds, "options": {"queue": "io", "expires": max(2 * seconds, 30)}}
+    return {"task": f"portal.pipeline.tasks.{task}", "schedule": seconds, "options": {"queue": "beat", "expires": max(2 * seconds, 30)}}
 
 
 app.conf.beat_schedule = {

@@ -25,8 +25,8 @@ def worker_commands() -> dict[str, list[str]]:
 
 
 def queues(role: str) -> str:
-    """The Celery queues of a role: its own for the beat's tasks, and one for each of its kinds. A worker takes them in turns."""
-    return ",".join([role, *(kind.bell for kind in KINDS.values() if kind.queue == role)])
+    """The Celery queues of a role: one for each of its kinds. A worker takes them in turns."""
+    return ",".join(kind.bell for kind in KINDS.values() if kind.queue == role)
 
 
 def io(*, processes: int | None = None) -> list[str]:
@@ -40,5 +40,9 @@ def solo(queue: str) -> list[str]:
 
 
 def beat() -> list[str]:
+    """Schedules and does the beat's tasks itself, in a worker of its own: in line with the work, a sweep would wait as long as the work.
+
+    Tried: with their messages in the io queue, sweeps came minutes late or expired before they ran, as soon as there was a backlog.
+    """
     schedule = Path(settings.VAR_DIR) / "beat"
-    return [*CELERY, "beat", "--schedule", str(schedule), "--pidfile", "", "--loglevel", "WARNING"]
+    return [*CELERY, "worker", "-B", "--schedule-filename", str(schedule), "-Q", "beat", "-n", "beat@%h", "-P", "solo", *_QUIET]

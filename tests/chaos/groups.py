@@ -69,11 +69,10 @@ def workers(folder: Path, env: Mapping[str, str]) -> list[Group]:
 
 
 def beat(folder: Path, env: Mapping[str, str]) -> Group:
-    return Group("beat", _toy(commands.beat(), None), env, folder / "beat.log")
+    return Group("beat", _toy(commands.beat(), "beat"), env, folder / "beat.log")
 
 
-def _toy(argv: list[str], name: str | None) -> list[str]:
+def _toy(argv: list[str], name: str) -> list[str]:
     changed = ["tests.chaos.app" if word == "portal" else word for word in argv]
-    if name:
-        changed[changed.index("-n") + 1] = f"{name}@%h"
+    changed[changed.index("-n") + 1] = f"{name}@%h"
     return changed
