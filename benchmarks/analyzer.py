@@ -9,7 +9,8 @@ import argparse
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from inference import quality
 from inference.api import Analyzer
 from inference.bundle import BASELINE
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
-from inference.preprocess import crop_to, decode, letterbox
+from inference.preprocess import Picture, crop_to, decode, letterbox
 
 SIZES = {"800x600": (800, 600), "8 megapixels": (3264, 2448)}
 
@@ -34,6 +35,10 @@ def draw(folder: Path, size: tuple[int, int], count: int) -> list[Path]:
         paths.append(folder / f"{size[0]}-{number}.jpg")
         small.resize(size, Image.Resampling.BICUBIC).save(paths[-1], quality=90)
     return paths
+
+
+def decode_all(paths: Sequence[Path]) -> list[Picture]:
+    return [decode(path) for path in paths]
 
 
 def timed(name: str, count: int, run: Callable[[], object]) -> None:
@@ -59,9 +64,9 @@ def measure(bundle: Path, device: str, batch: int, count: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, size in SIZES.items():
             paths = draw(Path(folder), size, count)
-            timed(f"decode {name}", count, lambda paths=paths: [decode(path) for path in paths])
-            pictures = [decode(path) for path in paths]
-            timed(f"whole, decoded {name}", count, lambda pictures=pictures: analyzer.analyse(pictures, batch=batch))
+            timed(f"decode {name}", count, partial(decode_all, paths))
+            pictures = decode_all(paths)
+            timed(f"whole, decoded {name}", count, partial(analyzer.analyse, pictures, batch=batch))
     side, crop = analyzer.detector.config.size, analyzer.resnest.config.size
     squares = torch.rand(batch, 3, side, side, device=device)
     crops, small = torch.rand(batch, 3, crop, crop, device=device), torch.rand(batch, 3, DEEP_SAD_SIZE, DEEP_SAD_SIZE, device=device)

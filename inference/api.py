@@ -85,7 +85,9 @@ class Analyzer:
 
     def __init__(self, about: dict[str, Any], digest: str, nets: tuple[CervixDetector, CropClassifier, DeepSAD], device: str) -> None:
         self.about, self.hash, self.device = about, digest, torch.device(device)
-        self.detector, self.resnest, self.deep_sad = (net.to(self.device).eval() for net in nets)
+        self.detector, self.resnest, self.deep_sad = nets
+        for net in nets:
+            net.to(self.device).eval()
         self.fusion = fusing.Fusion.from_json(about["fusion"])
 
     @classmethod

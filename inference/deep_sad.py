@@ -55,7 +55,8 @@ class DeepSAD(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """Squared distances (N,) from the centre; larger is more anomalous."""
-        return ((self.encoder(crops) - self.centre) ** 2).sum(dim=1)
+        distances: Tensor = ((self.encoder(crops) - self.centre) ** 2).sum(dim=1)
+        return distances
 
     def settle(self, outputs: Tensor) -> None:
         """Set the centre to the mean of encoder outputs (N, 128)."""

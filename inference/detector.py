@@ -50,7 +50,7 @@ class PyramidBackbone(nn.Module):
 
     def __init__(self, backbone: str, channels: int) -> None:
         super().__init__()
-        self.body = timm.create_model(backbone, pretrained=False, features_only=True, out_indices=(3, 4))
+        self.body: Any = timm.create_model(backbone, pretrained=False, features_only=True, out_indices=(3, 4))
         widths = self.body.feature_info.channels()
         self.pyramid = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelP6P7(channels, channels))
         self.out_channels = channels
@@ -62,6 +62,8 @@ class PyramidBackbone(nn.Module):
 
 class CervixDetector(nn.Module):
     """RetinaNet over square canvases of one size. Images are (N, 3, size, size) RGB in [0, 1]."""
+
+    config: DetectorConfig
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
@@ -101,8 +103,8 @@ class CervixDetector(nn.Module):
         """Boxes of every image in canvas pixels, best first, after score threshold and non-maximum suppression."""
         outputs, anchors, listed, counts = self.heads(images)
         outputs["cls_logits"] = self.config.score_scale * outputs["cls_logits"] + self.config.score_shift
-        split = {name: list(value.split(counts, dim=1)) for name, value in outputs.items()}
-        split_anchors = [list(a.split(counts)) for a in anchors]
+        split = {name: list(torch.split(value, counts, dim=1)) for name, value in outputs.items()}
+        split_anchors = [list(torch.split(a, counts)) for a in anchors]
         found = self.net.postprocess_detections(split, split_anchors, listed.image_sizes)
         return [_boxes(one) for one in found]
 
@@ -110,7 +112,7 @@ class CervixDetector(nn.Module):
 def _boxes(found: dict[str, Tensor]) -> list[Box]:
     keep = found["labels"] == CERVIX
     rows = zip(found["boxes"][keep].tolist(), found["scores"][keep].tolist(), strict=True)
-    return sorted((Box(*corners, score=score) for corners, score in rows), key=lambda b: -b.score)
+    return sorted((Box(x0, y0, x1, y1, score) for (x0, y0, x1, y1), score in rows), key=lambda b: -b.score)
 
 
 def to_file_pixels(box: Box, factor: float, width: int, height: int) -> Box:

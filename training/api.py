@@ -40,7 +40,7 @@ LICENCE_NOTE = (
     "Research use only. The weights were trained on pictures of which most carry no open licence (see MODEL_CARD.md); "
     "no picture is part of the bundle."
 )
-WEIGHTS = {"reading": 1.0, "detector": 40.0, "crops": 1.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 0.5}
+WEIGHTS = {"reading": 0.2, "detector": 40.0, "crops": 4.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 1.0}
 """How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
 
 Start = dict[str, dict[str, Tensor]]

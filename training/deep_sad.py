@@ -127,7 +127,7 @@ def _whole(order: Tensor, batch: int, steps: int) -> Iterator[Tensor]:
     """`steps` whole batches; short lists are repeated, as batch norm needs more than one sample."""
     while len(order) < batch * steps:
         order = torch.cat([order, order])
-    yield from order[: batch * steps].split(batch)
+    yield from torch.split(order[: batch * steps], batch)
 
 
 def _balanced(labels: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
@@ -159,7 +159,7 @@ def settle(model: DeepSAD, material: Material) -> None:
     # A head start for the batch norms: right after a random start their running statistics describe nothing
     device = next(model.parameters()).device
     pixels = inner(material.wide[material.labels != -1])
-    model.settle(torch.cat([model.encoder(part.to(device)) for part in pixels.split(256)]))
+    model.settle(torch.cat([model.encoder(part.to(device)) for part in torch.split(pixels, 256)]))
 
 
 def inner(wide: Pixels) -> Tensor:

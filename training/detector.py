@@ -58,7 +58,7 @@ def train(
 
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, list[dict[str, Tensor]]]]:
         order = draw(canvases, steps * recipe.batch, recipe.negatives, rng)
-        for chosen in order.split(recipe.batch):
+        for chosen in torch.split(order, recipe.batch):
             yield batch_of(canvases, chosen, recipe.size, rng)
 
     def loss_of(batch: tuple[Tensor, list[dict[str, Tensor]]]) -> Tensor:

@@ -17,6 +17,8 @@ from inference.types import Progress
 from training.types import Cancelled, TrainingRefused
 
 State = dict[str, Tensor]
+PAUSE = 0.5
+"""Seconds between progress lines inside an epoch."""
 
 
 @dataclass(slots=True)
@@ -28,9 +30,16 @@ class Reporter:
     weights: dict[str, float]
     started: float = field(default_factory=time.monotonic)
     first: float = -1.0
+    said: float = -1.0
+
+    def step(self, stage: str, share: float, message: str, **figures: float) -> None:
+        """As `at`, but silent unless some time has passed: whoever listens may write every line to a database."""
+        if time.monotonic() - self.said >= PAUSE:
+            self.at(stage, share, message, **figures)
 
     def at(self, stage: str, share: float, message: str, **figures: float) -> None:
         """`share` of the stage is done. Raises Cancelled when the run was asked to stop."""
+        self.said = time.monotonic()
         if self.cancelled():
             raise Cancelled
         names = list(self.weights)
@@ -147,14 +156,19 @@ def _epoch(
                 f"The loss of {loop.stage} became {value} in epoch {epoch + 1}: lower the learning rate or look for broken labels."
             )
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        torch.autograd.backward(loss)
+        # oneDNN's bfloat16 convolutions give NaN gradients on 1x1 maps: one such step would turn every weight into NaN
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), 5.0))
+        if not math.isfinite(norm):
+            raise TrainingRefused(
+                f"The gradients of {loop.stage} became {norm} in epoch {epoch + 1}: lower the learning rate or enlarge the input."
+            )
         optimizer.step()
         total, count = total + value, count + 1
         if loop.ema > 0:
             run.average(model, min(loop.ema, (1 + step) / (10 + step)))
         share = (epoch + min(1.0, count / loop.steps)) / loop.epochs
-        reporter.at(loop.stage, share, f"epoch {epoch + 1} of {loop.epochs}", loss=value)
+        reporter.step(loop.stage, share, f"epoch {epoch + 1} of {loop.epochs}", loss=value)
     return total / max(1, count)
 
 

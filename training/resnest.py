@@ -42,7 +42,7 @@ def train(
     )  # fmt: skip
 
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        for chosen in balanced(targets, steps * recipe.batch, rng).split(recipe.batch):
+        for chosen in torch.split(balanced(targets, steps * recipe.batch, rng), recipe.batch):
             yield batch_of(wide, targets, chosen, side, recipe, rng)
 
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:

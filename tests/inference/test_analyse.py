@@ -57,6 +57,13 @@ def test_an_opened_bundle_is_kept_until_it_changes(tiny_bundle: Path, tmp_path: 
     assert api.opened(other) is not api.opened(tiny_bundle)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 900), (900, 3), (33, 31)])
+def test_pictures_of_odd_shape_are_analysed(tiny_bundle: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    answer = api.analyse([toys.save_blob(tmp_path / "a.png", size=size)], tiny_bundle)[0]
+    assert isinstance(answer, Analysis)
+    assert (answer.width, answer.height) == size
+
+
 def test_no_pictures_give_no_answers(tiny_bundle: Path) -> None:
     assert api.analyse([], tiny_bundle) == []
 

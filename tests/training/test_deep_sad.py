@@ -29,7 +29,7 @@ def test_a_copy_that_loses_weights_is_noticed(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_decoder_gives_pictures_back() -> None:
-    out = deep_sad.Autoencoder()(torch.rand(4, 3, 32, 32))
+    out = deep_sad.Autoencoder()(torch.rand(4, 3, 32, 32)).detach()
     assert out.shape == (4, 3, 32, 32)
     assert 0 <= float(out.min()) <= float(out.max()) <= 1
 
@@ -72,7 +72,7 @@ def test_an_epoch_of_the_classifier_has_fixed_shares_and_whole_batches() -> None
 def test_fusion_weights_are_never_negative() -> None:
     rng = np.random.default_rng(0)
     positive = np.arange(200) % 2 == 0
-    features = np.stack([positive * 2.0 + rng.normal(0, 1, 200), -positive * 2.0 + rng.normal(0, 1, 200)], axis=1)
+    features = np.stack([positive * 2.0 + rng.normal(0, 1, 200), ~positive * 2.0 + rng.normal(0, 1, 200)], axis=1)
     intercept, weights = calibrate.non_negative_logistic(features, positive)
     assert weights[0] > 0.5
     assert weights[1] == 0

@@ -16,7 +16,7 @@ from training.manifest import SPLITS, Record
 
 COLOURS = {Kind.REGULAR: (205, 120, 130), Kind.GREEN_FILTER: (30, 160, 40), Kind.LUGOL_IODINE: (110, 60, 20)}
 TINY = Preset(
-    detector=DetectorRecipe(backbone="test_resnet", size=64, epochs=2, batch=8, epoch_images=16),
+    detector=DetectorRecipe(backbone="test_resnet", size=128, epochs=2, batch=8, epoch_images=16),
     resnest=ResNeStRecipe(
         backbone="test_resnet", size=32, epochs=4, batch=8, epoch_images=64, synthetic_green=0.1, synthetic_iodine=0.1, ema=0.9, lr=3e-3
     ),
