@@ -14,13 +14,13 @@ class DetectorRecipe:
     """`size`: canvas side in pixels. `negatives`: share of pictures without a cervix in an epoch. `epoch_images`: 0 means all."""
 
     backbone: str = "resnet10t"
-    size: int = 224
-    epochs: int = 30
+    size: int = 160
+    epochs: int = 25
     batch: int = 16
     lr: float = 1e-3
     weight_decay: float = 0.02
     negatives: float = 0.15
-    epoch_images: int = 0
+    epoch_images: int = 1200
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +28,14 @@ class ResNeStRecipe:
     """`size`: crop side in pixels. `synthetic_*`: share of regular pictures that are tinted anew in every epoch."""
 
     backbone: str = "resnest14d"
-    size: int = 96
-    epochs: int = 20
+    size: int = 64
+    epochs: int = 10
     batch: int = 32
     lr: float = 1e-3
     weight_decay: float = 0.05
     synthetic_green: float = 0.30
     synthetic_iodine: float = 0.12
-    epoch_images: int = 0
+    epoch_images: int = 1792
     ema: float = 0.99
     start_lr_factor: float = 0.4
     """Smaller steps when starting from trained weights instead of random ones."""
@@ -45,8 +45,8 @@ class ResNeStRecipe:
 class DeepSADRecipe:
     """Section 3 of METHODS. `ae_init`: whether the autoencoder's weights start the encoder (the authors' public code loses them)."""
 
-    epochs: int = 60
-    ae_epochs: int = 30
+    epochs: int = 40
+    ae_epochs: int = 12
     batch: int = 64
     lr: float = 1e-3
     ae_lr: float = 1e-3
@@ -75,8 +75,9 @@ PRESETS = {
     "default": Preset(),
     "paper": Preset(
         resnest=ResNeStRecipe(
-            backbone="resnest50d", size=224, epochs=100, batch=64, lr=5e-4, weight_decay=0.0, synthetic_green=0.0, synthetic_iodine=0.0
-        ),
+            backbone="resnest50d", size=224, epochs=100, batch=64, lr=5e-4, weight_decay=0.0, synthetic_green=0.0, synthetic_iodine=0.0,
+            epoch_images=0,
+        ),  # fmt: skip
         deep_sad=DeepSADRecipe(epochs=150, ae_epochs=150, batch=4, lr=1e-4, ae_lr=1e-4),
     ),
 }
