@@ -75,9 +75,16 @@ PRESETS = {
     "default": Preset(),
     "paper": Preset(
         resnest=ResNeStRecipe(
-            backbone="resnest50d", size=224, epochs=100, batch=64, lr=5e-4, weight_decay=0.0, synthetic_green=0.0, synthetic_iodine=0.0,
+            backbone="resnest50d",
+            size=224,
+            epochs=100,
+            batch=64,
+            lr=5e-4,
+            weight_decay=0.0,
+            synthetic_green=0.0,
+            synthetic_iodine=0.0,
             epoch_images=0,
-        ),  # fmt: skip
+        ),
         deep_sad=DeepSADRecipe(epochs=150, ae_epochs=150, batch=4, lr=1e-4, ae_lr=1e-4),
     ),
 }
