@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from portal.embedded import OWNER
 from tests import servers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,14 +24,14 @@ def django_db_setup(django_db_blocker: Any) -> None:
     from django.test import TransactionTestCase
 
     subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], check=True, cwd=ROOT, env={**os.environ, "WINNOW_AS_OWNER": "1"})
-    TransactionTestCase._fixture_teardown = lambda self: _truncate()  # type: ignore[method-assign]
+    TransactionTestCase._fixture_teardown = lambda self: _truncate()  # type: ignore[attr-defined]
 
 
 def _truncate() -> None:
     from django.db import connections
 
     connections.close_all()
-    with psycopg.connect(servers.postgres.url(role=servers.OWNER), autocommit=True) as db:
+    with psycopg.connect(servers.postgres.url(role=OWNER), autocommit=True) as db:
         tables = [row[0] for row in db.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
         names = ", ".join(f'"{name}"' for name in tables if name not in _KEPT)
         db.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")

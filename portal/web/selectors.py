@@ -125,7 +125,7 @@ class SiteFigures:
     in_work: int
     in_review: int
     refused: int
-    without_patient: int
+    no_patient: int
 
 
 def site_figures(user: User) -> list[SiteFigures]:
@@ -137,9 +137,9 @@ def site_figures(user: User) -> list[SiteFigures]:
         in_work=Count("id", filter=Q(state__in=images.IN_WORK)),
         in_review=Count("id", filter=Q(state=ImageState.IN_REVIEW)),
         refused=Count("id", filter=Q(state__in=[ImageState.REJECTED, ImageState.FAILED, ImageState.QUARANTINED])),
-        without_patient=Count("id", filter=Q(exam=None)),
+        no_patient=Count("id", filter=Q(exam=None)),
     )
-    by_site = {row["site"]: row for row in counts}
+    by_site: dict[int, dict[str, Any]] = {row["site"]: dict(row) for row in counts}
     labelled = Label.objects.filter(current=True, image__in=visible).values(site=F("image__site"), said=F("kind")).annotate(n=Count("id"))
     kinds: dict[int, dict[str, int]] = {}
     for row in labelled:
@@ -151,7 +151,7 @@ def _figures(site: Site, row: dict[str, Any], kinds: dict[str, int]) -> SiteFigu
     return SiteFigures(
         site=site,
         kinds={kind.value: kinds.get(kind.value, 0) for kind in Kind},
-        **{name: row.get(name, 0) for name in ("images", "patients", "in_work", "in_review", "refused", "without_patient")},
+        **{name: row.get(name, 0) for name in ("images", "patients", "in_work", "in_review", "refused", "no_patient")},
     )
 
 

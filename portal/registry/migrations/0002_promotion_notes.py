@@ -4,25 +4,24 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('registry', '0001_initial'),
+        ("registry", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='promotionrequest',
-            name='answer_note',
+            model_name="promotionrequest",
+            name="answer_note",
             field=models.TextField(blank=True),
         ),
         migrations.AddField(
-            model_name='promotionrequest',
-            name='note',
-            field=models.TextField(blank=True, help_text='Why it is asked for; needed where the gate says no.'),
+            model_name="promotionrequest",
+            name="note",
+            field=models.TextField(blank=True, help_text="Why it is asked for; needed where the gate says no."),
         ),
         migrations.AddField(
-            model_name='promotionrequest',
-            name='verdict',
-            field=models.JSONField(default=dict, help_text='What the gate said when it was asked for.'),
+            model_name="promotionrequest",
+            name="verdict",
+            field=models.JSONField(default=dict, help_text="What the gate said when it was asked for."),
         ),
     ]

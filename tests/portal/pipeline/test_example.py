@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from portal.images.models import Image, ImageState, Upload, UploadFile
+from portal.images.services import receive
 from portal.jobs.models import Job
 from portal.labels.models import Label, Provenance
 from portal.pipeline import example
@@ -34,7 +35,7 @@ def test_it_is_uploaded_with_an_outcome_for_every_file(var: Path, cast: Cast) ->
 
 
 def test_one_that_was_cut_short_is_finished_without_doubles(var: Path, cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    receive, sent = example.receive, []
+    sent: list[str] = []
 
     def dies_at_the_third(**keywords: Any) -> UploadFile:
         if len(sent) == 2:
