@@ -50,7 +50,7 @@ class PyramidBackbone(nn.Module):
 
     def __init__(self, backbone: str, channels: int) -> None:
         super().__init__()
-        self.body: Any = timm.create_model(backbone, pretrained=False, features_only=True, out_indices=(3, 4))
+        self.body = cast(Any, timm.create_model(backbone, pretrained=False, features_only=True, out_indices=(3, 4)))
         widths = self.body.feature_info.channels()
         self.pyramid = FeaturePyramidNetwork(widths, channels, extra_blocks=LastLevelP6P7(channels, channels))
         self.out_channels = channels
