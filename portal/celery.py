@@ -24,4 +24,5 @@ app.conf.beat_schedule = {
     "sweep": _every(10, "sweep"),
     "seal_audit": _every(60, "seal_audit"),
     "check_invariants": _every(3600, "check_invariants"),
+    "sweep_incoming": _every(3600, "sweep_incoming"),
 }

@@ -12,6 +12,7 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
+from portal.images import storage
 from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
@@ -67,6 +68,12 @@ def check_invariants() -> None:
     """Hourly: whatever is found is an error of ours, and is logged as one."""
     for name, rows in violations().items():
         log.log(logging.WARNING if name in HARMLESS else logging.ERROR, "Invariant broken: %s: %s", name, rows)
+
+
+@doorbell
+def sweep_incoming() -> None:
+    """Remove, a day later, what uploads that were cut off left half-written."""
+    storage.sweep_incoming()
 
 
 @doorbell

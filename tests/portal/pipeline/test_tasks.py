@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 
 from portal.celery import app
+from portal.images import storage
 from portal.jobs import bell, services
 from portal.jobs.kinds import KINDS
 from portal.jobs.models import Job
@@ -66,3 +70,13 @@ def test_every_scheduled_task_exists() -> None:
 def test_an_io_worker_never_loads_torch() -> None:
     code = "import sys, portal.wsgi, portal.pipeline.tasks; sys.exit(any(m in sys.modules for m in ('torch', 'timm', 'torchvision')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_cut_off_upload_left_is_removed_a_day_later(settings: Any, tmp_path: Path) -> None:
+    settings.ORIGINALS_DIR = settings.CLEAN_DIR = tmp_path
+    old, new = (storage.temporary(tmp_path) for _ in range(2))
+    for path in (old, new):
+        path.write_bytes(b"half a picture")
+    os.utime(old, (0, 0))
+    tasks.sweep_incoming()
+    assert (old.exists(), new.exists()) == (False, True)
