@@ -22,7 +22,7 @@ redis = Redis(FOLDER / "redis")
 def _start() -> None:
     postgres.start()
     redis.start()
-    (FOLDER / "var").mkdir()
+    (FOLDER / "var" / "static").mkdir(parents=True)
     os.environ |= {
         "WINNOW_DEVELOPMENT": "1",
         "DATABASE_URL": postgres.url(),

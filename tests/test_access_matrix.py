@@ -38,6 +38,7 @@ WIDEST: dict[str, frozenset[Role]] = {
     "images/": STAFF | ADMINS,
     "uploads/": STAFF | ADMINS,
     "collection/": frozenset({Role.LEAD}) | ADMINS,
+    "example/": ADMINS,
     "reading/rules/": ADMINS,
     "reading/": READERS,
     "adjudication/": frozenset({Role.ADJUDICATOR}),

@@ -175,7 +175,8 @@ def _damaged_or_too_large(path: Path, memory: int, error: str) -> Refused:
         # the decoders' own buffers: up to 20 bytes a pixel (WebP)
         if _address_space("VmPeak") + width * height * 8 > memory:
             return replace(TOO_LARGE, message=f"The picture ({width} x {height} pixels) is too large to open here. Send it smaller.")
-    return TOO_LARGE if _address_space("VmPeak") > 0.8 * memory else DAMAGED
+    # measured from the limit down: a parent that is large itself leaves the child the same room
+    return TOO_LARGE if memory - _address_space("VmPeak") < 0.2 * min(memory, MEMORY) else DAMAGED
 
 
 def _address_space(name: str) -> int:

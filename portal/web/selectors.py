@@ -109,7 +109,7 @@ def story(image: Image) -> Story:
         labels=list(image.labels.select_related("actor").order_by("-id")),
         tasks=list(image.review_tasks.prefetch_related(reads).order_by("-id")),
         snapshots=list(image.snapshot_items.select_related("snapshot").prefetch_related("snapshot__runs").order_by("-id")),
-        siblings=list(siblings.order_by("captured", "id").prefetch_related(*_CURRENT)[:24]),
+        siblings=list(siblings.select_related("exam__patient").order_by("captured", "id").prefetch_related(*_CURRENT)[:24]),
         events=list(AuditEvent.objects.filter(subject_type="images.Image", subject_id=image.pk).order_by("-id")[:50]),
     )
 

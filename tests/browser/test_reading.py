@@ -74,6 +74,15 @@ def test_three_pictures_are_read_by_keyboard_alone(browser_page: Page, login: An
     assert Image.objects.get(pk=queue[0].image_id).state == "settled"
 
 
+def at_rest(page: Page, place: list[int]) -> list[float]:
+    """Where a pixel of the picture is on the screen, once zooming has come to rest."""
+    before: list[float] = []
+    while (now := page.evaluate(ON_SCREEN, place)) != before:
+        before = now
+        page.wait_for_timeout(250)
+    return before
+
+
 def test_a_box_drawn_while_zoomed_lands_on_the_pixels(browser_page: Page, login: Any, cast: Cast) -> None:
     page = browser_page
     tasks(cast, 1)
@@ -82,7 +91,7 @@ def test_a_box_drawn_while_zoomed_lands_on_the_pixels(browser_page: Page, login:
     ready(page)
     page.keyboard.press("+")
     page.keyboard.press("b")
-    at, to = (page.evaluate(ON_SCREEN, place) for place in ([200, 150], [400, 300]))
+    at, to = (at_rest(page, place) for place in ([200, 150], [400, 300]))
     page.mouse.move(*at)
     page.mouse.down()
     page.mouse.move(*to, steps=5)

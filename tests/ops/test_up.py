@@ -74,8 +74,9 @@ def test_a_crashed_postgres_and_a_crashed_worker_are_started_again(var: Path) ->
 
 
 def _kill(var: Path, argument: str) -> None:
-    (process,) = [process for process in processes_of(var) if argument in process.cmdline()]
-    process.kill()
+    found = {process.pid: process for process in processes_of(var) if argument in process.cmdline()}
+    (first,) = [process for process in found.values() if process.ppid() not in found]
+    first.kill()
 
 
 def test_interrupted_while_starting_it_leaves_no_process(var: Path) -> None:
