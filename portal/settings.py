@@ -180,7 +180,9 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 LOGIN_URL = "account_login"
 CSRF_FAILURE_VIEW = "portal.accounts.middleware.csrf_failure"
 LOGIN_REDIRECT_URL = "home"
-EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+_MAIL = "console" if DEVELOPMENT else "dummy"
+# Mail holds one-time links: without a server it goes nowhere, and to the console only where its reader owns the machine
+EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=f"django.core.mail.backends.{_MAIL}.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="winnow@localhost")
 
 # ---- hardening --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from portal.analyses.models import Analysis, Assessment
 from portal.images.models import Image, ImageState
@@ -14,8 +14,12 @@ ANALYSABLE = (ImageState.CLEAN, ImageState.ANALYSED, ImageState.ACCEPTED, ImageS
 
 
 def to_analyse(ids: Sequence[int]) -> dict[int, Image]:
-    """Of these images, by id, those that a machine may look at; the others were withdrawn, quarantined or rejected meanwhile."""
-    return Image.objects.filter(state__in=ANALYSABLE).in_bulk(list(ids))
+    """Of these images, by id, those that a machine may look at, a failed analysis that is retried among them.
+
+    The others were withdrawn, quarantined or rejected meanwhile.
+    """
+    failed_before = Q(state=ImageState.FAILED) & ~Q(clean_sha256="")
+    return Image.objects.filter(Q(state__in=ANALYSABLE) | failed_before).in_bulk(list(ids))
 
 
 def of_image(image: Image) -> QuerySet[Analysis]:

@@ -22,6 +22,10 @@ def record(*, image: Image, version: ModelVersion, said: ml.Analysis, actor_id: 
     """
     state = Image.objects.select_for_update().values_list("state", flat=True).get(pk=image.pk)
     analysis, made = Analysis.objects.get_or_create(image=image, version=version, defaults=_columns(said))
+    if state == ImageState.FAILED:
+        # its analysis failed before, and somebody asked for it again
+        Image.objects.filter(pk=image.pk).update(state=ImageState.CLEAN, state_reason="")
+        state = ImageState.CLEAN
     if state == ImageState.CLEAN:
         Image.objects.filter(pk=image.pk).update(state=ImageState.ANALYSED)
         state = ImageState.ANALYSED

@@ -15,7 +15,7 @@ from portal.images.placing import place
 from portal.jobs import services as jobs
 
 
-class StoreTrouble(RuntimeError):
+class StoreTrouble(jobs.TryLater):
     """The disk and not a file: the work is given back and tried again."""
 
 

@@ -42,6 +42,10 @@ class Claim:
     cancel_requested: bool = False
 
 
+class TryLater(Exception):
+    """What the work needs is away (a disk, a store, a device): the claims are given back and it counts against no job."""
+
+
 class LostClaim(Exception):
     """Another attempt has taken the job over, or it was cancelled: the late writer is refused and its transaction rolled back."""
 

@@ -59,6 +59,8 @@ def _champion_hash() -> str:
 @transaction.atomic
 def approve_promotion(*, request: PromotionRequest, actor: User, note: str = "") -> ModelVersion:
     """A second person says yes: the version is champion from the next upload on."""
+    # before the comparison: two approvals at once would both find the champion they were judged against
+    registry.hold_champion()
     open_request = _answer(request, actor, APPROVED, note)
     version = registry.promote(version=open_request.version, actor=actor)
     rescore_queue(version=version, actor=actor)

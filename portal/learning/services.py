@@ -50,6 +50,11 @@ def start_training(*, snapshot: Snapshot, config: Choice, name: str, actor: User
         raise WrongState("This snapshot is not frozen yet. Wait until its folder is written.")
     _check(config)
     start = config.start or registry_selectors.champion()
+    if start and (known := evaluations.has_seen(start, snapshot)):
+        raise BadInput(
+            f"{start} has learned from {known} of the patients that this snapshot tests on. Start from another model, "
+            "or train on a snapshot that does not hold them out."
+        )
     stored = {"preset": config.preset, "seed": config.seed, "parts": list(config.parts), "start": start.pk if start else None}
     run = TrainingRun.objects.create(name=name.strip()[:120] or f"On {snapshot.name}", snapshot=snapshot, config=stored, started_by=actor)
     record(actor_id=actor.pk, action="training.start", subject=run, snapshot=snapshot.hash, config=stored)
@@ -121,7 +126,9 @@ class _Diary:
 def run_training(claim: Claim) -> None:
     """Train, register the candidate, and ask for the reports. A killed run goes on from the checkpoints in its folder."""
     run = TrainingRun.objects.select_related("snapshot").get(pk=claim.subject_id)
-    TrainingRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, error="")
+    if not jobs.still_held([claim]):
+        return
+    TrainingRun.objects.filter(pk=run.pk, finished=None).update(state=RunState.RUNNING, error="")
     diary = _Diary(run)
     # The date as well: a number alone may come again with a fresh database over an old folder
     out = Path(settings.RUNS_DIR) / f"{run.pk}-{run.created:%Y%m%dT%H%M%S%f}"
@@ -161,7 +168,8 @@ def _succeed(claim: Claim, run: TrainingRun, bundle: Path) -> None:
     TrainingRun.objects.filter(pk=run.pk).update(state=RunState.DONE, finished=Now(), **values)
     record(actor_id=claim.actor_id, action="training.done", subject=run, bundle_hash=version.bundle_hash)
     champion = registry_selectors.champion()
-    evaluations.ask(versions=_both(version, champion), snapshot=run.snapshot, actor=actor)
+    independent = [one for one in _both(version, champion) if not evaluations.has_seen(one, run.snapshot)]
+    evaluations.ask(versions=independent, snapshot=run.snapshot, actor=actor)
 
 
 def _both(version: ModelVersion, champion: ModelVersion | None) -> Sequence[ModelVersion]:

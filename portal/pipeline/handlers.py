@@ -23,6 +23,7 @@ from portal.learning import evaluations
 from portal.learning import services as learning
 from portal.pipeline.runner import Handler
 from portal.registry import selectors as registry
+from portal.registry import services as registry_services
 from portal.registry.models import ModelVersion
 from portal.reviews import services as reviews
 
@@ -47,10 +48,13 @@ def analyse(claims: list[Claim]) -> None:
         jobs.release([claim for claim, _ in asked], delay=_SECONDS_WITHOUT_MODEL)
         return
     for (claim, image), answer in zip(asked, answers, strict=True):
-        if isinstance(answer, ml.Unreadable):
+        if isinstance(answer, ml.Unreadable) and answer.code == "missing":
+            log.error("The clean picture of image %s cannot be opened: %s", image.pk, answer.message)
+            jobs.release([claim], delay=_SECONDS_WITHOUT_MODEL)
+        elif isinstance(answer, ml.Unreadable):
             jobs.finish(claim, partial(image_failed, claim, answer.message), end=partial(jobs.fail, error=answer.message))
         else:
-            jobs.finish(claim, partial(_write, claim, image, champion, answer))
+            _finish(claim, image, champion, answer)
 
 
 def _ask(champion: ModelVersion, images: list[Image]) -> list[ml.Analysis | ml.Unreadable] | None:
@@ -74,7 +78,20 @@ def _holds(bundle: Path) -> bool:
     return True
 
 
+class _Dethroned(Exception):
+    """Another model became champion while this one worked: its word is not written, the image is asked about again."""
+
+
+def _finish(claim: Claim, image: Image, champion: ModelVersion, said: ml.Analysis) -> None:
+    try:
+        jobs.finish(claim, partial(_write, claim, image, champion, said))
+    except _Dethroned:
+        jobs.release([claim])
+
+
 def _write(claim: Claim, image: Image, champion: ModelVersion, said: ml.Analysis) -> None:
+    if not registry_services.is_still_champion(champion):
+        raise _Dethroned
     analysis = analyses.record(image=image, version=champion, said=said, actor_id=claim.actor_id)
     if image.state in analyses_selectors.ANALYSABLE:
         reviews.triage(image=image, analysis=analysis)

@@ -19,7 +19,7 @@ from django.db import connections, transaction
 from portal.core.faults import fault
 from portal.jobs import bell, services
 from portal.jobs.kinds import KINDS
-from portal.jobs.services import Claim, LostClaim
+from portal.jobs.services import Claim, LostClaim, TryLater
 
 log = logging.getLogger(__name__)
 STOPPING = threading.Event()
@@ -28,6 +28,7 @@ TURN_SECONDS = 5.0
 """Then the worker goes back to its queue, so that another kind on the same queue gets its turn."""
 _LOOK_SECONDS = 0.5
 PAUSES = (5.0, 60.0)
+SECONDS_OF_TROUBLE = 30
 """Seconds before the second and the third try of work that met an unexpected error."""
 
 
@@ -87,6 +88,10 @@ def work(claims: list[Claim], handler: Handler) -> None:
         # nobody's fault: the sweep finds the claims if even this does not reach the database
         log.warning("The database did not answer: %s", away)
         _give_back_when_possible(claims)
+        return
+    except TryLater as trouble:
+        log.error("Work waits: %s", trouble)
+        services.release(services.still_held(claims), delay=SECONDS_OF_TROUBLE)
         return
     except LostClaim as lost:
         log.info("Lost a claim: %s", lost)

@@ -77,6 +77,18 @@ def roll_back(*, actor: User) -> ModelVersion:
     return earlier
 
 
+def is_still_champion(version: ModelVersion) -> bool:
+    """Whether it is champion until the caller's transaction ends: a promotion or roll-back waits for that, and finds what was written."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_CHAMPION_LOCK])
+    return ModelVersion.objects.filter(pk=version.pk, state=VersionState.CHAMPION).exists()
+
+
+def hold_champion() -> None:
+    """Nobody else changes the champion until the caller's transaction ends."""
+    _lock()
+
+
 def _lock() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CHAMPION_LOCK])

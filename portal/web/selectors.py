@@ -140,7 +140,8 @@ def site_figures(user: User) -> list[SiteFigures]:
         no_patient=Count("id", filter=Q(exam=None)),
     )
     by_site: dict[int, dict[str, Any]] = {row["site"]: dict(row) for row in counts}
-    labelled = Label.objects.filter(current=True, image__in=visible).values(site=F("image__site"), said=F("kind")).annotate(n=Count("id"))
+    settled = visible.filter(state__in=[ImageState.ACCEPTED, ImageState.SETTLED])
+    labelled = Label.objects.filter(current=True, image__in=settled).values(site=F("image__site"), said=F("kind")).annotate(n=Count("id"))
     kinds: dict[int, dict[str, int]] = {}
     for row in labelled:
         kinds.setdefault(row["site"], {})[row["said"]] = row["n"]

@@ -24,6 +24,7 @@ from portal.core.errors import BadInput, NotVisible
 from portal.datasets.exports import escaped
 from portal.images import selectors, services, storage
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
+from portal.images.tables import MAX_BYTES
 
 _SHOWN = (("", "all"), ("problems", "problems"), *((o.value, o.label) for o in FileOutcome))
 _ROW_COLUMNS = (
@@ -159,7 +160,8 @@ def upload_table(request: UserRequest, upload_id: int) -> HttpResponse:
     file = request.FILES.get("table")
     if file is None:
         raise BadInput("No table was chosen. Choose a CSV file with the columns file, patient, exam, device, stated_kind.")
-    applied = services.apply_table(upload=found, table_bytes=file.read(), actor=request.user)
+    # one byte over the limit is enough for the service to refuse it
+    applied = services.apply_table(upload=found, table_bytes=file.read(MAX_BYTES + 1), actor=request.user)
     if _wants_json(request):
         errors = [{"row": row, "message": message} for row, message in sorted(applied.errors.items())]
         return JsonResponse({"rows": applied.rows, "matched": applied.matched, "errors": errors, "notices": applied.notices})

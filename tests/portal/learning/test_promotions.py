@@ -8,9 +8,11 @@ from portal.accounts.models import Role
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, NotAllowed, WrongState
 from portal.jobs.models import Job
+from portal.learning import evaluations
+from portal.learning.models import TrainingRun
 from portal.learning.promotions import approve_promotion, refuse_promotion, request_promotion, roll_back
 from portal.registry.selectors import champion
-from tests.cast import Cast, make_image, make_user, make_version
+from tests.cast import Cast, make_image, make_run, make_snapshot, make_user, make_version
 from tests.portal.learning.conftest import Stage
 from tests.portal.learning.reports import figure, report, with_figures
 
@@ -127,3 +129,21 @@ def test_a_roll_back_takes_one_person_and_judges_the_queue_anew(cast: Cast, stag
 def test_the_champion_is_not_asked_for(cast: Cast, stage: Stage) -> None:
     with pytest.raises(WrongState, match="champion already"):
         request_promotion(version=stage.champion, actor=cast.max)
+
+
+def test_a_model_is_not_measured_on_patients_it_has_learned_from(cast: Cast) -> None:
+    learned, held_out = make_snapshot(by=cast.max), make_snapshot(by=cast.max)
+    image = make_image(cast.north, state="settled", patient="P-seen")
+    label = image.labels.get(current=True)
+    learned.items.create(image=image, label=label, split="validation")
+    held_out.items.create(image=image, label=label, split="test")
+    run = make_run(learned, state="done")
+    parent, child = make_version(), make_version()
+    TrainingRun.objects.filter(pk=run.pk).update(candidate=parent)
+    grown = make_run(learned, state="done")
+    TrainingRun.objects.filter(pk=grown.pk).update(candidate=child, config={"start": parent.pk}, snapshot=make_snapshot(by=cast.max))
+    for version in (parent, child):
+        assert evaluations.has_seen(version, held_out) >= 1
+        with pytest.raises(WrongState, match="has learned from"):
+            evaluations.ask(versions=[version], snapshot=held_out, actor=cast.max)
+    assert evaluations.has_seen(make_version(), held_out) == 0

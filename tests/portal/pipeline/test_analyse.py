@@ -13,7 +13,7 @@ from portal.jobs import services
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.ml import Route, Unreadable
-from portal.pipeline import runner
+from portal.pipeline import handlers, runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import violations
 from portal.registry.models import ModelVersion
@@ -135,3 +135,43 @@ def test_a_job_that_failed_for_good_says_so_on_the_image(cast: Cast) -> None:
     image.refresh_from_db()
     assert (image.state, image.state_reason) == ("failed", "Its worker died three times.")
     assert Job.objects.get().state == "failed"
+
+
+def test_a_failed_analysis_that_is_retried_is_analysed(cast: Cast, toy: Toy) -> None:
+    champion()
+    (image,) = _clean(cast)
+    toy.answers[_name(image)] = Unreadable("damaged", "The file ends early. Send it again.")
+    _drain()
+    del toy.answers[_name(image)]
+    services.retry(job=Job.objects.get(subject_id=image.pk), actor_id=cast.sys.pk)
+    _drain()
+    image.refresh_from_db()
+    assert (image.state, image.state_reason) == ("accepted", "")
+
+
+def test_a_store_that_is_away_fails_no_image(cast: Cast, toy: Toy) -> None:
+    champion()
+    (image,) = _clean(cast)
+    toy.answers[_name(image)] = Unreadable("missing", "The file cannot be opened: No such file or directory.")
+    _drain()
+    image.refresh_from_db()
+    job = Job.objects.get(subject_id=image.pk)
+    assert (image.state, job.state, job.errors, job.deaths) == ("clean", "queued", 0, 0)
+
+
+def test_a_model_dethroned_while_it_worked_writes_nothing(cast: Cast, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = champion()
+    (image,) = _clean(cast)
+    asked = handlers._ask
+
+    def promoted_meanwhile(version: ModelVersion, images: list[Image]) -> object:
+        answers = asked(version, images)
+        if version == old:
+            make_version("champion")
+        return answers
+
+    monkeypatch.setattr(handlers, "_ask", promoted_meanwhile)
+    _drain()
+    assert not Analysis.objects.filter(version=old).exists()
+    _drain()
+    assert Analysis.objects.get(image=image).version == champion()
