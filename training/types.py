@@ -64,6 +64,17 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Bin:
+    """One equal-mass bin of a reliability diagram: mean score, share of non-regular images its 95 % Wilson interval, how many images."""
+
+    score: float
+    share: float
+    low: float
+    high: float
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationReport:
     """A bundle on one split of one snapshot, as plain data (JSON-serialisable by dataclasses.asdict).
 
