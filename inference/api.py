@@ -20,7 +20,7 @@ from inference.deep_sad import DeepSAD
 from inference.detector import OTHERS_SCORE, CervixDetector, DetectorConfig, state_of, to_file_pixels
 from inference.preprocess import DecodeError, Picture, Pixels, crop_to, decode, letterbox
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
-from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Unreadable
+from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Route, Unreadable
 
 BATCH = 16
 DECODERS = 2
@@ -89,6 +89,7 @@ class Analyzer:
         for net in nets:
             net.to(self.device).eval()
         self.fusion = fusing.Fusion.from_json(about["fusion"])
+        self.judge = quality.Judge.from_json(about["quality"]) if "quality" in about else None
 
     @classmethod
     def open(cls, path: Path, device: str = "cpu") -> Analyzer:
@@ -146,12 +147,20 @@ class Analyzer:
         probabilities = {kind.value: share for kind, share in zip(CLASSIFIED_KINDS, shares, strict=True)}
         p = self.fusion.probability(logit, distance)
         route, reasons = fusing.route(self.fusion, p, logit, distance, found.state)
+        measures = quality.measure(crop_to(picture, found.crop, quality.SIDE))
+        kind = fusing.likeliest(fusing.fused_probabilities(p, probabilities))
+        if self.judge:
+            measures = self.judge.scored(measures, quality.Evidence(found.box.score if found.box else 0.0, distance, embedding))
+            flaws = quality.findings(measures, self.judge.limits)
+            kind = quality.kind_of(flaws, kind)
+            # Never sorted out by a machine alone: people see every picture that has a flaw
+            route, reasons = (Route.REVIEW, (*flaws, *reasons)) if flaws else (route, reasons)
         return Analysis(
             bundle_hash=self.hash, width=picture.width, height=picture.height, detector_state=found.state, box=found.box,
             other_boxes=found.others, probabilities=probabilities, p_non_regular=p,
-            kind=fusing.likeliest(fusing.fused_probabilities(p, probabilities)), deep_sad_distance=distance,
+            kind=kind, deep_sad_distance=distance,
             deep_sad_rank=self.fusion.rank(distance), embedding=tuple(embedding),
-            quality=quality.measure(crop_to(picture, found.crop, quality.SIDE)), route=route, reasons=reasons,
+            quality=measures, route=route, reasons=reasons,
         )  # fmt: skip
 
     def _tensor(self, pixels: Sequence[Pixels]) -> Tensor:

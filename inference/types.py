@@ -69,17 +69,18 @@ class Analysis:
     p_non_regular: float
     """Calibrated probability of green filter or Lugol's iodine, in [0, 1]."""
     kind: Kind
-    """The likeliest of CLASSIFIED_KINDS by the fused, calibrated probability."""
+    """The likeliest of CLASSIFIED_KINDS by the fused, calibrated probability; `not_cervix` or `unusable` where quality findings say so."""
     deep_sad_distance: float
     deep_sad_rank: float
     """Share of the training images whose distance is smaller, in [0, 1]."""
     embedding: tuple[float, ...]
     quality: dict[str, float]
-    """Measured, not judged: `sharpness` (variance of the Laplacian), `glare` (share of saturated pixels), `exposure` (mean of luma)."""
+    """The measures of `inference.quality.measure`, and `blur` and `not_a_cervix` in [0, 1] where the bundle judges quality."""
     route: Route
     """The bundle's own route; a site's rule may only make it stricter."""
     reasons: tuple[str, ...]
-    """Codes of why the route is REVIEW, e.g. `detector_low`, `between_thresholds`, `classifiers_disagree`, `beyond_training_distances`."""
+    """Codes of why the route is REVIEW, e.g. `detector_low`, `between_thresholds`, `classifiers_disagree`, `beyond_training_distances`;
+    quality findings first: `not_a_cervix`, `too_dark`, `too_bright`, `blurred`, `glare`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def test_an_analysis_is_within_its_ranges(tiny_bundle: Path, pictures: list[Path
         assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
         assert 0 <= answer.p_non_regular <= 1
         assert 0 <= answer.deep_sad_rank <= 1
-        assert set(answer.quality) == {"sharpness", "glare", "exposure"}
+        assert {"sharpness", "glare", "exposure"} < set(answer.quality)
         assert answer.box is not None
         assert 0 <= answer.box.x0 <= answer.box.x1 <= answer.width
         assert 0 <= answer.box.y0 <= answer.box.y1 <= answer.height

@@ -80,7 +80,9 @@ def test_the_state_follows_the_best_score() -> None:
 
 def test_quality_of_known_pictures() -> None:
     flat = measure(np.full((SIDE, SIDE, 3), 51, dtype=np.uint8))
-    assert flat == pytest.approx({"sharpness": 0.0, "glare": 0.0, "exposure": 0.2}, abs=1e-6)
+    assert {name: flat[name] for name in ("sharpness", "glare", "exposure", "light")} == pytest.approx(
+        {"sharpness": 0.0, "glare": 0.0, "exposure": 0.2, "light": 0.2}, abs=1e-6
+    )
     half = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
     half[:, : SIDE // 2] = 255
     white = measure(half)

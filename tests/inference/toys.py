@@ -18,6 +18,8 @@ from inference.types import CLASSIFIED_KINDS
 
 DETECTOR = DetectorConfig(backbone="test_resnet", size=64, channels=16, score_threshold=0.0)
 CLASSIFIER = ResNeStConfig(backbone="test_resnet", size=32)
+EMBEDDING = 96
+"""Length of the toy classifier's embedding."""
 FUSION = Fusion(
     intercept=0.0, w_logit=0.7, w_distance=0.3, t_lo=0.1, t_hi=0.9, deep_sad_threshold=1.0, beyond=50.0, quantiles=(0.5, 1.0, 2.0, 4.0)
 )
