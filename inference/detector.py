@@ -20,8 +20,6 @@ CERVIX = 1
 """The single class; 0 is never predicted, so that label files may keep the usual meaning of 0 as background."""
 FOUND_SCORE = 0.5
 OTHERS_SCORE = 0.3
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,9 @@ class CervixDetector(nn.Module):
         )  # fmt: skip
         # Overlap, not coordinates, is what the crop needs: generalised IoU as regression loss
         self.net.head.regression_head._loss_type = "giou"
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        known = self.net.backbone.body.pretrained_cfg
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.tensor(known[name]).view(1, 3, 1, 1), persistent=False)
 
     def heads(self, images: Tensor) -> tuple[dict[str, Tensor], list[Tensor], ImageList, list[int]]:
         """Raw outputs (float32), anchors for each image, the image list, and how many anchors each level has."""

@@ -11,9 +11,6 @@ from torch import Tensor, nn
 
 from inference.types import CLASSIFIED_KINDS
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 
 @dataclass(frozen=True, slots=True)
 class ResNeStConfig:
@@ -36,8 +33,9 @@ class CropClassifier(nn.Module):
         super().__init__()
         self.config = config
         self.net: Any = timm.create_model(config.backbone, pretrained=False, num_classes=config.classes)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+        # As the backbone's own start weights were trained: 0.5 for one family, ImageNet's mean for another
+        for name in ("mean", "std"):
+            self.register_buffer(name, torch.tensor(self.net.pretrained_cfg[name]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Logits (N, classes) in the order of CLASSIFIED_KINDS."""

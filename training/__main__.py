@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     _train_options(tasks.add_parser("train", help="train a complete bundle on a snapshot folder; continues from what it finds in --out"))
     _evaluate_options(tasks.add_parser("evaluate", help="report of a bundle on one split of a snapshot"))
     _card_options(tasks.add_parser("card", help="write MODEL_CARD.md of a bundle from reports"))
+    tasks.add_parser("weights", help="download ImageNet weights to start from").add_argument("folder", type=Path)
     return made
 
 
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 refused or cancelled."""
     given = parser().parse_args(arguments)
     try:
-        {"snapshot": snapshot, "train": train, "evaluate": evaluate, "card": card}[given.task](given)
+        {"snapshot": snapshot, "train": train, "evaluate": evaluate, "card": card, "weights": weights}[given.task](given)
     except (TrainingRefused, BundleError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
@@ -94,6 +95,12 @@ def snapshot(given: argparse.Namespace) -> None:
         if given.scenes:
             records += folder.draw_scenes(Path(drawn) / "scenes", given.scenes, seed=given.seed + 1)
         print(folder.write(given.out, records, name=given.name))
+
+
+def weights(given: argparse.Namespace) -> None:
+    from training import start_weights
+
+    print(start_weights.fetch(given.folder))
 
 
 def train(given: argparse.Namespace) -> None:

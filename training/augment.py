@@ -103,10 +103,10 @@ def soften(images: Tensor, rng: Generator) -> Tensor:
 
 
 def green_tint(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
-    """A green filter of `strength` (N,) in [0, 1], of three sorts, as such filters are optical or digital:
+    """A green filter of `strength` (N,) in [0, 1], of four sorts, as such filters are optical or digital:
 
     dyed (towards a pure green picture), shadowed (red sinks and green rises in the dark, lights stay: a device's white balance over a
-    mild filter), veiled (a green haze is added).
+    mild filter), veiled (a green haze is added), optical (glass that takes red away, while the camera's exposure lifts the rest).
     """
     count = len(images)
     s = _per_image(strength)
@@ -119,8 +119,12 @@ def green_tint(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:
     shadowed = images.clamp(1e-4, 1) ** gammas
     haze = torch.cat([0.08 * ones, 0.42 * ones, 0.15 * ones + 0.4 * blue], 1)
     veiled = images * (1 - 0.55 * s) + 0.55 * s * haze
+    lift = 1 + _per_image(uniform(count, 0.05, 0.45, rng)) * s
+    gains = torch.cat([lift * (1 - 0.75 * s), lift, lift * (1 - s * _per_image(uniform(count, -0.15, 0.6, rng)))], 1)
+    optical = images * gains
     sort = _per_image(torch.rand(count, generator=rng))
-    return torch.where(sort < 0.4, dyed, torch.where(sort < 0.8, shadowed, veiled)).clamp(0, 1)
+    rest = torch.where(sort < 0.55, shadowed, torch.where(sort < 0.65, veiled, optical))
+    return torch.where(sort < 0.3, dyed, rest).clamp(0, 1)
 
 
 def iodine_stain(images: Tensor, strength: Tensor, rng: Generator) -> Tensor:

@@ -11,7 +11,10 @@ PARTS = ("detector", "resnest", "deep_sad")
 
 @dataclass(frozen=True, slots=True)
 class DetectorRecipe:
-    """`size`: canvas side in pixels. `negatives`: share of pictures without a cervix in an epoch. `epoch_images`: 0 means all."""
+    """`size`: canvas side in pixels. `negatives`: share of pictures without a cervix in an epoch. `epoch_images`: 0 means all.
+
+    `weights`: what the backbone starts from (training/start_weights.py): a local file, `hub`, or empty for random.
+    """
 
     backbone: str = "resnet10t"
     size: int = 160
@@ -21,11 +24,12 @@ class DetectorRecipe:
     weight_decay: float = 0.02
     negatives: float = 0.15
     epoch_images: int = 1200
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ResNeStRecipe:
-    """`size`: crop side in pixels. `synthetic_*`: share of regular pictures that are tinted anew in every epoch."""
+    """`size`: crop side in pixels. `synthetic_*`: share of regular pictures that are tinted anew in every epoch. `weights`: as above."""
 
     backbone: str = "resnest14d"
     size: int = 64
@@ -39,6 +43,7 @@ class ResNeStRecipe:
     ema: float = 0.99
     start_lr_factor: float = 0.4
     """Smaller steps when starting from trained weights instead of random ones."""
+    weights: str = ""
 
 
 @dataclass(frozen=True, slots=True)

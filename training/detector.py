@@ -13,6 +13,7 @@ from torch import Generator, Tensor, nn
 
 from inference.detector import CERVIX, CervixDetector, DetectorConfig
 from inference.types import Box
+from training import start_weights
 from training.augment import detector_colours, detector_views, to_float
 from training.calibrate import non_negative_logistic
 from training.config import DetectorRecipe
@@ -47,9 +48,12 @@ def train(
     canvases = with_strips(load_canvases(records_for(train_set), side, cancelled=reporter.cancelled))
     held = load_canvases([r for r in validation if r.box is not None], recipe.size, cancelled=reporter.cancelled)
     torch.manual_seed(seed)
-    model = CervixDetector(DetectorConfig(backbone=recipe.backbone, size=recipe.size)).to(device)
+    model = CervixDetector(DetectorConfig(backbone=recipe.backbone, size=recipe.size))
     if start is not None:
         model.load_state_dict(start)
+    else:
+        start_weights.load(model.net.backbone.body, recipe.backbone, recipe.weights, features_only=True, out_indices=(3, 4))
+    model.to(device)
     steps = (recipe.epoch_images or len(canvases)) // recipe.batch
     loop = Loop(
         stage="detector", epochs=recipe.epochs, steps=steps, lr=recipe.lr, weight_decay=recipe.weight_decay,

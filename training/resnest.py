@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
+from training import start_weights
 from training.augment import classifier_views, light, soften, tint_some, to_float
 from training.config import ResNeStRecipe
 from training.engine import Loop, Reporter, fit
@@ -31,13 +32,18 @@ def train(
     Returns the model in eval mode and `auroc` and `loss` on the held crops. `backbone` and `size` override the recipe (those of `start`).
     """
     torch.manual_seed(seed)
-    model = CropClassifier(ResNeStConfig(backbone=backbone or recipe.backbone, size=size or recipe.size)).to(device)
+    model = CropClassifier(ResNeStConfig(backbone=backbone or recipe.backbone, size=size or recipe.size))
     if start is not None:
         model.load_state_dict(start)
+    else:
+        start_weights.load(model.net, model.config.backbone, recipe.weights, num_classes=model.config.classes)
+        # Some families draw a new head so wide that hundreds of steps are lost on shrinking it
+        nn.init.zeros_(model.net.get_classifier().weight)
+    model.to(device)
     side = model.config.size
     steps = max(1, (recipe.epoch_images or len(wide)) // recipe.batch)
     loop = Loop(
-        stage="resnest", epochs=recipe.epochs, steps=steps, lr=recipe.lr * (recipe.start_lr_factor if start else 1.0),
+        stage="resnest", epochs=recipe.epochs, steps=steps, lr=recipe.lr * (recipe.start_lr_factor if start or recipe.weights else 1.0),
         weight_decay=recipe.weight_decay, checkpoint=out / "resnest.ckpt", seed=seed, ema=recipe.ema, device=device,
     )  # fmt: skip
 
