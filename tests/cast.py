@@ -231,6 +231,15 @@ def make_analysis(
     return analysis
 
 
+def give_reasons(image: Image, reasons: list[str]) -> Assessment:
+    """A new current assessment of the same analysis, for review and with these reasons."""
+    before = Assessment.objects.get(image=image, current=True)
+    Assessment.objects.filter(pk=before.pk).update(current=False)
+    return Assessment.objects.create(
+        image=image, analysis=before.analysis, p_non_regular=before.p_non_regular, kind=before.kind, route="review", reasons=reasons
+    )
+
+
 def make_task(image: Image | Site) -> ReviewTask:
     """An open task; of a fresh image where a site is given."""
     if isinstance(image, Site):

@@ -53,7 +53,8 @@ def _objections(facts: Facts, rules: Rules) -> tuple[str, ...]:
         found.append("above_site_t_lo")
     if facts.route is Route.AUTO_NON_REGULAR and rules.t_hi is not None and facts.p_non_regular < rules.t_hi:
         found.append("below_site_t_hi")
-    if (facts.kind in NON_REGULAR_KINDS) != (facts.route is Route.AUTO_NON_REGULAR):
+    # Of a picture that is no cervix or beyond use no automatic route can be right
+    if facts.kind not in (NON_REGULAR_KINDS if facts.route is Route.AUTO_NON_REGULAR else (Kind.REGULAR,)):
         found.append("kind_contradicts_route")
     return tuple(found)
 

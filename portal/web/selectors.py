@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,12 @@ def story(image: Image) -> Story:
         siblings=list(siblings.select_related("exam__patient").order_by("captured", "id").prefetch_related(*_CURRENT)[:24]),
         events=list(AuditEvent.objects.filter(subject_type="images.Image", subject_id=image.pk).order_by("-id")[:50]),
     )
+
+
+def findings(image_ids: Sequence[int], codes: Collection[str]) -> dict[int, list[str]]:
+    """Of these images, those whose current assessment names any of `codes`, with the codes: 1 query."""
+    rows = Assessment.objects.filter(image__in=image_ids, current=True, reasons__overlap=list(codes)).values_list("image", "reasons")
+    return {image: [reason for reason in reasons if reason in codes] for image, reasons in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from portal.datasets.exports import escaped
 from portal.images import selectors, services, storage
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
+from portal.web import selectors as joined
+from portal.web.templatetags.winnow import ADVICE
 
 _SHOWN = (("", "all"), ("problems", "problems"), *((o.value, o.label) for o in FileOutcome))
 _ROW_COLUMNS = (
@@ -92,6 +94,7 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
     files = selectors.upload_files(found, only=shown, after=_number(request, "after") or 0)
     counts = selectors.upload_counts(found)
     page = files[: selectors.FILES_PAGE]
+    _with_findings(page)
     more = urlencode({"show": shown, "after": page[-1].pk}) if len(files) > selectors.FILES_PAGE else ""
     done = counts["accepted"] - counts["in_work"]
     return {
@@ -101,6 +104,13 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
         "live": bool(counts["in_work"]) or not (found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
     }  # fmt: skip
+
+
+def _with_findings(files: list[UploadFile]) -> None:
+    """Give each file what is wrong with its picture, so that it can be taken again while the patient is there."""
+    found = joined.findings([file.image_id for file in files if file.image_id], ADVICE)
+    for file in files:
+        file.findings = found.get(file.image_id or 0, [])  # type: ignore[attr-defined]
 
 
 @require_safe

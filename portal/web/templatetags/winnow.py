@@ -1,6 +1,6 @@
 """Small pieces that several pages draw."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import template
@@ -10,6 +10,11 @@ from django.utils.safestring import SafeString
 register = template.Library()
 
 REASONS = {
+    "not_a_cervix": "it does not seem to show a cervix",
+    "blurred": "the picture is out of focus",
+    "too_dark": "the picture is too dark",
+    "too_bright": "the picture is too bright",
+    "glare": "a large spot of glare hides part of the cervix",
     "detector_low": "the cervix was found with little certainty",
     "detector_none": "no cervix was found",
     "between_thresholds": "the probability lies between the two thresholds",
@@ -24,6 +29,22 @@ REASONS = {
 """Codes of inference and triage in words for a clinic; an unknown code is shown as it is."""
 
 
+ADVICE = {
+    "not_a_cervix": "Check that it is the right file; if it is, readers will say so.",
+    "blurred": "Hold the camera still, let it focus on the cervix, and take it again.",
+    "too_dark": "Bring the light closer or raise the exposure, and take it again.",
+    "too_bright": "Lower the light or the exposure, and take it again.",
+    "glare": "Tilt the camera or the light a little, dab off fluid, and take it again.",
+}
+"""What to do at the camera about each finding of the quality part."""
+
+QUALITY = {
+    "blur": "out of focus: probability", "not_a_cervix": "not a cervix: probability", "sharpness": "sharpness",
+    "exposure": "brightness, mean", "glare": "burnt-out share", "glare_blob": "largest glare spot, share",
+}  # fmt: skip
+"""Measures that mean something to people; the others only feed the bundle's judgement and stand in the database."""
+
+
 @register.filter
 def words(value: object) -> str:
     """A code as words: `auto_regular` -> `auto regular`."""
@@ -33,6 +54,17 @@ def words(value: object) -> str:
 @register.filter
 def reason_text(code: str) -> str:
     return REASONS.get(code, words(code))
+
+
+@register.filter
+def advice(code: str) -> str:
+    """What to do at the camera about a reason; empty where nothing can be done there."""
+    return ADVICE.get(code, "")
+
+
+@register.filter
+def shown_quality(measures: Mapping[str, float]) -> list[tuple[str, float]]:
+    return [(text, measures[name]) for name, text in QUALITY.items() if name in measures]
 
 
 @register.simple_tag

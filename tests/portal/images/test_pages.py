@@ -15,7 +15,7 @@ from django.urls import reverse
 from portal.audit.models import AuditEvent
 from portal.images import services
 from portal.images.models import Image, Upload, UploadFile
-from tests.cast import Cast, make_image
+from tests.cast import Cast, give_reasons, make_image
 from tests.portal.images import pictures
 from tests.portal.images.conftest import Send, image_of, sanitise_all
 
@@ -166,6 +166,16 @@ def test_filters_and_pages_of_files(cast: Cast, upload: Upload) -> None:
     assert "No file is like that" in client.get(reverse("upload", args=[upload.pk]) + "?show=accepted").content.decode()
 
 
+def test_an_upload_says_what_is_wrong_with_a_picture_and_what_to_do_at_the_camera(cast: Cast, upload: Upload) -> None:
+    blurred, fine = (make_image(cast.north, state="in_review", upload=upload, p_non_regular=0.5, patient=f"P{n}") for n in range(2))
+    give_reasons(blurred, ["blurred", "between_thresholds"])
+    page = cast.client(cast.alice).get(reverse("upload", args=[upload.pk])).content.decode()
+    assert page.count("The picture is out of focus. Hold the camera still") == 1
+    assert "two thresholds" not in page
+    assert "out of focus" in cast.client(cast.alice).get(reverse("image", args=[blurred.pk])).content.decode()
+    assert "out of focus" not in cast.client(cast.alice).get(reverse("image", args=[fine.pk])).content.decode()
+
+
 @pytest.mark.parametrize("count", [1, 12])
 @pytest.mark.parametrize("route", ["upload_list", "upload", "upload_live", "upload_outcomes"])
 def test_pages_take_a_fixed_number_of_queries(
@@ -175,7 +185,7 @@ def test_pages_take_a_fixed_number_of_queries(
         make_image(cast.north, state="clean", upload=upload, patient=f"P{n}")
         services.open_upload(site=cast.north, actor=cast.alice)
     client = cast.client(cast.alice)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         answer = client.get(reverse(route, args=[] if route == "upload_list" else [upload.pk]))
         assert answer.status_code == 200
         _ = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from portal.images.models import Image
 from portal.jobs import services
 from portal.jobs.models import Job
 from portal.labels.models import Label
-from portal.ml import Route, Unreadable
+from portal.ml import Kind, Route, Unreadable
 from portal.pipeline import handlers, runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import violations
@@ -52,6 +53,19 @@ def test_images_of_many_uploads_are_analysed_in_one_batch(cast: Cast, toy: Toy) 
         assert Label.objects.get(image=image, current=True).provenance == "automatic"
         assert AuditEvent.objects.filter(action="image.analysed", subject_id=image.pk, actor_id=cast.alice.pk).count() == 1
     assert not [name for name in violations() if name.startswith(("lost", "stuck", "doubled", "jobs", "analyses", "blobs"))]
+
+
+@pytest.mark.parametrize(("kind", "code"), [(Kind.NOT_CERVIX, "not_a_cervix"), (Kind.UNUSABLE, "blurred")])
+def test_a_flawed_picture_is_kept_with_its_kind_and_goes_to_readers_with_its_reason(cast: Cast, toy: Toy, kind: Kind, code: str) -> None:
+    champion()
+    image = _clean(cast)[0]
+    toy.answers[_name(image)] = replace(said(), kind=kind, route=Route.REVIEW, reasons=(code,))
+    _drain()
+    image.refresh_from_db()
+    assert (image.state, image.review_tasks.get().reasons) == ("in_review", [code])
+    current = Assessment.objects.get(image=image, current=True)
+    assert (current.kind, current.route, current.reasons) == (kind, "review", [code])
+    assert not Label.objects.filter(image=image).exists()
 
 
 def test_what_the_model_is_unsure_of_goes_to_readers(cast: Cast, toy: Toy) -> None:
