@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from inference import assessment, exams
 from inference import bundle as bundles
-from inference.types import Analysis, Unreadable
+from inference.types import Analysis, Assessed, Evidence, Unreadable
 
 COLUMNS = (
     "path", "status", "kind", "p_non_regular", "p_regular", "p_green_filter", "p_lugol_iodine", "deep_sad_distance", "detector_state",
     "detector_score", "box_x0", "box_y0", "box_x1", "box_y1", "route", "reasons",
 )  # fmt: skip
-MANIFEST_COLUMNS = ("path", "patient", "exam", "site")
 
 
 class UsageError(ValueError):
@@ -33,7 +35,10 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--bundle", type=Path, default=bundles.BASELINE, help="bundle folder (default: the one that ships)")
     made.add_argument("--csv", type=Path, required=True, metavar="OUT.csv", help="one row per file, in order")
     made.add_argument(
-        "--manifest", type=Path, metavar="M.csv", help="table path,patient,exam,site, for what needs the patient's other images"
+        "--manifest", type=Path, metavar="M.csv", help="table path,patient,exam,site[,device]: files of one exam are compared"
+    )
+    made.add_argument(
+        "--known-devices-only", action="store_true", help="send to review what comes from a device that the bundle was not calibrated on"
     )
     made.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     made.add_argument("--batch", type=int, default=16, help="pictures a batch (default 16); it changes the speed, not the answers")
@@ -50,11 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = list(expand(given.inputs))
         if not files:
             raise UsageError("There is no picture in what was given.")
+        # Read first, so that a broken table is told before time is spent
+        rows = exams.read(given.manifest) if given.manifest is not None else []
+        visits = exams.visits(files, rows, given.manifest.parent if given.manifest else Path())
+        judge = partial(assessment.opened(given.bundle).assess, known_devices_only=given.known_devices_only)
         if given.manifest is not None:
-            # Read now, so that a broken table is told before time is spent; context between images comes with a later bundle format
-            read_manifest(given.manifest)
-        return run(files, given.bundle, given.csv, device=given.device, batch=given.batch, threads=given.threads)
-    except (UsageError, bundles.BundleError, OSError) as error:
+            print(f"{sum(not visit.alone for visit in visits)} of {len(files)} files have an exam in {given.manifest.name}")
+        return run(files, visits, judge, given)
+    except (UsageError, exams.TableError, bundles.BundleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 
@@ -92,53 +100,63 @@ def looks_like_picture(path: Path) -> bool:
     return start.startswith(SIGNATURES) or start[8:12] == b"WEBP" or start[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc")
 
 
-def read_manifest(path: Path) -> dict[str, dict[str, str]]:
-    """The table path -> patient, exam, site. Raises UsageError when it cannot be used."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines)
-            missing = [name for name in MANIFEST_COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise UsageError(f"{path.name} lacks the columns {', '.join(missing)}.")
-            return {row["path"]: row for row in reader}
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path.name} is not UTF-8 text: save it as CSV UTF-8.") from error
+Judge = Callable[[Sequence[Evidence]], list[Assessed]]
 
 
-def run(files: Sequence[Path], bundle: Path, out: Path, *, device: str, batch: int, threads: int) -> int:
-    """Analyse the files into `out`; returns 1 when any could not be read, else 0."""
+def run(files: Sequence[Path], visits: Sequence[exams.Visit], judge: Judge, given: argparse.Namespace) -> int:
+    """Analyse the files into `given.csv`; returns 1 when any could not be read, else 0."""
     import torch
 
     from inference import api
 
-    if threads > 0:
-        torch.set_num_threads(threads)
+    if given.threads > 0:
+        torch.set_num_threads(given.threads)
     unreadable = 0
-    answers = api.iterate(files, bundle, device=device, batch=batch)
-    with out.open("w", encoding="utf-8", newline="") as stream:
+    answers = api.iterate(files, given.bundle, device=given.device, batch=given.batch)
+    with given.csv.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
-        for path, answer in zip(files, answers, strict=True):
+        for path, answer, assessed in beside_each_other(files, visits, answers, judge):
             unreadable += isinstance(answer, Unreadable)
-            writer.writerow(row(path, answer))
-    print(f"{len(files) - unreadable} analysed, {unreadable} unreadable -> {out}")
+            writer.writerow(row(path, answer, assessed))
+    print(f"{len(files) - unreadable} analysed, {unreadable} unreadable -> {given.csv}")
     return 1 if unreadable else 0
 
 
-def row(path: Path, answer: Analysis | Unreadable) -> dict[str, str]:
-    """One line of the table. The p_ columns are the fused, calibrated probabilities: they sum to 1, p_regular = 1 - p_non_regular."""
+def beside_each_other(
+    files: Sequence[Path], visits: Sequence[exams.Visit], answers: Iterable[Analysis | Unreadable], judge: Judge
+) -> Iterator[tuple[Path, Analysis | Unreadable, Assessed | None]]:
+    """Each file with its Analysis and what its exam's other files make of it, in order, as soon as its exam and all before are analysed."""
+    left = Counter(visit.exam for visit in visits)
+    evidence: dict[tuple[str, ...], dict[int, Evidence]] = {}
+    judged: dict[int, Assessed] = {}
+    waiting: deque[tuple[int, Analysis | Unreadable]] = deque()
+    for number, (visit, answer) in enumerate(zip(visits, answers, strict=True)):
+        waiting.append((number, answer))
+        if isinstance(answer, Analysis):
+            evidence.setdefault(visit.exam, {})[number] = assessment.evidence(answer, device=visit.device)
+        left[visit.exam] -= 1
+        if not left[visit.exam]:
+            of_exam = evidence.pop(visit.exam, {})
+            judged |= dict(zip(of_exam, judge(list(of_exam.values())), strict=True))
+        while waiting and (isinstance(waiting[0][1], Unreadable) or waiting[0][0] in judged):
+            done, said = waiting.popleft()
+            yield files[done], said, judged.pop(done, None)
+
+
+def row(path: Path, answer: Analysis | Unreadable, assessed: Assessed | None) -> dict[str, str]:
+    """One line of the table. The p_ columns are fused, calibrated and seen beside the exam's other images; they sum to 1."""
     if isinstance(answer, Unreadable):
         return {"path": str(path), "status": f"{answer.code}: {answer.message}"}
-    from inference.fusion import fused_probabilities
-
-    shares = fused_probabilities(answer.p_non_regular, answer.probabilities)
+    assert assessed is not None
     box = answer.box
     corners = {f"box_{name}": f"{getattr(box, name):.1f}" if box else "" for name in ("x0", "y0", "x1", "y1")}
     return {
-        "path": str(path), "status": "ok", "kind": answer.kind.value, "p_non_regular": f"{answer.p_non_regular:.6f}",
-        **{f"p_{kind}": f"{share:.6f}" for kind, share in shares.items()},
+        "path": str(path), "status": "ok", "kind": assessed.kind.value, "p_non_regular": f"{assessed.p_non_regular:.6f}",
+        **{f"p_{kind}": f"{share:.6f}" for kind, share in assessed.probabilities.items()},
         "deep_sad_distance": f"{answer.deep_sad_distance:.6g}", "detector_state": answer.detector_state.value,
-        "detector_score": f"{box.score:.4f}" if box else "", **corners, "route": answer.route.value, "reasons": ";".join(answer.reasons),
+        "detector_score": f"{box.score:.4f}" if box else "", **corners, "route": assessed.route.value,
+        "reasons": ";".join(assessed.reasons),
     }  # fmt: skip
 
 

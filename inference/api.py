@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from inference import bundle as bundles
+from inference import context, novelty, quality
 from inference import fusion as fusing
-from inference import quality
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
 from inference.detector import OTHERS_SCORE, CervixDetector, DetectorConfig, state_of, to_file_pixels
@@ -83,12 +83,15 @@ class Found:
 class Analyzer:
     """An opened bundle. The same picture gets the same answer whatever else is in its batch (|dp| < 1e-3), on any device."""
 
-    def __init__(self, about: dict[str, Any], digest: str, nets: tuple[CervixDetector, CropClassifier, DeepSAD], device: str) -> None:
+    def __init__(
+        self, about: dict[str, Any], digest: str, nets: tuple[CervixDetector, CropClassifier, DeepSAD], device: str,
+        known: novelty.Novelty | None = None,
+    ) -> None:  # fmt: skip
         self.about, self.hash, self.device = about, digest, torch.device(device)
         self.detector, self.resnest, self.deep_sad = nets
         for net in nets:
             net.to(self.device).eval()
-        self.fusion = fusing.Fusion.from_json(about["fusion"])
+        self.fusion, self.known = fusing.Fusion.from_json(about["fusion"]), known
         self.judge = quality.Judge.from_json(about["quality"]) if "quality" in about else None
 
     @classmethod
@@ -101,9 +104,10 @@ class Analyzer:
             nets = build(about["parts"])
             for part, net in zip(bundles.PARTS, nets, strict=True):
                 net.load_state_dict(bundles.load_tensors(path, part))
+            known = novelty.load(path, about)
         except (RuntimeError, TypeError, KeyError) as error:
             raise bundles.BundleError(f"{path.name}: the weights do not fit what bundle.json says of them ({error}).") from error
-        return cls(about, digest, nets, device)
+        return cls(about, digest, nets, device, known)
 
     def analyse(self, pictures: Sequence[Picture], *, batch: int = BATCH) -> list[Analysis]:
         """Analyses of decoded pictures, in order."""
@@ -145,12 +149,15 @@ class Analyzer:
         self, picture: Picture, found: Found, logit: float, shares: list[float], distance: float, embedding: list[float]
     ) -> Analysis:
         probabilities = {kind.value: share for kind, share in zip(CLASSIFIED_KINDS, shares, strict=True)}
-        p = self.fusion.probability(logit, distance)
-        route, reasons = fusing.route(self.fusion, p, logit, distance, found.state)
+        score = found.box.score if found.box else 0.0
+        neighbours = float(self.known.distances(np.array([embedding]))[0]) if self.known else None
+        ood = self.known.rank(neighbours) if self.known and neighbours is not None else None
+        p = self.fusion.probability(logit, distance, neighbours=neighbours or 0.0, detector=score)
+        route, reasons = fusing.route(self.fusion, p, logit, distance, found.state, ood=ood)
         measures = quality.measure(crop_to(picture, found.crop, quality.SIDE))
         kind = fusing.likeliest(fusing.fused_probabilities(p, probabilities))
         if self.judge:
-            measures = self.judge.scored(measures, quality.Evidence(found.box.score if found.box else 0.0, distance, embedding))
+            measures = self.judge.scored(measures, quality.Evidence(score, distance, embedding))
             flaws = quality.findings(measures, self.judge.limits)
             kind = quality.kind_of(flaws, kind)
             # Never sorted out by a machine alone: people see every picture that has a flaw
@@ -160,11 +167,17 @@ class Analyzer:
             other_boxes=found.others, probabilities=probabilities, p_non_regular=p,
             kind=kind, deep_sad_distance=distance,
             deep_sad_rank=self.fusion.rank(distance), embedding=tuple(embedding),
-            quality=measures, route=route, reasons=reasons,
+            quality=measures, route=route, reasons=reasons, logit=logit, neighbours=neighbours, ood=ood,
+            colour=colours(picture, found.crop),
         )  # fmt: skip
 
     def _tensor(self, pixels: Sequence[Pixels]) -> Tensor:
         return torch.from_numpy(np.stack(pixels)).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def colours(picture: Picture, crop: Box | None) -> tuple[float, ...]:
+    """What images of one exam are compared by: the colours of the crop and of the whole frame."""
+    return context.describe(crop_to(picture, crop, context.SIDE), crop_to(picture, None, context.SIDE))
 
 
 def build(parts: dict[str, Any]) -> tuple[CervixDetector, CropClassifier, DeepSAD]:

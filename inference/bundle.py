@@ -23,6 +23,7 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 CARD = "MODEL_CARD.md"
 PARTS = ("detector", "resnest", "deep_sad")
+"""The networks, without which there is no bundle. `novelty.safetensors` (numpy arrays, no network) may stand beside them."""
 BASELINE = Path(__file__).parent / "bundles" / "baseline"
 CODE_VERSION = "0.1.0"
 
@@ -95,11 +96,16 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def write(folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]], *, card: str = "") -> str:
+def write(
+    folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]], *, card: str = "",
+    arrays: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:  # fmt: skip
     """Write a bundle under a temporary name, bundle.json last, and rename it to `folder`. Returns its hash.
 
-    about: KEYS without `files`. tensors: weights of each of PARTS. Raises BundleError when `folder` exists.
+    about: KEYS without `files`. tensors: weights of each of PARTS. arrays: numpy arrays that are no network's, by file name without its
+    ending. Raises BundleError when `folder` exists.
     """
+    from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file
 
     if folder.exists():
@@ -112,6 +118,9 @@ def write(folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Mapping[
             name = f"{part}.safetensors"
             save_file(halved(tensors[part]), str(fresh / name))
             files[name] = sha256(fresh / name)
+        for name, values in (arrays or {}).items():
+            save_arrays(dict(values), str(fresh / f"{name}.safetensors"))
+            files[f"{name}.safetensors"] = sha256(fresh / f"{name}.safetensors")
         if card:
             (fresh / CARD).write_text(card, encoding="utf-8")
         whole = json.dumps({"format": FORMAT, **about, "files": files}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

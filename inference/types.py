@@ -81,6 +81,49 @@ class Analysis:
     reasons: tuple[str, ...]
     """Codes of why the route is REVIEW, e.g. `detector_low`, `between_thresholds`, `classifiers_disagree`, `beyond_training_distances`;
     quality findings first: `not_a_cervix`, `too_dark`, `too_bright`, `blurred`, `glare`."""
+    logit: float = 0.0
+    """The classifier's own log odds of non-regular, uncalibrated."""
+    neighbours: float | None = None
+    """Mean distance of the embedding to its nearest training embeddings; None where the bundle keeps none of them."""
+    ood: float | None = None
+    """Out of distribution: share of the training images that lie nearer to their nearest, in [0, 1]; None as above."""
+    colour: tuple[float, ...] = ()
+    """Colours of crop and frame (`inference.context.describe`), by which images of one exam are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What of an Analysis counts beside the exam's other images; `device` as its sender named it."""
+
+    probabilities: dict[str, float]
+    p_non_regular: float
+    kind: Kind
+    deep_sad_distance: float
+    colour: tuple[float, ...]
+    route: Route
+    reasons: tuple[str, ...]
+    device: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """An Analysis seen with its exam, fused and routed. Same bundle, file and siblings: same Assessed, in whatever order they came."""
+
+    p_non_regular: float
+    probabilities: dict[str, float]
+    """Over CLASSIFIED_KINDS, fused and calibrated; agrees with `p_non_regular` and `kind`."""
+    kind: Kind
+    route: Route
+    reasons: tuple[str, ...]
+    siblings: int
+    """How many other images it was compared with; 0 where there is none, or where the bundle does not compare for this device."""
+    p_alone: float
+    kind_alone: Kind
+
+    @property
+    def overturned(self) -> bool:
+        """Whether the other images turned regular into non-regular or back."""
+        return (self.kind is Kind.REGULAR) != (self.kind_alone is Kind.REGULAR)
 
 
 @dataclass(frozen=True, slots=True)

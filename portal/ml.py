@@ -12,9 +12,11 @@ from inference.types import (
     CLASSIFIED_KINDS,
     NON_REGULAR_KINDS,
     Analysis,
+    Assessed,
     Box,
     BundleInfo,
     DetectorState,
+    Evidence,
     Kind,
     Progress,
     Route,
@@ -23,9 +25,9 @@ from inference.types import (
 from training.types import Cancelled, EvaluationReport, ExampleImage, Interval, TrainConfig, TrainingRefused
 
 __all__ = [
-    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Box", "BundleInfo", "Cancelled", "DetectorState", "EvaluationReport",
-    "ExampleImage", "Interval", "Kind", "Progress", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse",
-    "describe_bundle", "draw_examples", "evaluate", "train",
+    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Box", "BundleInfo", "Cancelled", "DetectorState",
+    "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "Progress", "Route", "TrainConfig", "TrainingRefused",
+    "Unreadable", "analyse", "assess", "describe_bundle", "draw_examples", "evaluate", "train",
 ]  # fmt: skip
 
 
@@ -44,6 +46,16 @@ def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu") -> list
     from inference import api
 
     return api.analyse(paths, bundle, device=device)
+
+
+def assess(bundle: Path, exam: Sequence[Evidence], *, known_devices_only: bool = False) -> list[Assessed]:
+    """Each image of one exam beside the others of the same device, in order. Loads no torch.
+
+    An image without such others is what its Analysis says. Raises `inference.bundle.BundleError`.
+    """
+    from inference import assessment
+
+    return assessment.opened(bundle).assess(exam, known_devices_only=known_devices_only)
 
 
 def train(

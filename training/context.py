@@ -1,0 +1,125 @@
+"""Learns to compare the images of one exam (METHODS 5): weights on features relative to the others, switched off where they do not help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from inference.context import FEATURES, Context, Floats, Weights, compared
+
+RIDGE = 0.02
+FOLDS = 5
+LEAST = 20
+"""So many images of either class, seen beside others, before a device is judged by itself; below that it goes with the rest."""
+OWN_LEAST = 120
+"""So many of either class before a device may have weights of its own."""
+GAIN = 0.005
+"""A device's log loss must sink by this much, cross-fitted by patient, or the comparison is left out there."""
+
+_SIGNS_GREEN = {"own": 1, "own_minus_others": 1, "red_green": -1, "frame_red_green": -1, "deep_sad": 1}
+_SIGNS_IODINE = {"own": 1, "own_minus_others": 1, "blue_green": -1, "frame_blue_green": -1, "deep_sad": 1}
+"""Where physics or the score's meaning fixes the sign: a green filter takes red away, iodine blue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Images of exams, one row each: `signals` (N, 8) of `inference.context.signals`, `targets` (N,) by CLASSIFIED_KINDS.
+
+    Rows of equal `exams` and `devices` are compared; `patients` keeps folds apart; `weights` (N,): how much a row counts.
+    """
+
+    signals: Floats
+    targets: NDArray[np.int64]
+    exams: NDArray[np.str_]
+    patients: NDArray[np.str_]
+    devices: NDArray[np.str_]
+    weights: Floats
+
+    def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Table:
+        parts = (self.signals, self.targets, self.exams, self.patients, self.devices, self.weights)
+        return Table(*(part[chosen] for part in parts))
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+def joined(tables: Iterable[Table]) -> Table:
+    """All rows of all tables."""
+    whole = list(tables)
+    names = ("signals", "targets", "exams", "patients", "devices", "weights")
+    return Table(*(np.concatenate([getattr(table, name) for table in whole]) for name in names))
+
+
+def beside_others(table: Table) -> tuple[Table, Floats, Floats]:
+    """The rows that have others of their exam and device, and their features (M, 8) for green and for iodine."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for row, key in enumerate(zip(table.exams.tolist(), table.devices.tolist(), strict=True)):
+        groups.setdefault(key, []).append(row)
+    kept, green, iodine = [], [], []
+    for rows in groups.values():
+        for row in rows if len(rows) > 1 else ():
+            features = compared(table.signals[row], [table.signals[other] for other in rows if other != row])
+            kept.append(row)
+            green.append(features[0])
+            iodine.append(features[1])
+    empty = np.zeros((0, len(FEATURES)))
+    return table.rows(np.array(kept, dtype=np.int64)), np.array(green).reshape(-1, len(FEATURES)), np.array(iodine).reshape(empty.shape[0] or -1, len(FEATURES))
+
+
+def fit_weights(green: Floats, iodine: Floats, targets: NDArray[np.int64], weights: Floats) -> Weights:
+    """Multinomial logistic regression over features (N, 8) of either kind, signs kept where they are known, small ridge.
+
+    Targets are smoothed as by Platt (1999), so that separable data give no infinite slope.
+    """
+    scale = np.maximum(np.concatenate([green, iodine]).std(axis=0), 1e-6)
+    x = np.stack([green / scale, iodine / scale])
+    goal = _smoothed(targets, weights)
+    share = weights / weights.sum()
+    size = len(FEATURES)
+
+    def loss(flat: Floats) -> tuple[float, Floats]:
+        rows = flat.reshape(2, 1 + size)
+        odds = np.stack([np.zeros(len(targets)), *(rows[k, 0] + x[k] @ rows[k, 1:] for k in range(2))], axis=1)
+        top = odds.max(axis=1, keepdims=True)
+        log_p = odds - top - np.log(np.exp(odds - top).sum(axis=1, keepdims=True))
+        error = (np.exp(log_p) - goal) * share[:, None]
+        gradient = np.stack([np.concatenate([[error[:, k + 1].sum()], x[k].T @ error[:, k + 1]]) for k in range(2)])
+        gradient[:, 1:] += RIDGE * (rows[:, 1:] - _PRIOR)
+        return float(-(goal * log_p).sum(axis=1) @ share + 0.5 * RIDGE * ((rows[:, 1:] - _PRIOR) ** 2).sum()), gradient.reshape(-1)
+
+    bounds = [*_bounds(_SIGNS_GREEN), *_bounds(_SIGNS_IODINE)]
+    found = minimize(loss, np.zeros(2 * (1 + size)), jac=True, bounds=bounds, method="L-BFGS-B").x.reshape(2, 1 + size)
+    rows = [(float(row[0]), *(float(v) for v in row[1:] / scale)) for row in found]
+    return Weights(rows[0], rows[1])
+
+
+_PRIOR = 0.0
+
+
+def _bounds(signs: dict[str, int]) -> list[tuple[float | None, float | None]]:
+    limits: dict[int, tuple[float | None, float | None]] = {1: (0.0, None), -1: (None, 0.0), 0: (None, None)}
+    return [(None, None), *(limits[signs.get(name, 0)] for name in FEATURES)]
+
+
+def _smoothed(targets: NDArray[np.int64], weights: Floats) -> Floats:
+    totals = np.array([weights[targets == kind].sum() for kind in range(3)])
+    goal = np.zeros((len(targets), 3))
+    for kind in range(3):
+        sure = (totals[kind] + 1) / (totals[kind] + 3)
+        goal[targets == kind] = (1 - sure) / 2
+        goal[targets == kind, kind] = sure
+    return goal
+
+
+def log_odds(weights: Weights, green: Floats, iodine: Floats) -> Floats:
+    """(N, 2) log odds of green and of iodine against regular."""
+    return np.stack([row[0] + x @ np.array(row[1:]) for row, x in ((weights.green, green), (weights.iodine, iodine))], axis=1)
+
+
+def p_non_regular(weights: Weights, green: Floats, iodine: Floats) -> Floats:
+    odds = log_odds(weights, green, iodine)
+    return 1.0 - 1.0 / (1.0 + np.exp(odds).sum(axis=1))
