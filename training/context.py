@@ -67,7 +67,11 @@ def beside_others(table: Table) -> tuple[Table, Floats, Floats]:
             green.append(features[0])
             iodine.append(features[1])
     empty = np.zeros((0, len(FEATURES)))
-    return table.rows(np.array(kept, dtype=np.int64)), np.array(green).reshape(-1, len(FEATURES)), np.array(iodine).reshape(empty.shape[0] or -1, len(FEATURES))
+    return (
+        table.rows(np.array(kept, dtype=np.int64)),
+        np.array(green).reshape(-1, len(FEATURES)),
+        np.array(iodine).reshape(empty.shape[0] or -1, len(FEATURES)),
+    )
 
 
 def fit_weights(green: Floats, iodine: Floats, targets: NDArray[np.int64], weights: Floats) -> Weights:

@@ -94,7 +94,10 @@ def test_a_device_without_calibration_is_asked_about_only_on_request() -> None:
     one = seen(device="new")
     assert assessor().assess([one])[0].reasons == ()
     asked = assessor().assess([one, seen()], known_devices_only=True)
-    assert [(answer.route, answer.reasons) for answer in asked] == [(Route.REVIEW, ("no_calibration_for_device",)), (Route.AUTO_REGULAR, ())]
+    assert [(answer.route, answer.reasons) for answer in asked] == [
+        (Route.REVIEW, ("no_calibration_for_device",)),
+        (Route.AUTO_REGULAR, ()),
+    ]
 
 
 def test_colours_that_are_not_known_make_no_difference() -> None:
@@ -121,5 +124,7 @@ def test_features_of_another_version_are_not_misread(tmp_path: Path) -> None:
 
 
 def test_assessing_loads_no_torch(tiny_bundle: Path) -> None:
-    code = f"import sys, pathlib; from portal import ml; ml.assess(pathlib.Path({str(tiny_bundle)!r}), []); sys.exit('torch' in sys.modules)"
+    code = (
+        f"import sys, pathlib; from portal import ml; ml.assess(pathlib.Path({str(tiny_bundle)!r}), []); sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
