@@ -24,7 +24,7 @@ class Novelty:
     """Embeddings (D,) are centred, turned onto their main axes (D, d), scaled to unit spread and compared with
     `prototypes` (M, d).
 
-    quantiles: the training images' own distances at equal steps of rank from 0 to 1, an image itself left out.
+    quantiles: distances of images of other patients from the same sources, at equal steps of rank from 0 to 1.
     """
 
     mean: Floats
@@ -40,7 +40,7 @@ class Novelty:
         return (np.asarray(embeddings, dtype=np.float64) - self.mean) @ self.axes
 
     def rank(self, distance: float) -> float:
-        """Share of the training images that lie nearer to theirs, in [0, 1]."""
+        """Share of new images from the known sources that lie nearer, in [0, 1]."""
         return bisect_left(self.quantiles, distance) / len(self.quantiles)
 
     def tensors(self) -> dict[str, Any]:

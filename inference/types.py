@@ -86,7 +86,7 @@ class Analysis:
     neighbours: float | None = None
     """Mean distance of the embedding to its nearest training embeddings; None where the bundle keeps none of them."""
     ood: float | None = None
-    """Out of distribution: share of the training images that lie nearer to their nearest, in [0, 1]; None as above."""
+    """Out of distribution: share of new images from the training's sources that lie nearer to it, in [0, 1]; None as above."""
     colour: tuple[float, ...] = ()
     """Colours of crop and frame (`inference.context.describe`), by which images of one exam are compared."""
 

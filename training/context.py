@@ -1,8 +1,12 @@
-"""Learns to compare the images of one exam (METHODS 5): weights on features relative to the others, switched off where they do not help."""
+"""Learns to compare the images of one exam (METHODS 5): weights on features relative to the others, left out where they do not help.
+
+Most sources have no exam with more than one kind. So made-up exams stand beside the real ones: pictures of one patient, some of them
+tinted. They count the less, the more real ones there are.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,19 +63,10 @@ def beside_others(table: Table) -> tuple[Table, Floats, Floats]:
     groups: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(table.exams.tolist(), table.devices.tolist(), strict=True)):
         groups.setdefault(key, []).append(row)
-    kept, green, iodine = [], [], []
-    for rows in groups.values():
-        for row in rows if len(rows) > 1 else ():
-            features = compared(table.signals[row], [table.signals[other] for other in rows if other != row])
-            kept.append(row)
-            green.append(features[0])
-            iodine.append(features[1])
-    empty = np.zeros((0, len(FEATURES)))
-    return (
-        table.rows(np.array(kept, dtype=np.int64)),
-        np.array(green).reshape(-1, len(FEATURES)),
-        np.array(iodine).reshape(empty.shape[0] or -1, len(FEATURES)),
-    )
+    kept = [(row, [other for other in rows if other != row]) for rows in groups.values() if len(rows) > 1 for row in rows]
+    pairs = [compared(table.signals[row], [table.signals[other] for other in others]) for row, others in kept]
+    features = np.array(pairs).reshape(-1, 2, len(FEATURES))
+    return table.rows(np.array([row for row, _ in kept], dtype=np.int64)), features[:, 0], features[:, 1]
 
 
 def fit_weights(green: Floats, iodine: Floats, targets: NDArray[np.int64], weights: Floats) -> Weights:
@@ -92,16 +87,13 @@ def fit_weights(green: Floats, iodine: Floats, targets: NDArray[np.int64], weigh
         log_p = odds - top - np.log(np.exp(odds - top).sum(axis=1, keepdims=True))
         error = (np.exp(log_p) - goal) * share[:, None]
         gradient = np.stack([np.concatenate([[error[:, k + 1].sum()], x[k].T @ error[:, k + 1]]) for k in range(2)])
-        gradient[:, 1:] += RIDGE * (rows[:, 1:] - _PRIOR)
-        return float(-(goal * log_p).sum(axis=1) @ share + 0.5 * RIDGE * ((rows[:, 1:] - _PRIOR) ** 2).sum()), gradient.reshape(-1)
+        gradient[:, 1:] += RIDGE * rows[:, 1:]
+        return float(-(goal * log_p).sum(axis=1) @ share + 0.5 * RIDGE * (rows[:, 1:] ** 2).sum()), gradient.reshape(-1)
 
     bounds = [*_bounds(_SIGNS_GREEN), *_bounds(_SIGNS_IODINE)]
     found = minimize(loss, np.zeros(2 * (1 + size)), jac=True, bounds=bounds, method="L-BFGS-B").x.reshape(2, 1 + size)
     rows = [(float(row[0]), *(float(v) for v in row[1:] / scale)) for row in found]
     return Weights(rows[0], rows[1])
-
-
-_PRIOR = 0.0
 
 
 def _bounds(signs: dict[str, int]) -> list[tuple[float | None, float | None]]:
@@ -127,3 +119,89 @@ def log_odds(weights: Weights, green: Floats, iodine: Floats) -> Floats:
 def p_non_regular(weights: Weights, green: Floats, iodine: Floats) -> Floats:
     odds = log_odds(weights, green, iodine)
     return 1.0 - 1.0 / (1.0 + np.exp(odds).sum(axis=1))
+
+
+# ---- where it helps ---------------------------------------------------------------------------------------------------
+
+
+def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
+    """The comparison as a bundle keeps it, and what it changed: log loss alone and beside others, cross-fitted by patient.
+
+    A device with enough real images is judged by itself: it gets weights of its own, those of all, or none. All others go by the
+    sum of everything, made-up exams included.
+    """
+    rows, green, iodine = beside_others(with_a_regular(real))
+    few = 1.0 / (1.0 + float((rows.targets > 0).sum()) / LEAST)
+    extra, extra_green, extra_iodine = beside_others(replace(made_up, weights=made_up.weights * few))
+    table = joined([rows, extra])
+    features = np.concatenate([green, extra_green]), np.concatenate([iodine, extra_iodine])
+    if min((table.targets == 0).sum(), (table.targets > 0).sum()) < LEAST:
+        return Context(None, {}), {"images": float(len(rows)), "patients": _patients(rows)}
+    crossed = cross_fitted(table, *features)
+    lone, joint = _loss(table, alone(table)), _loss(table, crossed)
+    figures = {
+        "images": float(len(rows)), "patients": _patients(rows), "non_regular": float((rows.targets > 0).sum()),
+        "made_up_images": float(len(extra)), "log_loss_alone": lone, "log_loss_beside": joint,
+    }  # fmt: skip
+    weights = fit_weights(*features, table.targets, table.weights) if joint < lone - GAIN else None
+    devices, said = _by_device(rows, green, iodine, crossed[: len(rows)], weights)
+    return Context(weights, devices), {**figures, **said}
+
+
+def with_a_regular(table: Table) -> Table:
+    """Exams with one regular image at least: near-duplicates that are all stained would teach that to be like the others means nothing."""
+    has = set(table.exams[table.targets == 0].tolist())
+    return table.rows(np.array([exam in has for exam in table.exams.tolist()], dtype=bool))
+
+
+def _by_device(
+    rows: Table, green: Floats, iodine: Floats, crossed: Floats, common: Weights | None
+) -> tuple[dict[str, Weights | None], dict[str, float]]:
+    chosen: dict[str, Weights | None] = {}
+    figures: dict[str, float] = {}
+    for device in sorted(set(rows.devices.tolist())):
+        mine = rows.devices == device
+        some = rows.rows(mine)
+        least = min((some.targets == 0).sum(), (some.targets > 0).sum())
+        if least < LEAST:
+            continue
+        losses = {"alone": _loss(some, alone(some)), "common": _loss(some, crossed[mine])}
+        if least >= OWN_LEAST:
+            losses["own"] = _loss(some, cross_fitted(some, green[mine], iodine[mine]))
+        best = min(losses, key=losses.__getitem__)
+        if losses["alone"] - losses[best] < GAIN:
+            chosen[device] = None
+        elif best == "own":
+            chosen[device] = fit_weights(green[mine], iodine[mine], some.targets, some.weights)
+        elif common is not None:
+            chosen[device] = common
+        figures |= {f"{device}: log loss {name}": value for name, value in losses.items()}
+    return chosen, figures
+
+
+def cross_fitted(table: Table, green: Floats, iodine: Floats) -> Floats:
+    """p(non-regular) (N,) of every row by weights that its patient had no part in."""
+    order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(table.patients.tolist()))).tolist())}
+    folds = np.array([order[patient] % FOLDS for patient in table.patients.tolist()])
+    answers = np.zeros(len(table))
+    for fold in range(FOLDS):
+        out = folds == fold
+        if out.any() and (~out).any():
+            weights = fit_weights(green[~out], iodine[~out], table.targets[~out], table.weights[~out])
+            answers[out] = p_non_regular(weights, green[out], iodine[out])
+    return answers
+
+
+def alone(table: Table) -> Floats:
+    """p(non-regular) (N,) as each image has it by itself."""
+    return 1.0 - 1.0 / (1.0 + np.exp(table.signals[:, :2]).sum(axis=1))
+
+
+def _loss(table: Table, p: Floats) -> float:
+    safe = np.clip(p, 1e-6, 1 - 1e-6)
+    losses = -np.where(table.targets > 0, np.log(safe), np.log1p(-safe))
+    return float(losses @ table.weights / table.weights.sum())
+
+
+def _patients(table: Table) -> float:
+    return float(len(set(table.patients.tolist())))
