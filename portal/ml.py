@@ -22,12 +22,24 @@ from inference.types import (
     Route,
     Unreadable,
 )
-from training.types import Cancelled, EvaluationReport, ExampleImage, Interval, TrainConfig, TrainingRefused
+from training.types import (
+    Bin,
+    Calibration,
+    Cancelled,
+    Cost,
+    EvaluationReport,
+    ExampleImage,
+    Interval,
+    OperatingPoint,
+    ReviewPoint,
+    TrainConfig,
+    TrainingRefused,
+)
 
 __all__ = [
-    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Box", "BundleInfo", "Cancelled", "DetectorState",
-    "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "Progress", "Route", "TrainConfig", "TrainingRefused",
-    "Unreadable", "analyse", "assess", "describe_bundle", "draw_examples", "evaluate", "train",
+    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration", "Cancelled", "Cost",
+    "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress", "ReviewPoint", "Route",
+    "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "describe_bundle", "draw_examples", "evaluate", "train",
 ]  # fmt: skip
 
 

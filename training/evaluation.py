@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from inference.api import Analyzer
-from inference.preprocess import DecodeError, Picture, crop_to, decode, with_margin
-from inference.types import CLASSIFIED_KINDS, NON_REGULAR_KINDS, Analysis, DetectorState, Kind, Route
-from training.manifest import Record, count_patients, read_snapshot
-from training.metrics import auroc, box_iou, by_patient, covered, f1_score, five_numbers, roc_points, wilson
-from training.types import EvaluationReport, Interval, TrainingRefused
+from inference.types import CLASSIFIED_KINDS, Route
+from training import boxes, embedding, operating, reliability, repeat
+from training.answers import (
+    Answer,
+    Watch,
+    answer_all,
+    by_kind,
+    by_site,
+    patients_of,
+    resampled,
+    scores_of,
+    share,
+    truth_of,
+)
+from training.manifest import Record, Snapshot, count_patients, read_snapshot
+from training.metrics import auroc, average_precision, f1_score, five_numbers, precision_recall_points, roc_points
+from training.types import Calibration, Cost, EvaluationReport, Interval, TrainingRefused
 
 BATCH = 32
-FAINT_GREEN_SHARE = 0.40
-"""A green-filter picture is faint when G / (R + G + B) of its crop is below this. White light lies near 0.28, the mild optical filter near
-0.33, the strong digital one above 0.9."""
-CONTAINED = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One record with what the bundle says of it. `green_share` of the crop in [0, 1]; `iou` None where no box is known."""
-
-    record: Record
-    analysis: Analysis
-    green_share: float
-    iou: float | None
-    contained: bool | None
-
-    @property
-    def positive(self) -> bool:
-        return self.record.kind in NON_REGULAR_KINDS
-
-    @property
-    def says_positive(self) -> bool:
-        return self.analysis.kind in NON_REGULAR_KINDS
-
-    @property
-    def right(self) -> bool:
-        return self.record.kind is self.analysis.kind
+CURVE = 400
+"""A precision-recall curve keeps about so many of its points."""
 
 
 def evaluate(
@@ -56,70 +42,68 @@ def evaluate(
     """
     analyzer, data = Analyzer.open(bundle, device), read_snapshot(snapshot)
     records = [r for r in data.split(split) if r.measurable and (not sites or r.site in sites)]
-    answers = answer_all(analyzer, records, batch)
+    watch = Watch()
+    answers = answer_all(analyzer, records, batch, watch)
+    return report_of(answers, analyzer.about, data, split=split, bundle_hash=analyzer.hash, cost=watch.cost(device, batch))
+
+
+def report_of(
+    answers: Sequence[Answer], about: Mapping[str, Any], data: Snapshot, *, split: str, bundle_hash: str, cost: Cost | None = None
+) -> EvaluationReport:
+    """The report over answers that were given. about: the bundle's manifest."""
     judged = [answer for answer in answers if answer.record.kind in CLASSIFIED_KINDS]
     if not judged:
         raise TrainingRefused(
             f"The {split} split has no picture of {', '.join(CLASSIFIED_KINDS)} labelled by people: nothing can be measured."
         )
     kinds = tuple(kind.value for kind in CLASSIFIED_KINDS)
-    faint = [a for a in judged if a.record.kind is Kind.GREEN_FILTER and a.green_share < FAINT_GREEN_SHARE]
-    missed = [a for a in judged if a.positive]
+    faint = [a for a in judged if a.faint_green]
+    positive = [a for a in judged if a.positive]
+    scores, truth = [a.p for a in judged], [a.positive for a in judged]
     return EvaluationReport(
-        bundle_hash=analyzer.hash, snapshot_hash=data.hash, split=split, images_total=len(judged),
-        patients_total=count_patients(a.record for a in judged), kinds=kinds, figures=binary_figures(judged), auroc=auroc_of(judged),
-        confusion=tuple(tuple(sum(a.record.kind == t and a.analysis.kind == p for a in judged) for p in kinds) for t in kinds),
-        per_site={site: binary_figures(group) for site, group in grouped(judged, lambda a: a.record.site)},
-        per_kind={kind: share(group, lambda a: a.right) for kind, group in grouped(judged, lambda a: a.record.kind.value)},
+        bundle_hash=bundle_hash, snapshot_hash=data.hash, split=split, images_total=len(judged), patients_total=patients_of(judged),
+        kinds=kinds, figures=binary_figures(judged), auroc=auroc_of(judged),
+        confusion=tuple(tuple(sum(a.record.kind == t and a.said == p for a in judged) for p in kinds) for t in kinds),
+        per_site={site: binary_figures(group) for site, group in by_site(judged)},
+        per_kind={kind: share(group, lambda a: a.right) for kind, group in by_kind(judged)},
         faint_green=share(faint, lambda a: a.says_positive) if faint else None,
-        roc=tuple(roc_points([a.analysis.p_non_regular for a in judged], [a.positive for a in judged])),
-        box_plot=box_plot(judged), review_rate=share(judged, lambda a: a.analysis.route is Route.REVIEW),
-        missed_unseen=share(missed, lambda a: a.analysis.route is Route.AUTO_REGULAR),
-        detector=detector_figures(answers), images=tuple(row(a) for a in answers),
+        roc=tuple(roc_points(scores, truth)), box_plot=box_plot(judged),
+        review_rate=share(judged, lambda a: a.route is Route.REVIEW),
+        missed_unseen=share(positive, lambda a: a.route is Route.AUTO_REGULAR),
+        detector=boxes.figures(answers), images=rows(answers),
+        held_out=held_out(about, data, judged), left_out=left_out(about), composition=composition(data),
+        per_site_kind={site: {kind: share(some, lambda a: a.right) for kind, some in by_kind(group)} for site, group in by_site(judged)},
+        site_auroc={site: area for site, group in by_site(judged) if (area := auroc_of(group)) is not None},
+        faint_green_by_site={site: share(group, lambda a: a.says_positive) for site, group in by_site(faint)},
+        operating_points=operating.points(judged), precision_recall=thinned(precision_recall_points(scores, truth)),
+        average_precision=average_precision_of(judged), calibration=calibration(judged),
+        review_points=operating.review_points(judged, about["fusion"]["t_hi"]), repeatability=repeat.figures(judged),
+        cost=cost,
     )  # fmt: skip
 
 
-def answer_all(analyzer: Analyzer, records: Sequence[Record], batch: int) -> list[Answer]:
-    """Analyse every record. Raises TrainingRefused for a picture that cannot be read: a snapshot holds clean ones."""
-    answers: list[Answer] = []
-    with ThreadPoolExecutor(2) as pool:
-        for first in range(0, len(records), batch):
-            group = records[first : first + batch]
-            pictures = list(pool.map(_open, group))
-            answers += [_answer(*one) for one in zip(group, pictures, analyzer.analyse(pictures, batch=batch), strict=True)]
-    return answers
+def held_out(about: Mapping[str, Any], data: Snapshot, judged: Sequence[Answer]) -> tuple[str, ...]:
+    """Sites that the bundle never saw: in its own snapshot those of the test split alone, else those not in its sources."""
+    sites = {a.record.site for a in judged}
+    if about["snapshot_hash"] == data.hash:
+        return tuple(sorted(sites - {record.site for record in data.records if record.split != "test"}))
+    return tuple(sorted(sites - set(about["sources"])))
 
 
-def _open(record: Record) -> Picture:
-    try:
-        return decode(record.path)
-    except DecodeError as error:
-        raise TrainingRefused(f"{record.path.name} cannot be evaluated: {error}") from error
+def left_out(about: Mapping[str, Any]) -> dict[str, dict[str, object]]:
+    """What the bundle tells of siblings that were trained without a site."""
+    return {site: dict(figures) for site, figures in about["metrics"].get("leave_one_source_out", {}).items()}
 
 
-def _answer(record: Record, picture: Picture, analysis: Analysis) -> Answer:
-    crop_box = analysis.box if analysis.detector_state is DetectorState.FOUND else None
-    mean = crop_to(picture, crop_box, 32).reshape(-1, 3).mean(axis=0) + 1e-6
-    iou, contained = None, None
-    if record.box is not None:
-        truth = (record.box.x0, record.box.y0, record.box.x1, record.box.y1)
-        box = analysis.box
-        iou = box_iou((box.x0, box.y0, box.x1, box.y1), truth) if box else 0.0
-        region = with_margin(crop_box, picture.width, picture.height) if crop_box else (0.0, 0.0, picture.width, picture.height)
-        contained = covered(truth, region) >= CONTAINED
-    return Answer(record, analysis, float(mean[1] / mean.sum()), iou, contained)
-
-
-def grouped(answers: Iterable[Answer], key: Callable[[Answer], str]) -> list[tuple[str, list[Answer]]]:
-    groups: dict[str, list[Answer]] = {}
-    for answer in answers:
-        groups.setdefault(key(answer), []).append(answer)
-    return sorted(groups.items())
-
-
-def share(answers: Sequence[Answer], holds: Callable[[Answer], bool]) -> Interval:
-    """The share of the answers for which something holds, with its Wilson interval."""
-    return wilson(sum(holds(a) for a in answers), len(answers), count_patients(a.record for a in answers))
+def composition(data: Snapshot) -> tuple[dict[str, object], ...]:
+    """Images and patients of the whole snapshot by split, site and kind (the paper's Tables 1-4)."""
+    cells: dict[tuple[str, str, str], list[Record]] = {}
+    for record in data.records:
+        cells.setdefault((record.split, record.site, record.kind.value), []).append(record)
+    return tuple(
+        {"split": split, "site": site, "kind": kind, "images": len(some), "patients": count_patients(some)}
+        for (split, site, kind), some in sorted(cells.items())
+    )
 
 
 def binary_figures(answers: Sequence[Answer]) -> dict[str, Interval]:
@@ -135,60 +119,61 @@ def binary_figures(answers: Sequence[Answer]) -> dict[str, Interval]:
 
 
 def _f1(answers: Sequence[Answer]) -> Interval:
-    said, truth = np.array([a.says_positive for a in answers]), np.array([a.positive for a in answers])
-    value = f1_score(said, truth)
-    low, high = by_patient(lambda rows: f1_score(said[rows], truth[rows]), [a.record.patient_key for a in answers])
-    return Interval(value, low, high, int((said & truth).sum()), len(answers), count_patients(a.record for a in answers))
+    said, truth = np.array([a.says_positive for a in answers]), truth_of(answers)
+    return resampled(answers, lambda rows: f1_score(said[rows], truth[rows]), int((said & truth).sum()))
 
 
 def auroc_of(answers: Sequence[Answer]) -> Interval | None:
-    """AUROC of p_non_regular with its interval by patient bootstrap; None when a class is missing. `hits` is the number of positives."""
-    scores, truth = np.array([a.analysis.p_non_regular for a in answers]), np.array([a.positive for a in answers])
-    value = auroc(scores, truth)
-    if math.isnan(value):
+    """AUROC of p with its interval by patient bootstrap; None when a class is missing. `hits` is the number of positives."""
+    scores, truth = scores_of(answers), truth_of(answers)
+    if truth.all() or not truth.any():
         return None
-    low, high = by_patient(lambda rows: auroc(scores[rows], truth[rows]), [a.record.patient_key for a in answers])
-    return Interval(value, low, high, int(truth.sum()), len(answers), count_patients(a.record for a in answers))
+    return resampled(answers, lambda rows: auroc(scores[rows], truth[rows]), int(truth.sum()))
+
+
+def average_precision_of(answers: Sequence[Answer]) -> Interval | None:
+    """As `auroc_of`, for the area under the precision-recall steps; it hangs on how common the non-regular are here."""
+    scores, truth = scores_of(answers), truth_of(answers)
+    if truth.all() or not truth.any():
+        return None
+    return resampled(answers, lambda rows: average_precision(scores[rows], truth[rows]), int(truth.sum()))
+
+
+def thinned(points: Sequence[tuple[float, float, float]], most: int = CURVE) -> tuple[tuple[float, float, float], ...]:
+    """Every nth point of a curve, with its first and its last."""
+    step = max(1, math.ceil(len(points) / most))
+    return tuple(point for n, point in enumerate(points) if n % step == 0 or n == len(points) - 1)
+
+
+def calibration(answers: Sequence[Answer]) -> tuple[Calibration, ...]:
+    """Of all sites together and of each."""
+    groups = [("", list(answers)), *by_site(answers)]
+    return tuple(reliability.measure(scores_of(group), truth_of(group), patients=patients_of(group), site=site) for site, group in groups)
 
 
 def box_plot(answers: Sequence[Answer]) -> tuple[dict[str, object], ...]:
-    """Five numbers and outliers of p_non_regular for each site and kind (the paper's Fig. 4)."""
+    """Five numbers and outliers of p for each site and kind (the paper's Fig. 4)."""
     return tuple(
-        {"site": site, "kind": kind, "scores": five_numbers([a.analysis.p_non_regular for a in group])}
-        for site, of_site in grouped(answers, lambda a: a.record.site)
-        for kind, group in grouped(of_site, lambda a: a.record.kind.value)
+        {"site": site, "kind": kind, "scores": five_numbers([a.p for a in group])}
+        for site, of_site in by_site(answers)
+        for kind, group in by_kind(of_site)
     )
 
 
-def detector_figures(answers: Sequence[Answer]) -> dict[str, Interval]:
-    """`found`, `found_<kind>` over pictures of a cervix; `iou` and `containment` where boxes are known; `false_finds` without a cervix."""
-    cervix = [a for a in answers if a.record.kind in CLASSIFIED_KINDS]
-    boxed = [a for a in answers if a.iou is not None]
-    none = [a for a in answers if a.record.kind is Kind.NOT_CERVIX]
-    figures = {"found": share(cervix, _is_found)}
-    figures |= {f"found_{kind}": share(group, _is_found) for kind, group in grouped(cervix, lambda a: a.record.kind.value)}
-    if boxed:
-        overlaps = np.array([a.iou for a in boxed], dtype=np.float64)
-        low, high = by_patient(lambda rows: float(overlaps[rows].mean()), [a.record.patient_key for a in boxed])
-        patients = count_patients(a.record for a in boxed)
-        figures["iou"] = Interval(float(overlaps.mean()), low, high, int((overlaps >= 0.5).sum()), len(boxed), patients)
-        figures["iou_over_half"] = share(boxed, lambda a: (a.iou or 0.0) >= 0.5)
-        figures["containment"] = share(boxed, lambda a: bool(a.contained))
-    if none:
-        figures["false_finds"] = share(none, _is_found)
-    return figures
+def rows(answers: Sequence[Answer]) -> tuple[dict[str, object], ...]:
+    """Every image as plain data, with its place on the map of embeddings."""
+    places = embedding.tsne([a.analysis.embedding for a in answers])
+    return tuple(
+        {**_row(answer), "map": None if np.isnan(place).any() else [round(float(v), 4) for v in place]}
+        for answer, place in zip(answers, places, strict=True)
+    )
 
 
-def _is_found(answer: Answer) -> bool:
-    return answer.analysis.detector_state is DetectorState.FOUND
-
-
-def row(answer: Answer) -> dict[str, object]:
-    """One image of the report, as plain data."""
+def _row(answer: Answer) -> dict[str, object]:
     record, analysis = answer.record, answer.analysis
     return {
-        "sha256": record.sha256, "site": record.site, "patient": record.patient, "kind": record.kind.value,
-        "p_non_regular": analysis.p_non_regular, "answer": analysis.kind.value, "route": analysis.route.value,
+        "sha256": record.sha256, "site": record.site, "patient": record.patient, "exam": record.exam, "kind": record.kind.value,
+        "p_non_regular": answer.p, "answer": answer.said.value, "route": answer.route.value, "reasons": list(answer.reasons),
         "detector_state": analysis.detector_state.value, "box_iou": answer.iou, "deep_sad_distance": analysis.deep_sad_distance,
         "green_share": answer.green_share,
     }  # fmt: skip

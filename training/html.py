@@ -1,10 +1,15 @@
-"""One self-contained HTML file from tables and plots: no script, nothing loaded from elsewhere, every text escaped. Pure."""
+"""One self-contained HTML file from tables and plots: no script, nothing loaded from elsewhere, every text escaped."""
 
 from __future__ import annotations
 
+import base64
+import io
 import math
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+
+from PIL import Image
 
 from training.types import Interval
 
@@ -19,6 +24,7 @@ td { font-variant-numeric: tabular-nums; }
 figure { margin: .6rem 0; display: inline-block; vertical-align: top; max-width: 100%; }
 figure svg { max-width: 100%; height: auto; } figcaption { max-width: 34rem; } .scroll { overflow-x: auto; }
 figcaption, .note { color: #4d5c60; font-size: .93rem; }
+.pictures { display: flex; flex-wrap: wrap; gap: .8rem; } .pictures figcaption { max-width: 220px; }
 @media print { section { break-inside: avoid; } }
 """
 
@@ -86,3 +92,23 @@ def figure(svg: str, caption: str) -> str:
         raise ValueError("A figure is a bare <svg> element without script.")
     drawn = svg.replace("<svg", f'<svg role="img" aria-label="{escape(caption)}"', 1)
     return f"<figure>{drawn}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def pictures(shown: Sequence[tuple[Path | None, str]], *, side: int = 220) -> str:
+    """Thumbnails, at most `side` pixels, within the page itself, each over its caption; None says that there is no file."""
+    if not shown:
+        return note("None.")
+    cards = "".join(f"<figure>{_thumbnail(path, side)}<figcaption>{escape(caption)}</figcaption></figure>" for path, caption in shown)
+    return f'<div class="pictures">{cards}</div>'
+
+
+def _thumbnail(path: Path | None, side: int) -> str:
+    if path is None:
+        return '<p class="note">no picture</p>'
+    with Image.open(path) as opened:
+        small = opened.convert("RGB")
+    small.thumbnail((side, side))
+    stream = io.BytesIO()
+    small.save(stream, "JPEG", quality=80)
+    data = base64.b64encode(stream.getvalue()).decode("ascii")
+    return f'<img alt="" width="{small.width}" height="{small.height}" src="data:image/jpeg;base64,{data}">'

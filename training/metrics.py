@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from training.types import Interval
 
 Corners = tuple[float, ...]
 Z95 = 1.959963984540054
+ROUNDS = 1000
+"""Drawings of a bootstrap."""
 
 
 def wilson(hits: int, total: int, patients: int) -> Interval:
@@ -53,6 +56,43 @@ def roc_points(scores: Sequence[float], positive: Sequence[bool]) -> list[tuple[
     return [points[0], *bends, points[-1]]
 
 
+def precision_recall_points(scores: Sequence[float], positive: Sequence[bool]) -> list[tuple[float, float, float]]:
+    """(recall, precision, threshold) for 'score >= threshold' at every distinct score, highest first; empty without a positive."""
+    values, truth = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if not truth.any():
+        return []
+    order = np.argsort(-values, kind="stable")
+    values, truth = values[order], truth[order]
+    last = np.append(values[1:] != values[:-1], True)
+    hits = np.cumsum(truth)[last]
+    recall, precision = hits / truth.sum(), hits / (np.flatnonzero(last) + 1)
+    return [(float(r), float(p), float(v)) for r, p, v in zip(recall, precision, values[last], strict=True)]
+
+
+def average_precision(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Area under the precision-recall steps, sum of (R_n - R_n-1) P_n, without interpolation; NaN without a positive."""
+    n_pos = int(positive.sum())
+    if n_pos == 0:
+        return math.nan
+    order = np.argsort(-scores, kind="stable")
+    values, truth = scores[order], positive[order]
+    last = np.append(values[1:] != values[:-1], True)
+    hits = np.cumsum(truth)[last]
+    return float((np.diff(hits, prepend=0) * hits / (np.flatnonzero(last) + 1)).sum() / n_pos)
+
+
+def limit_at(scores: NDArray[np.float64], positive: NDArray[np.bool_], specificity: float) -> float:
+    """The lowest limit for 'score > limit' at which at least `specificity` of the negatives are spared; -inf when all may be hit.
+
+    NaN without a negative: there is no specificity.
+    """
+    negatives = np.sort(scores[~positive])[::-1]
+    if len(negatives) == 0:
+        return math.nan
+    allowed = math.floor((1 - specificity) * len(negatives) + 1e-9)
+    return float(negatives[allowed]) if allowed < len(negatives) else -math.inf
+
+
 def f1_score(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     """Harmonic mean of precision and sensitivity; NaN without any positive in truth and prediction."""
     hits, both = int((predicted & truth).sum()), int(predicted.sum()) + int(truth.sum())
@@ -60,23 +100,55 @@ def f1_score(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 
 def by_patient(
-    figure: Callable[[NDArray[np.int64]], float], patients: Sequence[Hashable], *, rounds: int = 1000, seed: int = 0
+    figure: Callable[[NDArray[np.int64]], float], patients: Sequence[Hashable], *, rounds: int = 0, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % percentile interval of `figure(indices)` when whole patients are drawn with replacement: their images are not independent."""
-    groups: dict[Hashable, list[int]] = {}
-    for index, patient in enumerate(patients):
-        groups.setdefault(patient, []).append(index)
-    members = [np.asarray(rows, dtype=np.int64) for rows in groups.values()]
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(rounds):
-        value = figure(np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))]))
-        if not math.isnan(value):
-            drawn.append(value)
-    if not drawn:
+    """95 % percentile interval of `figure(indices)` when whole patients are drawn with replacement: their images are not independent.
+
+    Drawings in which the figure is NaN do not count; (0, 1) where it always is. rounds: 0 for ROUNDS.
+    """
+    return all_by_patient(lambda rows: np.array([figure(rows)]), patients, rounds=rounds, seed=seed)[0]
+
+
+def all_by_patient(
+    figures: Callable[[NDArray[np.int64]], NDArray[np.float64]], patients: Sequence[Hashable], *, rounds: int = 0, seed: int = 0
+) -> list[tuple[float, float]]:
+    """As `by_patient` for K figures, (K,), of the same drawings."""
+    draws = Draws.of(patients, seed)
+    drawn = np.stack([figures(draws.rows()) for _ in range(rounds or ROUNDS)])
+    return [_middle(column[~np.isnan(column)]) for column in drawn.T]
+
+
+def _middle(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    if len(drawn) == 0:
         return 0.0, 1.0
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
+
+
+@dataclass(slots=True)
+class Draws:
+    """Rows of whole patients, drawn with replacement again and again. `order`: rows, patient by patient; `starts`, `counts`: of each."""
+
+    order: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, patients: Sequence[Hashable], seed: int = 0) -> Draws:
+        numbers: dict[Hashable, int] = {}
+        codes = np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
+        counts = np.bincount(codes, minlength=len(numbers)).astype(np.int64)
+        order = np.argsort(codes, kind="stable").astype(np.int64)
+        return cls(order, np.cumsum(counts) - counts, counts, np.random.default_rng(seed))
+
+    def rows(self) -> NDArray[np.int64]:
+        """The rows of one drawing: as many patients as there are, some of them twice."""
+        chosen = self.rng.integers(0, len(self.counts), len(self.counts))
+        lengths = self.counts[chosen]
+        ends = np.cumsum(lengths)
+        rows: NDArray[np.int64] = self.order[np.repeat(self.starts[chosen] - ends + lengths, lengths) + np.arange(ends[-1])]
+        return rows
 
 
 def box_iou(one: Corners, other: Corners) -> float:

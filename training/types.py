@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class Cancelled(Exception):
@@ -75,6 +75,70 @@ class Bin:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far scores are from what they say: the expected calibration error over 15 equal-mass bins.
+
+    limit: the 95th percentile of the error that perfectly calibrated scores of the same values would show at this number of images, by
+    simulation. An error below it is no evidence against the scores. site: empty for all sites together.
+    """
+
+    site: str
+    error: float
+    limit: float
+    images: int
+    patients: int
+    positives: int
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What is found when the threshold is set, on the very images it is measured on, so that `specificity` of the regular ones are spared.
+
+    site: empty for all sites together. reached: the specificity that the threshold gives, at least the one asked for. per_kind: kind ->
+    share found, `faint_green` among them where there are any. Intervals of sensitivity by bootstrap over patients, the threshold chosen
+    anew each time.
+    """
+
+    site: str
+    specificity: float
+    threshold: float
+    reached: Interval
+    sensitivity: Interval
+    per_kind: dict[str, Interval]
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewPoint:
+    """How much people must read when the lower threshold is moved until at most `missed` of the non-regular images pass unseen.
+
+    Everything else of the bundle's routing stays: its upper threshold and its other reasons for review. threshold: the lower one, chosen
+    on the images it is measured on; seen: the share that passes unseen at it.
+    """
+
+    missed: float
+    threshold: float
+    seen: Interval
+    review: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What this evaluation took. Times in milliseconds an image, of the analysis alone, batch by batch; memory in MiB at its peak."""
+
+    device: str
+    threads: int
+    batch: int
+    images: int
+    seconds: float
+    decode_ms: float
+    median_ms: float
+    p95_ms: float
+    memory_mib: float
+    gpu_memory_mib: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationReport:
     """A bundle on one split of one snapshot, as plain data (JSON-serialisable by dataclasses.asdict).
 
@@ -83,7 +147,15 @@ class EvaluationReport:
     per_site: site -> the same figures. per_kind: kind -> recall.
     roc: points (false positive rate, true positive rate, threshold). auroc with bootstrap interval by patient.
     box_plot: list of {site, kind, scores: five-number summary + outliers}, for the score box plot.
-    images: per image {sha256, site, patient, kind, p_non_regular, answer, route, detector_state, box_iou}.
+    images: per image {sha256, site, patient, exam, kind, p_non_regular, answer, route, reasons, detector_state, box_iou,
+    deep_sad_distance, green_share, map: [x, y] of t-SNE in [0, 1] or None}.
+
+    From `held_out` on: absent from reports that were written before them.
+    held_out: sites that the bundle never saw. left_out: what the bundle says of sibling models that never saw a site: site -> figures
+    (and `roc`, `images`, `patients`), as `training.report.digest` writes them into bundle.json's `metrics.leave_one_source_out`.
+    composition: rows {split, site, kind, images, patients} of the whole snapshot (the paper's Tables 1-4).
+    per_site_kind: site -> kind -> recall; site_auroc: site -> AUROC. faint_green_by_site: site -> share found.
+    repeatability: `same_answer` and `difference` between images of one kind in one exam.
     """
 
     bundle_hash: str
@@ -105,3 +177,17 @@ class EvaluationReport:
     """Share of non-regular images routed to automatic regular."""
     detector: dict[str, Interval]
     images: tuple[dict[str, object], ...]
+    held_out: tuple[str, ...] = ()
+    left_out: dict[str, dict[str, object]] = field(default_factory=dict)
+    composition: tuple[dict[str, object], ...] = ()
+    per_site_kind: dict[str, dict[str, Interval]] = field(default_factory=dict)
+    site_auroc: dict[str, Interval] = field(default_factory=dict)
+    faint_green_by_site: dict[str, Interval] = field(default_factory=dict)
+    operating_points: tuple[OperatingPoint, ...] = ()
+    precision_recall: tuple[tuple[float, float, float], ...] = ()
+    """Points (recall, precision, threshold)."""
+    average_precision: Interval | None = None
+    calibration: tuple[Calibration, ...] = ()
+    review_points: tuple[ReviewPoint, ...] = ()
+    repeatability: dict[str, Interval] = field(default_factory=dict)
+    cost: Cost | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from portal.ml import EvaluationReport, Interval
+from portal.ml import Calibration, EvaluationReport, Interval
 
 PASS, FAIL = "pass", "fail"
 
@@ -15,10 +15,11 @@ PASS, FAIL = "pass", "fail"
 @dataclass(frozen=True, slots=True)
 class Rules:
     """site_floor: the least sensitivity that any site may have; a site fails when even the upper end of its interval is below.
-    few: below so many images a figure is called weak."""
+    few: below so many images a figure is called weak, and no calibration error is judged. calibration: an error that is small enough."""
 
     site_floor: float = 0.8
     few: int = 30
+    calibration: float = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def _checks(candidate: EvaluationReport, champion: EvaluationReport | None, rule
     for name in ("sensitivity", "specificity"):
         yield _not_worse(name, candidate.figures.get(name), champion.figures.get(name) if champion else None, rules)
     if champion is not None:
+        yield from _points(candidate, champion, rules)
+        yield from _calibrated(candidate, champion, rules)
         yield from _detector(candidate, champion, rules)
         yield _missed(candidate.missed_unseen, champion.missed_unseen, rules)
     for site, figures in sorted(candidate.per_site.items()):
@@ -67,6 +70,34 @@ def _not_worse(name: str, new: Interval | None, old: Interval | None, rules: Rul
     below = new.value < old.low
     word = "below the interval of" if below else "not below the interval of"
     return Check(name, FAIL if below else PASS, f"{said(new)} is {word} the champion's {said(old)}.{_weak(new, rules)}")
+
+
+def _points(candidate: EvaluationReport, champion: EvaluationReport, rules: Rules) -> Iterator[Check]:
+    """All sites together, at every specificity that the champion's report has. An older report of the champion's has none."""
+    new = {point.specificity: point.sensitivity for point in candidate.operating_points if not point.site}
+    for old in champion.operating_points:
+        if not old.site:
+            yield _not_worse(f"sensitivity at {old.specificity:.0%} specificity", new.get(old.specificity), old.sensitivity, rules)
+
+
+def _calibrated(candidate: EvaluationReport, champion: EvaluationReport, rules: Rules) -> Iterator[Check]:
+    """For each site with images enough: good enough, as good as perfect scores would look, or no worse than the champion's."""
+    before = {one.site: one for one in champion.calibration}
+    for one in candidate.calibration:
+        if one.site and one.images >= rules.few:
+            yield _error(one, before.get(one.site), rules)
+
+
+def _error(new: Calibration, old: Calibration | None, rules: Rules) -> Check:
+    name, allowed = f"calibration at {new.site}", max(rules.calibration, new.limit)
+    said = f"Error {new.error:.3f} ({new.images} images, {new.patients} patients)"
+    if new.error <= allowed:
+        return Check(name, PASS, f"{said} is not above {allowed:.3f}; perfect scores stay below {new.limit:.3f} 19 times in 20.")
+    if old is None:
+        return Check(name, PASS, f"{said} is above {allowed:.3f}; there is no champion's error to compare with.")
+    worse = new.error > old.error
+    word = "above" if worse else "not above"
+    return Check(name, FAIL if worse else PASS, f"{said} is above {allowed:.3f}, and {word} the champion's {old.error:.3f}.")
 
 
 def _detector(candidate: EvaluationReport, champion: EvaluationReport, rules: Rules) -> Iterator[Check]:

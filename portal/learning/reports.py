@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from portal.ml import EvaluationReport, Interval
+from portal.ml import Bin, Calibration, Cost, EvaluationReport, Interval, OperatingPoint, ReviewPoint
 from portal.registry.plain import finite
 
 
@@ -18,7 +18,7 @@ def to_json(report: EvaluationReport) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> EvaluationReport:
-    """The report that `to_json` wrote."""
+    """The report that `to_json` wrote, also before the figures from `held_out` on were measured."""
     return EvaluationReport(
         bundle_hash=data["bundle_hash"],
         snapshot_hash=data["snapshot_hash"],
@@ -38,7 +38,35 @@ def from_json(data: Mapping[str, Any]) -> EvaluationReport:
         missed_unseen=_sure(data["missed_unseen"]),
         detector=intervals(data["detector"]),
         images=tuple(data["images"]),
+        held_out=tuple(data.get("held_out", ())),
+        left_out=dict(data.get("left_out", {})),
+        composition=tuple(data.get("composition", ())),
+        per_site_kind={site: intervals(kinds) for site, kinds in data.get("per_site_kind", {}).items()},
+        site_auroc=intervals(data.get("site_auroc", {})),
+        faint_green_by_site=intervals(data.get("faint_green_by_site", {})),
+        operating_points=tuple(_operating_point(one) for one in data.get("operating_points", ())),
+        precision_recall=tuple((r, p, math.nan if at is None else at) for r, p, at in data.get("precision_recall", ())),
+        average_precision=_interval(data.get("average_precision")),
+        calibration=tuple(_calibration(one) for one in data.get("calibration", ())),
+        review_points=tuple(_review_point(one) for one in data.get("review_points", ())),
+        repeatability=intervals(data.get("repeatability", {})),
+        cost=Cost(**data["cost"]) if data.get("cost") else None,
     )
+
+
+def _operating_point(data: Mapping[str, Any]) -> OperatingPoint:
+    """A threshold that is not there was none at all: everything was above it."""
+    at = -math.inf if data["threshold"] is None else float(data["threshold"])
+    reached, sensitivity, kinds = _sure(data["reached"]), _sure(data["sensitivity"]), intervals(data["per_kind"])
+    return OperatingPoint(data["site"], float(data["specificity"]), at, reached, sensitivity, kinds)
+
+
+def _review_point(data: Mapping[str, Any]) -> ReviewPoint:
+    return ReviewPoint(float(data["missed"]), float(data["threshold"]), _sure(data["seen"]), _sure(data["review"]))
+
+
+def _calibration(data: Mapping[str, Any]) -> Calibration:
+    return Calibration(**{**data, "bins": tuple(Bin(**one) for one in data["bins"])})
 
 
 def intervals(data: Mapping[str, Any]) -> dict[str, Interval]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -18,6 +19,7 @@ from portal.accounts.models import User
 from portal.core.errors import BadInput
 from portal.datasets import selectors as datasets
 from portal.datasets.models import Snapshot, SnapshotState
+from portal.images.models import Image
 from portal.learning import evaluations, promotions, selectors
 from portal.learning.models import Evaluation
 from portal.learning.reports import from_json
@@ -25,7 +27,8 @@ from portal.registry import selectors as registry
 from portal.registry.models import ChampionChange, ModelVersion, PromotionRequest
 from portal.web import reports
 
-_WRONG_SHOWN = 60
+_WRONG_SHOWN = 36
+_EXTREMES = 4
 
 
 class SnapshotChoice(forms.Form):
@@ -68,7 +71,7 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
         "earlier": registry.earlier_champion() if version.state == "champion" else None,
         "choice": SnapshotChoice(request.user),
         **_rights(request.user),
-        **(_report(chosen) if chosen else {}),
+        **(_report(chosen, request.user) if chosen else {}),
     }
     return render(request, "models/model.html", shown)
 
@@ -83,19 +86,27 @@ def _rights(user: User) -> dict[str, Any]:
     return {"may_promote": access.can(user, "promote"), "single": settings.SINGLE_ADMINISTRATOR}
 
 
-def _report(chosen: Evaluation) -> dict[str, Any]:
+def _report(chosen: Evaluation, user: User) -> dict[str, Any]:
     rival = selectors.rival_evaluation(chosen)
     mine, champion = from_json(chosen.report), from_json(rival.report) if rival else None
-    wrong = reports.misclassified(mine)
-    images = datasets.images_of(chosen.snapshot, [row["sha256"] for row in wrong[:_WRONG_SHOWN]])
+    wrong, extremes = reports.misclassified(mine), reports.extremes(mine, _EXTREMES)
+    pictures = _pictures(chosen.snapshot, [*wrong[:_WRONG_SHOWN], *(row for _, _, rows in extremes for row in rows)], user)
     return {
         "report": mine,
         "rival": rival,
         "verdict": selectors.verdict(chosen),
-        "wrong": [{**row, "image": images.get(row["sha256"]), "unseen": reports.unseen(row)} for row in wrong[:_WRONG_SHOWN]],
+        "wrong": reports.pictured(wrong[:_WRONG_SHOWN], pictures),
         "wrong_total": len(wrong),
+        "extremes": [(kind, end, reports.pictured(rows, pictures)) for kind, end, rows in extremes],
         **reports.drawn(mine, champion, chosen.version),
     }
+
+
+def _pictures(snapshot: Snapshot, rows: Sequence[Mapping[str, Any]], user: User) -> dict[str, int]:
+    """The images of the rows that this person may see, by sha256."""
+    found = datasets.images_of(snapshot, [row["sha256"] for row in rows])
+    visible = set(access.visible(Image, user).filter(pk__in=found.values()).values_list("pk", flat=True))
+    return {sha256: image for sha256, image in found.items() if image in visible}
 
 
 @require_POST

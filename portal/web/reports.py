@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from portal.learning import gate
 from portal.ml import EvaluationReport, Interval
 from portal.registry.models import ModelVersion
-from portal.web import boxplot, tables
+from portal.web import boxplot, charts, drawings, tables
 
 BINARY = ("sensitivity", "specificity", "precision", "f1", "accuracy")
 
@@ -50,31 +50,78 @@ def _pairs(mine: EvaluationReport, champion: EvaluationReport | None) -> Iterato
     for name in BINARY:
         yield name, mine.figures.get(name), champion.figures.get(name) if champion else None
     yield "AUROC", mine.auroc, champion.auroc if champion else None
+    yield "average precision", mine.average_precision, champion.average_precision if champion else None
     yield "faint green found", mine.faint_green, champion.faint_green if champion else None
     yield "missed unseen", mine.missed_unseen, champion.missed_unseen if champion else None
     yield "sent to review", mine.review_rate, champion.review_rate if champion else None
     for kind, figure in mine.per_kind.items():
-        yield f"{kind} named right", figure, champion.per_kind.get(kind) if champion else None
-    for name, figure in mine.detector.items():
-        yield f"detector: {name}", figure, champion.detector.get(name) if champion else None
+        yield f"{_said(kind)} named right", figure, champion.per_kind.get(kind) if champion else None
+
+
+def _said(code: str) -> str:
+    return code.replace("_", " ")
+
+
+DETECTOR = {
+    "ap50": "average precision at overlap 0.5", "ap50_95": "average precision, overlaps 0.5 to 0.95", "iou": "mean overlap of the best box",
+    "iou_over_half": "best box overlaps by a half", "containment": "cervix within the crop", "false_finds": "found where no cervix is",
+}  # fmt: skip
+REPEATED = {"same_answer": "the same answer", "difference": "mean difference of p"}
+
+
+def detector(mine: EvaluationReport, champion: EvaluationReport | None) -> list[Line]:
+    """Figures against people's boxes first, then how often a cervix is found, by kind."""
+    names = sorted(mine.detector, key=lambda name: (name not in DETECTOR, list(DETECTOR).index(name) if name in DETECTOR else 0, name))
+    return _lines({name: DETECTOR.get(name, _said(name)) for name in names}, mine.detector, champion.detector if champion else {})
+
+
+def repeated(mine: EvaluationReport, champion: EvaluationReport | None) -> list[Line]:
+    return _lines(
+        {name: REPEATED.get(name, name) for name in mine.repeatability}, mine.repeatability, champion.repeatability if champion else {}
+    )
+
+
+def _lines(names: Mapping[str, str], mine: Mapping[str, Interval], champion: Mapping[str, Interval]) -> list[Line]:
+    return [Line(said, shown(mine[name]), shown(champion.get(name))) for name, said in names.items()]
+
+
+SITE_COLUMNS = ("AUROC", "sensitivity", "specificity", "faint green found")
 
 
 def sites(report: EvaluationReport) -> list[tuple[str, list[Figure | None]]]:
-    """Rows of the per-site table, in order of BINARY."""
-    return [(site, [shown(values.get(name)) for name in BINARY]) for site, values in sorted(report.per_site.items())]
+    """Rows of the per-site table: SITE_COLUMNS, then each kind named right."""
+    return [
+        (
+            site,
+            [
+                shown(report.site_auroc.get(site)),
+                shown(values.get("sensitivity")),
+                shown(values.get("specificity")),
+                shown(report.faint_green_by_site.get(site)),
+                *(shown(report.per_site_kind.get(site, {}).get(kind)) for kind in report.kinds),
+            ],
+        )
+        for site, values in sorted(report.per_site.items())
+    ]
 
 
-def roc(mine: EvaluationReport, champion: EvaluationReport | None) -> dict[str, Any] | None:
-    if not mine.roc:
-        return None
-    series = [{"name": "this model", "points": _points(mine)}]
-    if champion is not None and champion.roc:
-        series.append({"name": "champion", "points": _points(champion)})
-    return {"type": "roc", "series": series}
+def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
+    """What the bundle tells of siblings, each on a source it never saw: (site, counted over what, figures)."""
+    return [
+        (
+            site,
+            f"{told.get('images')} images of {told.get('patients')} patients",
+            [(_said(name), figure) for _, name, figure, _ in card(told) if figure is not None],
+        )
+        for site, told in report.left_out.items()
+    ]
 
 
-def _points(report: EvaluationReport) -> list[list[float | None]]:
-    return [[false, true, at if math.isfinite(at) else None] for false, true, at in report.roc]
+def reading(report: EvaluationReport) -> list[tuple[str, str, Figure | None, Figure | None]]:
+    """(at most missed, lower threshold, passes unseen, goes to review), first as the bundle is."""
+    now = ("as the model is", "", shown(report.missed_unseen), shown(report.review_rate))
+    moved = [(f"{one.missed:.0%}", f"{one.threshold:.3f}", shown(one.seen), shown(one.review)) for one in report.review_points]
+    return [now, *moved]
 
 
 def misclassified(report: EvaluationReport) -> list[dict[str, Any]]:
@@ -87,22 +134,56 @@ def unseen(row: Mapping[str, Any]) -> bool:
     return bool(row["route"] == "auto_regular" and row["kind"] != "regular")
 
 
+def pictured(rows: Sequence[Mapping[str, Any]], images: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The rows with the ids of their images, where they are here and may be seen."""
+    return [{**row, "image": images.get(row["sha256"]), "unseen": unseen(row)} for row in rows]
+
+
+def extremes(report: EvaluationReport, most: int) -> list[tuple[str, str, list[dict[str, Any]]]]:
+    """(kind, `lowest` or `highest`, rows) by the probability of non-regular (the paper's Fig. 5); no image is in both ends."""
+    found = []
+    for kind in report.kinds:
+        rows: list[dict[str, Any]] = [dict(row) for row in report.images if row["kind"] == kind]
+        rows.sort(key=lambda row: float(row["p_non_regular"]))
+        low = rows[: min(most, len(rows) // 2)]
+        high = rows[::-1][: min(most, len(rows) - len(low))]
+        found += [(kind, end, some) for end, some in (("lowest", low), ("highest", high)) if some]
+    return found
+
+
 def drawn(mine: EvaluationReport, champion: EvaluationReport | None, version: ModelVersion) -> dict[str, Any]:
     """Everything of the page that comes from the reports alone."""
+    operating = drawings.operating(mine.operating_points, champion.operating_points if champion else ())
     return {
         "figures": figures(mine, champion),
         "confusion": tables.confusion(mine.kinds, mine.confusion),
         "champion_confusion": tables.confusion(champion.kinds, champion.confusion) if champion else None,
-        "binary": BINARY,
+        "site_columns": [*SITE_COLUMNS, *(f"{_said(kind)} named right" for kind in mine.kinds)],
         "sites": sites(mine),
-        "roc": roc(mine, champion),
+        "left_out": left_out(mine),
+        "left_out_roc": charts.left_out(mine.left_out),
+        "roc": charts.roc(mine, champion),
+        "precision_recall": charts.precision_recall(mine, champion),
+        "by_kind": charts.embeddings(mine, "kind"),
+        "by_site": charts.embeddings(mine, "site"),
+        "operating": operating,
+        "operating_table": drawings.as_table(operating),
+        "reliability": drawings.reliability(mine.calibration),
+        "reading": reading(mine),
+        "detector": detector(mine, champion),
+        "repeated": repeated(mine, champion),
         "plot": boxplot.layout(mine.box_plot, version.thresholds),
     }
 
 
 def card(metrics: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, str, Figure | None, str]]:
-    """The figures that a bundle brings along, whatever their groups: (group, name, figure with interval or None, plain value)."""
+    """The figures that a bundle brings along, whatever their groups: (group, name, figure with interval or None, plain value).
+
+    Those of sources that were left out stand elsewhere, before everything.
+    """
     for name, value in metrics.items():
+        if name == "leave_one_source_out":
+            continue
         if isinstance(value, Mapping) and "value" in value and "low" in value:
             yield group, name, _of_card(value), ""
         elif isinstance(value, Mapping):

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from portal.datasets.models import Snapshot
@@ -14,7 +15,7 @@ from portal.learning.models import TrainingRun
 from portal.learning.reports import to_json
 from portal.registry.selectors import champion
 from tests.cast import Cast, make_evaluation, make_image, make_run, make_snapshot, make_version
-from tests.portal.learning.reports import figure, report, with_figures
+from tests.portal.learning.reports import figure, full, report, with_figures
 
 
 @pytest.fixture
@@ -103,3 +104,45 @@ def test_a_report_is_drawn_and_a_promotion_takes_two_steps(new_page: Any, login:
     screenshot(page, "training-1280")
     page.goto("/collection/")
     screenshot(page, "collection-1280")
+
+
+def _full_stage(cast: Cast) -> tuple[str, str]:
+    """A candidate beside the champion with everything measured, and pictures of what was named wrong; the candidate's address."""
+    old, new, snapshot = make_version("champion", name="champion"), make_version(name="candidate"), make_snapshot(by=cast.max)
+    pictures = [
+        make_image(site, state="settled", kind="green_filter", patient=f"P{n}") for n in range(6) for site in (cast.north, cast.river)
+    ]
+    for image in pictures:
+        snapshot.items.create(image=image, label=image.labels.get(current=True), split="test")
+    made = full()
+    shown = (row for row in made.images if row["kind"] == "green_filter" and row["answer"] == "regular")
+    names = {row["sha256"]: image.clean_sha256 for row, image in zip(shown, pictures, strict=False)}
+    images = tuple({**row, "sha256": names.get(row["sha256"], row["sha256"])} for row in made.images)
+    make_evaluation(old, snapshot, **to_json(full(left_out={}, held_out=())))
+    make_evaluation(new, snapshot, **to_json(replace(made, images=images)))
+    return f"/models/{new.pk}/", f"/models/{old.pk}/"
+
+
+def test_the_report_of_a_model_is_drawn_reached_by_keyboard_and_passes_axe(new_page: Any, login: Any, cast: Cast, screenshot: Any) -> None:
+    address, champion_address = _full_stage(cast)
+    page = new_page()
+    login(page, cast.max)
+    page.goto(address)
+    for source in ("left-out-data", "roc-data", "precision-recall-data", "by-kind-data", "by-site-data"):
+        assert _drawn(page, source), source
+    expect(page.locator("svg.forest")).to_have_count(2)
+    expect(page.locator(".thumb-card img").first).to_be_visible()
+    screenshot(page, "report-1280")
+    summary = page.locator("summary", has_text="As a table")
+    summary.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Found at a fixed specificity")).to_be_visible()
+    page.set_viewport_size({"width": 820, "height": 1180})
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    screenshot(page, "report-820")
+    judge = new_page(bypass_csp=True)
+    login(judge, cast.max)
+    for one in (address, champion_address, "/models/"):
+        judge.goto(one)
+        found = Axe().run(judge)
+        assert found.violations_count == 0, f"{one}\n{found.generate_report()}"

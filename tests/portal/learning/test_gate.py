@@ -1,13 +1,13 @@
 """The gate's truth table."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
 from portal.learning.gate import FAIL, PASS, Rules, Verdict, judge
 from portal.learning.reports import from_json, to_json
-from portal.ml import Interval
+from portal.ml import Bin, Calibration, Cost, Interval, OperatingPoint, ReviewPoint
 from tests.portal.learning.reports import NOTHING, figure, report, with_figures
 
 
@@ -83,9 +83,72 @@ def test_reasons_carry_numbers_images_and_patients_and_say_what_is_weak() -> Non
     assert reason == expected
 
 
+def _point(value: float, *, site: str = "", specificity: float = 0.98) -> OperatingPoint:
+    return OperatingPoint(site, specificity, 0.4, figure(0.98), figure(value), {"green_filter": figure(value)})
+
+
+@pytest.mark.parametrize(("value", "status"), [(0.9, PASS), (0.86, PASS), (0.84, FAIL)])
+def test_no_less_may_be_found_at_the_champions_specificity(value: float, status: str) -> None:
+    old = replace(report(), operating_points=(_point(0.9), _point(0.1, site="north")))
+    candidate = replace(report(), operating_points=(_point(value), _point(0.0, site="north")))
+    checks = [check for check in judge(candidate, old).checks if check.name.startswith("sensitivity at")]
+    assert [(check.name, check.status) for check in checks] == [("sensitivity at 98% specificity", status)]
+
+
+def test_what_the_champions_older_report_lacks_is_not_asked_for_and_what_it_has_is() -> None:
+    with_points = replace(report(), operating_points=(_point(0.9),))
+    assert judge(with_points, report()).passed
+    assert _status(judge(report(), with_points), "sensitivity at 98% specificity") == FAIL
+
+
+def _calibration(error: float, *, limit: float = 0.06, images: int = 100, site: str = "north") -> Calibration:
+    return Calibration(site, error, limit, images, 40, 30, (Bin(0.1, 0.1, 0.0, 0.2, images),))
+
+
+@pytest.mark.parametrize(
+    ("error", "limit", "before", "status"),
+    [(0.05, 0.01, 0.0, PASS), (0.08, 0.09, 0.0, PASS), (0.2, 0.06, 0.2, PASS), (0.2, 0.06, 0.19, FAIL), (0.2, 0.06, None, PASS)],
+)
+def test_probabilities_may_not_mean_less_than_the_champions(error: float, limit: float, before: float | None, status: str) -> None:
+    """Good enough, as good as perfect ones would look, or no worse than before."""
+    old = replace(report(), calibration=() if before is None else (_calibration(before),))
+    candidate = replace(report(), calibration=(_calibration(error, limit=limit), _calibration(0.9, site="")))
+    checks = {check.name: check for check in judge(candidate, old).checks if check.name.startswith("calibration")}
+    assert set(checks) == {"calibration at north"}
+    assert checks["calibration at north"].status == status
+    assert "(100 images, 40 patients)" in checks["calibration at north"].reason
+
+
+def test_too_few_images_say_nothing_of_calibration() -> None:
+    candidate = replace(report(), calibration=(_calibration(0.5, images=29),))
+    assert judge(candidate, replace(report(), calibration=(_calibration(0.0),))).passed
+
+
 def test_a_report_survives_the_way_through_json() -> None:
     made = report()
     back = from_json(json.loads(json.dumps(to_json(made), allow_nan=False)))
     assert back == made
     unknown = with_figures(made, sensitivity=NOTHING)
     assert from_json(to_json(unknown)).figures["sensitivity"].total == 0
+
+
+def test_the_newer_figures_survive_too_and_an_older_report_is_read_without_them() -> None:
+    made = replace(
+        report(), held_out=("river",), left_out={"river": {"images": 3, "auroc": {"value": 0.9}}}, site_auroc={"north": figure(0.9)},
+        composition=({"split": "test", "site": "north", "kind": "regular", "images": 1, "patients": 1},),
+        per_site_kind={"north": {"regular": figure(0.9)}}, faint_green_by_site={"north": figure(0.4)},
+        operating_points=(_point(0.9), replace(_point(0.9), threshold=float("-inf"))), precision_recall=((0.5, 1.0, 0.7),),
+        average_precision=figure(0.8), calibration=(_calibration(0.1),),
+        review_points=(ReviewPoint(0.01, 0.2, figure(0.0), figure(0.3)),), repeatability={"same_answer": figure(0.9)},
+        cost=Cost("cpu", 2, 32, 10, 1.0, 2.0, 3.0, 4.0, 500.0),
+    )  # fmt: skip
+    stored = json.loads(json.dumps(to_json(made), allow_nan=False))
+    assert from_json(stored) == made
+    older = {name: value for name, value in stored.items() if name in asdict(report()) and name not in NEWER}
+    assert from_json(older) == report()
+
+
+NEWER = {
+    "held_out", "left_out", "composition", "per_site_kind", "site_auroc", "faint_green_by_site", "operating_points", "precision_recall",
+    "average_precision", "calibration", "review_points", "repeatability", "cost",
+}  # fmt: skip

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from portal.accounts import access
 from portal.accounts.models import Role
 from portal.datasets.models import Snapshot
+from portal.images.models import Image
 from portal.learning.models import TrainingRun
 from portal.registry.models import PromotionRequest
 from portal.registry.selectors import champion
 from tests.cast import Cast, make_image, make_run, make_user, make_version
 from tests.portal.learning.conftest import Stage
-from tests.portal.learning.reports import NOTHING, figure, report, with_figures
+from tests.portal.learning.reports import NOTHING, figure, full, report, with_figures
 
 
 def _page(cast: Cast, address: str, who: Any = None) -> str:
@@ -73,6 +75,58 @@ def test_the_report_stands_beside_the_champions_with_intervals_and_counts(cast: 
     assert "boxplot" in page
     assert '"name": "champion"' in page
     assert re.search(r"style=|onclick=", page) is None
+
+
+def test_the_page_leads_with_the_source_that_was_left_out(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.candidate, full())
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    headings = re.findall(r"<h2>([^<]*)", page)
+    assert headings.index("Leave one source out") < headings.index("Measured on the test split of ")
+    assert "This model never saw a picture of <b>river</b>" in page
+    assert "colposcopy left out: 492 images of 112 patients" in page
+    assert "sensitivity at 98% specificity, green filter" in page
+    assert "0.580" in page
+    assert re.search(r"style=|onclick=", page) is None
+
+
+def test_a_model_that_knows_every_source_says_so(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.candidate)
+    assert "a new device may do worse" in _page(cast, f"/models/{stage.candidate.pk}/")
+
+
+def test_plots_are_drawn_from_the_report_and_stand_as_tables_too(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.champion, full(calibration=()))
+    stage.evaluate(stage.candidate, full())
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    for source in ("left-out-data", "roc-data", "precision-recall-data", "by-kind-data", "by-site-data"):
+        assert f'data-chart="{source}"' in page
+        assert f'<script id="{source}" type="application/json">' in page
+    assert page.count('<svg class="forest"') == 2
+    assert page.count('<svg class="reliability"') == 3
+    assert "error 0.120, limit 0.060" in page
+    assert "0.770 [0.720, 0.820] (80 images, 40 patients)" in page
+    assert "88.0 ms an image in the median" in page
+    assert page.count('class="rival"') == 24
+
+
+def test_extremes_and_wrong_ones_are_some_dozens_at_most(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.candidate, full())
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert "regular: lowest probabilities of non-regular" in page
+    assert 24 < page.count("thumb-card") <= 60
+
+
+def test_a_picture_that_may_not_be_seen_is_not_linked(cast: Cast, stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = make_image(cast.north, state="settled", kind="green_filter")
+    Snapshot.objects.get().items.create(image=image, label=image.labels.get(current=True), split="test")
+    stage.evaluate(stage.candidate, report(images=({**report().images[0], "sha256": image.clean_sha256},)))
+    address = f"/models/{stage.candidate.pk}/"
+    assert f"/images/{image.pk}/" in _page(cast, address)
+    real = access.visible
+    monkeypatch.setattr(access, "visible", lambda model, user: real(model, user).none() if model is Image else real(model, user))
+    page = _page(cast, address)
+    assert f"/images/{image.pk}/" not in page
+    assert "not in this installation" in page
 
 
 def test_a_misclassified_image_links_to_its_page(cast: Cast, stage: Stage) -> None:

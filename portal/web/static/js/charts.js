@@ -10,6 +10,7 @@ const KINDS = {
   regular: "#4f86cc", green_filter: "#4c9a50", lugol_iodine: "#b5701f", not_cervix: "#8a78bd", unusable: "#8c9196", post_treatment: "#bb5595",
 };
 const LINES = ["#0f5c5c", "#c2571a", "#5b4a8a", "#7a4d00", "#9c1c28", "#2a5fa8", "#1d6335"];
+const POINTS = ["circle", "rect", "triangle", "rectRot", "star", "cross"];
 const words = (code) => code.replaceAll("_", " ");
 const share = { min: 0, max: 1 };
 
@@ -42,6 +43,38 @@ const drawings = {
         y: { ...share, title: { display: true, text: "true positive rate (sensitivity)" } },
       },
       plugins: { tooltip: { callbacks: { label: ({ raw }) => `${raw.y.toFixed(3)} at ${raw.x.toFixed(3)}, threshold ${raw.at?.toFixed?.(3) ?? "none"}` } } },
+    },
+  }),
+  // series: {name, points: [[recall, precision, threshold], ...]}
+  precision_recall: (data) => ({
+    type: "line",
+    data: {
+      datasets: data.series.map((one, index) => ({
+        label: one.name, data: one.points.map(([x, y, at]) => ({ x, y, at })), borderColor: LINES[index], backgroundColor: LINES[index],
+        borderDash: index ? [6, 4] : [], pointRadius: 0, borderWidth: 2,
+      })),
+    },
+    options: {
+      aspectRatio: 1.25,
+      scales: {
+        x: { type: "linear", ...share, title: { display: true, text: "recall (sensitivity)" } },
+        y: { ...share, title: { display: true, text: "precision" } },
+      },
+      plugins: { tooltip: { callbacks: { label: ({ raw }) => `precision ${raw.y.toFixed(3)} at recall ${raw.x.toFixed(3)}, threshold ${raw.at?.toFixed?.(3) ?? "none"}` } } },
+    },
+  }),
+  // series: {name, points: [[x, y], ...]}; the axes mean nothing
+  scatter: (data) => ({
+    type: "scatter",
+    data: {
+      datasets: data.series.map((one, index) => ({
+        label: words(one.name), data: one.points.map(([x, y]) => ({ x, y })), backgroundColor: `${KINDS[one.name] ?? LINES[index % LINES.length]}cc`,
+        pointStyle: POINTS[index % POINTS.length], pointRadius: 3.5,
+      })),
+    },
+    options: {
+      aspectRatio: 1.25, scales: { x: { display: false }, y: { display: false } },
+      plugins: { legend: { labels: { usePointStyle: true } }, tooltip: { callbacks: { label: ({ dataset }) => dataset.label } } },
     },
   }),
   // series: {name, points: [[share of the run, value], ...]}

@@ -1,0 +1,154 @@
+"""Intervals as rows of dots, and reliability diagrams: coordinates for SVGs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from portal.learning import gate
+from portal.ml import Bin, Calibration, Interval, OperatingPoint
+
+ALL = "all sites"
+LEFT, WIDTH, RIGHT, ROW, TOP, BOTTOM = 196.0, 300.0, 104.0, 19.0, 8.0, 24.0
+SIDE, MARGIN, EDGE = 180.0, 34.0, 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """A figure and its interval on a row; `said` in full, `short` beside it."""
+
+    x: float
+    low: float
+    high: float
+    said: str
+    short: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    label: str
+    kind: str
+    head: bool
+    y: float
+    mine: Dot | None
+    champion: Dot | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Intervals below one another, x from 0 to 1."""
+
+    title: str
+    width: float
+    height: float
+    base: float
+    ticks: tuple[tuple[str, float], ...]
+    label_x: float
+    short_x: float
+    rows: tuple[Row, ...]
+
+
+def operating(points: Sequence[OperatingPoint], champion: Sequence[OperatingPoint]) -> list[Rows]:
+    """One drawing a specificity: what is found of the non-regular, of all sites and of each, by kind."""
+    rivals = {(point.site, point.specificity): point for point in champion}
+    return [
+        _rows(
+            f"{wanted:.0%} specificity",
+            [row for point in points if point.specificity == wanted for row in _of_point(point, rivals.get((point.site, wanted)))],
+        )
+        for wanted in sorted({point.specificity for point in points})
+    ]
+
+
+Figures = tuple[str, str, bool, Interval, Interval | None]
+
+
+def _of_point(point: OperatingPoint, rival: OperatingPoint | None) -> Iterator[Figures]:
+    yield point.site or ALL, "", True, point.sensitivity, rival.sensitivity if rival else None
+    for kind, found in sorted(point.per_kind.items()):
+        yield kind.replace("_", " "), kind, False, found, rival.per_kind.get(kind) if rival else None
+
+
+def _rows(title: str, figures: Sequence[Figures]) -> Rows:
+    base = TOP + ROW * len(figures)
+    return Rows(
+        title=title, width=LEFT + WIDTH + RIGHT, height=base + BOTTOM, base=base, label_x=LEFT - 10, short_x=LEFT + WIDTH + 8,
+        ticks=tuple((f"{n / 5:.1f}", _across(n / 5)) for n in range(6)),
+        rows=tuple(
+            Row(label, kind, head, TOP + ROW * (place + 0.5), _dot(mine), _dot(rival))
+            for place, (label, kind, head, mine, rival) in enumerate(figures)
+        ),
+    )  # fmt: skip
+
+
+def as_table(drawings: Sequence[Rows]) -> list[tuple[str, bool, list[str]]]:
+    """(label, whether it begins a site, what each drawing says): the same rows in words. All drawings are of the same groups."""
+    return [
+        (row.label, row.head, [other.mine.said if other.mine else "–" for other in across])
+        for across in zip(*(drawing.rows for drawing in drawings), strict=True)
+        for row in across[:1]
+    ]
+
+
+def _across(value: float) -> float:
+    return round(LEFT + WIDTH * min(max(value, 0.0), 1.0), 1)
+
+
+def _dot(figure: Interval | None) -> Dot | None:
+    if figure is None or not gate.known(figure):
+        return None
+    short = f"{figure.value:.2f} ({figure.hits}/{figure.total})"
+    return Dot(_across(figure.value), _across(figure.low), _across(figure.high), gate.said(figure), short)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A bin: where its mean score and its share meet, and the ends of the share's interval."""
+
+    x: float
+    y: float
+    y_low: float
+    y_high: float
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """A square with (0, 0) at the lower left; on the diagonal a score means what it says."""
+
+    site: str
+    error: float
+    limit: float
+    good: bool
+    images: int
+    patients: int
+    positives: int
+    side: float
+    low: float
+    high: float
+    line: str
+    marks: tuple[Mark, ...]
+
+
+def reliability(calibrations: Sequence[Calibration]) -> list[Reliability]:
+    """A square for all sites together and for each; only the first where there is one site."""
+    shown = calibrations[:1] if len(calibrations) == 2 else calibrations
+    return [_square(one) for one in shown]
+
+
+def _square(one: Calibration) -> Reliability:
+    marks = tuple(_mark(bin_) for bin_ in one.bins)
+    return Reliability(
+        site=one.site or ALL, error=one.error, limit=one.limit, good=one.error <= one.limit, images=one.images, patients=one.patients,
+        positives=one.positives, side=MARGIN + SIDE + EDGE, low=MARGIN, high=MARGIN + SIDE,
+        line=" ".join(f"{mark.x},{mark.y}" for mark in marks), marks=marks,
+    )  # fmt: skip
+
+
+def _mark(one: Bin) -> Mark:
+    said = f"mean score {one.score:.3f}: {one.share:.3f} [{one.low:.3f}, {one.high:.3f}] non-regular of {one.images} images"
+    return Mark(round(MARGIN + SIDE * one.score, 1), _up(one.share), _up(one.low), _up(one.high), said)
+
+
+def _up(value: float) -> float:
+    return round(EDGE + SIDE * (1 - value), 1)
