@@ -66,6 +66,8 @@ def _evaluate_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--sites", default="", help="only these, separated by commas")
     options.add_argument("--device", default="cpu")
     options.add_argument("--json", type=Path, help="write the whole report here")
+    options.add_argument("--out", type=Path, help="write report.json and report.html into this folder")
+    options.add_argument("--pictures", action="store_true", help="put pictures of patients into report.html")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,6 +138,10 @@ def evaluate(given: argparse.Namespace) -> None:
     report = measure(given.bundle, given.snapshot, split=given.split, device=given.device, sites=sites)
     if given.json:
         given.json.write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
+    if given.out:
+        from training import report as files
+
+        files.write(report, given.out, snapshot=given.snapshot if given.pictures else None)
     print(as_text(report))
 
 

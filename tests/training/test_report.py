@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference.bundle import BASELINE
 from inference.types import Kind
+from tests.training import toys
 from tests.training.said import GREEN, IODINE, REGULAR, answer, many, report
 from training import metrics
 from training import report as reports
+from training.__main__ import main
 from training.report_page import as_html, extremes, wrong
 from training.types import EvaluationReport
 
@@ -146,3 +149,17 @@ def test_what_passed_unseen_comes_first_among_the_wrong() -> None:
 
 def test_equal_answers_make_equal_reports() -> None:
     assert report(many(6)) == report(many(6))
+
+
+def test_the_shell_writes_the_report_of_the_shipped_bundle(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [record for record in toys.records(tmp_path / "made") if record.split == "test"]
+    snapshot = toys.write_snapshot(tmp_path / "snapshot", made)
+    assert main(["evaluate", str(BASELINE), str(snapshot), "--out", str(tmp_path / "out"), "--pictures"]) == 0
+    data = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert data["held_out"] == ["site-0", "site-1"]
+    assert data["cost"]["images"] == 12
+    assert 0 < data["cost"]["median_ms"] <= data["cost"]["p95_ms"]
+    assert data["cost"]["memory_mib"] > 50
+    assert data["detector"]["ap50"]["total"] == 12
+    assert "data:image/jpeg;base64," in (tmp_path / "out" / "report.html").read_text()
+    assert "12 images, 3 patients" in capsys.readouterr().out
