@@ -38,8 +38,8 @@ from training.types import (
 
 __all__ = [
     "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration", "Cancelled", "Cost",
-    "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress", "ReviewPoint", "Route",
-    "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "describe_bundle", "draw_examples", "evaluate", "train",
+    "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress", "ReviewPoint",
+    "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "describe_bundle", "draw_examples", "evaluate", "train",
 ]  # fmt: skip
 
 
