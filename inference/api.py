@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,13 +27,19 @@ BATCH = 16
 DECODERS = 2
 
 _opened: dict[tuple[str, str, str], Analyzer] = {}
+_opening = threading.Lock()
 
 
-def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH) -> list[Analysis | Unreadable]:
+def analyse(
+    paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH, threads: int | None = None
+) -> list[Analysis | Unreadable]:
     """Analyse pictures with one bundle, in order; an unreadable file gives Unreadable and stops no other.
 
-    The opened bundle is kept for the life of the process, keyed by path, hash and device. Raises BundleError.
+    The opened bundle is kept for the life of the process, keyed by path, hash and device. `threads`: of torch, for what this thread
+    asks; None leaves them as they are. Raises BundleError.
     """
+    if threads is not None:
+        torch.set_num_threads(threads)
     return list(iterate(paths, bundle, device=device, batch=batch))
 
 
@@ -62,8 +69,9 @@ def opened(bundle: Path, device: str = "cpu") -> Analyzer:
     """The analyzer of a bundle, opened at most once in this process as long as its bundle.json stays the same."""
     _, digest = bundles.read_manifest(bundle)
     key = (str(bundle.resolve()), digest, device)
-    if key not in _opened:
-        _opened[key] = Analyzer.open(bundle, device)
+    with _opening:
+        if key not in _opened:
+            _opened[key] = Analyzer.open(bundle, device)
     return _opened[key]
 
 

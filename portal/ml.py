@@ -50,14 +50,14 @@ def describe_bundle(path: Path) -> BundleInfo:
     return bundle.describe(path)
 
 
-def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu") -> list[Analysis | Unreadable]:
+def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads: int | None = None) -> list[Analysis | Unreadable]:
     """Analyse clean pictures with one bundle, in order; one unreadable file never stops the others.
 
-    The opened bundle is kept for the life of the process, keyed by path and hash.
+    The opened bundle is kept for the life of the process, keyed by path and hash. `threads`: of torch, for this thread's calls.
     """
     from inference import api
 
-    return api.analyse(paths, bundle, device=device)
+    return api.analyse(paths, bundle, device=device, threads=threads)
 
 
 def assess(bundle: Path, exam: Sequence[Evidence], *, known_devices_only: bool = False) -> list[Assessed]:

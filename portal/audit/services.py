@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,23 @@ log = logging.getLogger(__name__)
 _BATCH = 20_000
 
 
-def record(*, actor_id: int | None, action: str, subject: Model, site_id: int | None = None, **details: Any) -> AuditEvent:
-    """Write one event. `details` are small JSON values: before and after, never a patient's name, a picture or a secret."""
-    return AuditEvent.objects.create(
+def event(*, actor_id: int | None, action: str, subject: Model, site_id: int | None = None, **details: Any) -> AuditEvent:
+    """One event, not yet written. `details` are small JSON values: before and after, never a patient's name, a picture or a secret."""
+    return AuditEvent(
         actor_id=actor_id, action=action, subject_type=subject._meta.label, subject_id=subject.pk, site_id=site_id, details=details
     )
+
+
+def record(*, actor_id: int | None, action: str, subject: Model, site_id: int | None = None, **details: Any) -> AuditEvent:
+    """Write one event."""
+    said = event(actor_id=actor_id, action=action, subject=subject, site_id=site_id, **details)
+    said.save(force_insert=True)
+    return said
+
+
+def record_all(events: Iterable[AuditEvent]) -> None:
+    """Write the events of a batch in one statement."""
+    AuditEvent.objects.bulk_create(events)
 
 
 @transaction.atomic

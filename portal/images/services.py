@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
@@ -173,7 +173,7 @@ def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -
     row.outcome, row.message = (FileOutcome.ACCEPTED, "") if is_new else _known(row.image, locked, actor)
     row.save()
     if is_new:
-        jobs.enqueue(kind="sanitise", subject_id=row.image.pk, actor_id=actor.pk)
+        jobs.put(kind="sanitise", subject_ids=[row.image.pk], actor_id=actor.pk)
         record(actor_id=actor.pk, action="image.received", subject=row.image, site_id=locked.site_id, upload=locked.pk)
     else:
         record(actor_id=actor.pk, action="file.duplicate", subject=row, site_id=locked.site_id, image=row.image.pk)
@@ -181,18 +181,26 @@ def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -
     return row
 
 
+_INSERT = """
+INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
+    state, state_reason, clean_sha256, clean_format, device, stated_kind)
+VALUES (%(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '')
+ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
+"""
+
+
 def _image(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Image, bool]:
     """The site's image of these bytes, and whether it is new. Two at once: the database's constraint decides, the second waits."""
-    try:
-        with transaction.atomic():
-            image = Image.objects.create(
-                site_id=upload.site_id, upload=upload, original_name=name, sha256=spooled.sha256, size=spooled.size,
-                format=formats.sniff(spooled.head),
-            )  # fmt: skip
-            return image, True
-    except IntegrityError:
-        known = Image.objects.select_for_update(of=("self",)).get(site_id=upload.site_id, sha256=spooled.sha256)
-        return known, False
+    values = {
+        "site_id": upload.site_id, "upload_id": upload.pk, "original_name": name, "sha256": spooled.sha256, "size": spooled.size,
+        "format": formats.sniff(spooled.head),
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+        new = cursor.fetchone()
+    if new:
+        return Image(id=new[0], created=new[1], **values), True
+    return Image.objects.select_for_update(of=("self",)).get(site_id=upload.site_id, sha256=spooled.sha256), False
 
 
 def _known(image: Image, upload: Upload, actor: User) -> tuple[FileOutcome, str]:

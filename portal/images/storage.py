@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -66,20 +66,30 @@ def spool(source: Readable, *, limit: int) -> Spooled:
 
 def keep_original(site_id: int, spooled: Spooled) -> Path:
     """Move a spooled file to its place; a blob that is already there is the same bytes."""
-    return _move(spooled.path, original_path(site_id, spooled.sha256))
+    final = original_path(site_id, spooled.sha256)
+    _move(spooled.path, final)
+    _sync(final.parent)
+    return final
 
 
-def keep_clean(site_id: int, made: Path, extension: str) -> tuple[str, Path]:
-    """Move a picture that the sanitiser made (in the clean store's `.incoming`) to its place. Returns its sha256 and path."""
-    with open(made, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    return sha256, _move(made, clean_path(site_id, sha256, extension))
+def keep_clean(made: Iterable[tuple[int, Path, Path, str]]) -> list[str]:
+    """Move what the sanitiser made (in the clean store's `.incoming`) to its place: (site id, picture, thumbnail, extension) of each.
 
-
-def keep_thumb(site_id: int, made: Path, clean_sha256: str) -> Path:
-    """Move a thumbnail to its place. Not fsynced for its own sake: it can be made again."""
-    return _move(made, thumb_path(site_id, clean_sha256))
+    Returns the pictures' sha256. All of it is on the disk then, but for thumbnails, which can be made again.
+    """
+    hashes, folders = [], set()
+    for site_id, picture, thumb, extension in made:
+        with open(picture, "rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        final = clean_path(site_id, sha256, extension)
+        _move(picture, final)
+        _move(thumb, thumb_path(site_id, sha256))
+        hashes.append(sha256)
+        folders.add(final.parent)
+    for folder in folders:
+        _sync(folder)
+    return hashes
 
 
 def original_path(site_id: int, sha256: str) -> Path:
@@ -128,16 +138,18 @@ def _checked(sha256: str) -> str:
     return sha256
 
 
-def _move(made: Path, final: Path) -> Path:
+def _move(made: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
         made.unlink()
-        return final
-    os.rename(made, final)
-    folder = os.open(final.parent, os.O_RDONLY)
+    else:
+        os.rename(made, final)
+
+
+def _sync(path: Path) -> None:
+    """Without this the names in a folder may be lost in a power cut, and with them a row would stand without its blob."""
+    folder = os.open(path, os.O_RDONLY)
     try:
-        # without this the name itself may be lost in a power cut, and with it a row would stand without its blob
         os.fsync(folder)
     finally:
         os.close(folder)
-    return final

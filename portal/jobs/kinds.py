@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """queue: io, gpu or train. batch: how many are claimed at once. lease: seconds a claim lasts before it must be extended."""
+    """queue: io, gpu or train. batch: how many are claimed at once. lease: seconds a claim lasts before it must be extended.
+
+    lanes: how many batches one worker has in hand at once: while one is decoded or written, another is computed.
+    """
 
     name: str
     queue: str
     batch: int
     lease: int = 120
+    lanes: int = 1
 
     @property
     def bell(self) -> str:
@@ -22,7 +26,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         JobKind("sanitise", "io", 8),
-        JobKind("analyse", "gpu", 16),
+        JobKind("analyse", "gpu", 16, lanes=2),
         JobKind("freeze", "io", 1),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),

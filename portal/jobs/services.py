@@ -58,6 +58,22 @@ def enqueue(*, kind: str, subject_id: int, actor_id: int | None = None) -> Job:
     return enqueue_many(kind=kind, subject_ids=[subject_id], actor_id=actor_id)[0]
 
 
+_PUT = """
+INSERT INTO jobs_job (kind, subject_id, actor_id, state, attempt, deaths, errors, alone, batch_size, worker, error, progress,
+    cancel_requested)
+SELECT %(kind)s, subject, %(actor)s, 'queued', 0, 0, 0, false, 0, '', '', '{}', false FROM unnest(%(subjects)s::bigint[]) AS subject
+ON CONFLICT (kind, subject_id) WHERE state IN ('queued', 'claimed') DO NOTHING
+"""
+
+
+def put(*, kind: str, subject_ids: Sequence[int], actor_id: int | None = None) -> None:
+    """`enqueue_many` where nobody asks for the jobs: one statement."""
+    KINDS[kind]
+    with connection.cursor() as cursor:
+        cursor.execute(_PUT, {"kind": kind, "subjects": list(dict.fromkeys(subject_ids)), "actor": actor_id})
+    bell.ring_after_commit(kind)
+
+
 def enqueue_many(*, kind: str, subject_ids: Sequence[int], actor_id: int | None = None) -> list[Job]:
     """The same for many, in the order of `subject_ids`: each job is the new one, or the one that was already in work."""
     KINDS[kind]
@@ -143,10 +159,14 @@ def lease_seconds(kind: str) -> int:
 
 
 _EXTEND = """
+WITH held AS (
+    SELECT jobs_job.id FROM jobs_job JOIN unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS mine (id, attempt)
+    ON jobs_job.id = mine.id AND jobs_job.attempt = mine.attempt
+    WHERE state = 'claimed' ORDER BY jobs_job.id FOR UPDATE OF jobs_job
+)
 UPDATE jobs_job SET lease_until = statement_timestamp() + make_interval(secs => %(lease)s),
     progress = COALESCE(%(progress)s::jsonb, progress)
-FROM unnest(%(ids)s::bigint[], %(attempts)s::int[]) AS held (id, attempt)
-WHERE jobs_job.id = held.id AND jobs_job.attempt = held.attempt AND state = 'claimed'
+FROM held WHERE jobs_job.id = held.id
 RETURNING jobs_job.id, cancel_requested
 """
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from django.db.models import QuerySet
 
 from portal.images.models import Image
@@ -15,6 +17,11 @@ def current(images: QuerySet[Image]) -> dict[int, Label]:
 
 def current_of(image: Image) -> Label | None:
     return Label.objects.filter(image=image, current=True).first()
+
+
+def current_of_all(ids: Collection[int]) -> dict[int, Label]:
+    """The current label of each of these images that has one, by image id; without its actor."""
+    return {label.image_id: label for label in Label.objects.filter(image__in=ids, current=True)}
 
 
 def history(image: Image) -> QuerySet[Label]:

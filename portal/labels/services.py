@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
 
 from portal.accounts.models import User
 from portal.audit import services as audit
+from portal.audit.models import AuditEvent
 from portal.images.models import Image
 from portal.labels.models import Label, Provenance
 from portal.ml import Kind
 
 
-@transaction.atomic
+@dataclass(frozen=True, slots=True)
+class New:
+    """A label to be. `basis`: what it rests on; `box`: x0, y0, x1, y1 in pixels of the clean picture, where people drew one."""
+
+    image: Image
+    kind: Kind
+    provenance: Provenance
+    actor: User | None = None
+    box: Sequence[float] | None = None
+    reasons: Sequence[str] = ()
+    basis: dict[str, Any] = field(default_factory=dict)
+
+
 def set_label(
     *,
     image: Image,
@@ -27,24 +41,43 @@ def set_label(
 ) -> Label:
     """Give the image a label, which takes the place of its current one; that stays in the history. The caller holds the image's
     row or its task's; two at once end in an IntegrityError of `one_current_label` for the later."""
-    superseded = Label.objects.filter(image=image, current=True).update(current=False)
-    label = Label.objects.create(
-        image=image,
-        kind=kind,
-        provenance=provenance,
-        actor=actor,
-        box=list(box) if box else None,
-        reasons=list(reasons),
-        basis=basis or {},
+    return set_labels([New(image, kind, provenance, actor, box, reasons, basis or {})])[0]
+
+
+@transaction.atomic
+def set_labels(wanted: Sequence[New]) -> list[Label]:
+    """The same for many images, each named once, in a fixed number of statements."""
+    if not wanted:
+        return []
+    standing = Label.objects.filter(image__in=[new.image.pk for new in wanted], current=True)
+    superseded = set(standing.values_list("image", flat=True))
+    if superseded:
+        standing.update(current=False)
+    labels = Label.objects.bulk_create(_row(new) for new in wanted)
+    audit.record_all(_event(label, new, superseded) for label, new in zip(labels, wanted, strict=True))
+    return labels
+
+
+def _row(new: New) -> Label:
+    return Label(
+        image=new.image,
+        kind=new.kind,
+        provenance=new.provenance,
+        actor=new.actor,
+        box=list(new.box) if new.box else None,
+        reasons=list(new.reasons),
+        basis=new.basis,
     )
-    audit.record(
-        actor_id=actor.pk if actor else None,
+
+
+def _event(label: Label, new: New, superseded: set[int]) -> AuditEvent:
+    return audit.event(
+        actor_id=new.actor.pk if new.actor else None,
         action="label",
         subject=label,
-        site_id=image.site_id,
-        image=image.pk,
-        kind=str(kind),
-        provenance=str(provenance),
-        superseded=superseded,
+        site_id=new.image.site_id,
+        image=new.image.pk,
+        kind=str(new.kind),
+        provenance=str(new.provenance),
+        superseded=int(new.image.pk in superseded),
     )
-    return label

@@ -13,11 +13,11 @@ from functools import partial
 from types import TracebackType
 
 from django.conf import settings
-from django.db import Error as DatabaseError
 from django.db import connections, transaction
 
 from portal.core.faults import fault
 from portal.jobs import bell, services
+from portal.jobs.batches import AWAY
 from portal.jobs.kinds import KINDS
 from portal.jobs.services import Claim, LostClaim, TryLater
 
@@ -51,19 +51,70 @@ class Handler:
 
 
 def drain(kind: str, handler: Handler) -> int:
-    """Claim and work until nothing is claimable, or the turn is over. Returns how many jobs were taken in hand."""
-    began, done = time.monotonic(), 0
-    while not STOPPING.is_set() and (claims := services.claim(kind, worker=worker_name())):
-        fault("after_claim")
-        if not done and len(claims) == min(KINDS[kind].batch, settings.JOB_BATCH):
-            # there may be more than one worker can do: wake another
-            bell.ring(kind, at_most=1)
-        work(stop_cancelled(claims, handler), handler)
-        done += len(claims)
-        if time.monotonic() - began > TURN_SECONDS:
-            bell.ring(kind)
-            break
-    return done
+    """Claim and work until nothing is claimable, or the turn is over. Returns how many jobs were taken in hand.
+
+    Of a kind with several lanes, each further one is opened when a full batch was found, in a thread with its own connection.
+    """
+    lanes = [_Lane(kind, handler)]
+    lanes[0].open_next = lambda: _open_lane(lanes)
+    try:
+        lanes[0].run()
+    finally:
+        for lane in lanes[1:]:
+            lane.join()
+    if any(lane.tired for lane in lanes):
+        bell.ring(kind)
+    return sum(lane.done for lane in lanes)
+
+
+def _open_lane(lanes: list[_Lane]) -> None:
+    first = lanes[0]
+    if len(lanes) < KINDS[first.kind].lanes:
+        lanes.append(_Lane(first.kind, first.handler))
+        lanes[-1].start()
+
+
+class _Lane(threading.Thread):
+    """Takes one batch after the other until the turn is over."""
+
+    def __init__(self, kind: str, handler: Handler) -> None:
+        super().__init__(name=f"{kind} lane", daemon=True)
+        self.kind, self.handler = kind, handler
+        self.open_next: Callable[[], None] | None = None
+        self.done, self.tired = 0, False
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """In the caller's thread for the first lane; errors of the others are kept for `join`."""
+        try:
+            self._turn()
+        except BaseException as error:
+            if threading.current_thread() is not self:
+                raise
+            self.error = error
+        finally:
+            if threading.current_thread() is self:
+                connections.close_all()
+
+    def join(self, timeout: float | None = None) -> None:
+        super().join(timeout)
+        if self.error is not None:
+            raise self.error
+
+    def _turn(self) -> None:
+        began = time.monotonic()
+        while not STOPPING.is_set() and (claims := services.claim(self.kind, worker=worker_name())):
+            fault("after_claim")
+            if not self.done and len(claims) == min(KINDS[self.kind].batch, settings.JOB_BATCH):
+                # there may be more than one can do: wake another worker, open another lane
+                bell.ring(self.kind, at_most=1)
+                if self.open_next:
+                    self.open_next()
+            work(stop_cancelled(claims, self.handler), self.handler)
+            self.done += len(claims)
+            if time.monotonic() - began > TURN_SECONDS:
+                self.tired = True
+                return
 
 
 def stop_cancelled(claims: list[Claim], handler: Handler) -> list[Claim]:
@@ -84,7 +135,7 @@ def work(claims: list[Claim], handler: Handler) -> None:
         fault("after_work")
         left = services.still_held(claims)
         error = "its handler left it undone"
-    except DatabaseError as away:
+    except AWAY as away:
         # nobody's fault: the sweep finds the claims if even this does not reach the database
         log.warning("The database did not answer: %s", away)
         _give_back_when_possible(claims)
@@ -125,7 +176,7 @@ def _give_back_when_possible(claims: list[Claim]) -> None:
         connections.close_all()
         try:
             services.release(claims)
-        except DatabaseError:
+        except AWAY:
             continue
         return
 
@@ -166,6 +217,6 @@ class Heartbeat:
     def _tell(self, sign: Callable[[], object]) -> None:
         try:
             sign()
-        except DatabaseError as away:
+        except AWAY as away:
             log.warning("No sign of life reached the database: %s", away)
             connections.close_all()

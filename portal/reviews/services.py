@@ -1,4 +1,4 @@
-"""Writes of reading: triage opens a question, an answer is taken, people's word settles it. Leases are in `leases.py`."""
+"""Writes of reading: an answer is taken, people's word settles it. Triage is in `questions.py`, leases in `leases.py`."""
 
 from __future__ import annotations
 
@@ -8,21 +8,17 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts.models import Site, User
-from portal.analyses import services as analyses
-from portal.analyses.models import Analysis
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
 from portal.images.models import Image, ImageState
-from portal.labels import selectors as label_selectors
 from portal.labels import services as labels
-from portal.labels.models import HUMAN, Provenance
-from portal.ml import Kind, Route
+from portal.labels.models import Provenance
+from portal.ml import Kind
 from portal.reviews import consensus, selectors
-from portal.reviews import triage as triage_rules
 from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
-from portal.reviews.triage import Facts, Routed, Rules
+from portal.reviews.questions import Question, move, open_tasks, triage
 
 __all__ = [
     "Answer", "close", "extend_lease", "lease_next", "release", "reopen", "set_rules", "submit_read", "triage",
@@ -43,77 +39,14 @@ class Answer:
     role: Role = "reader"
 
 
-# ---- triage -----------------------------------------------------------------------------------------------------------
-@transaction.atomic
-def triage(*, image: Image, analysis: Analysis) -> Routed:
-    """Route a fresh analysis by the site's rule: an automatic label, or a question to readers. In the caller's transaction.
-
-    What people have settled stays as it is. What was accepted is asked about when a new model objects or says another kind; an
-    open question only moves in the queue.
-    """
-    rules = selectors.rules_for(image.site_id)
-    facts = Facts(Route(analysis.route), Kind(analysis.kind), analysis.p_non_regular, tuple(analysis.reasons))
-    routed = triage_rules.route(facts, rules)
-    analyses.assess(analysis=analysis, route=routed.route, reasons=list(routed.reasons), rule=rules.as_json())
-    if image.state == ImageState.ANALYSED:
-        _route_new(image, analysis, routed, rules)
-    elif image.state == ImageState.ACCEPTED:
-        _question_accepted(image, analysis, routed, rules)
-    elif image.state == ImageState.IN_REVIEW:
-        _move_in_queue(image, routed.priority)
-    return routed
-
-
-def _move_in_queue(image: Image, priority: float) -> None:
-    """Skips a task that is being answered right now: the caller holds the image's row, and an answer takes task before image."""
-    task = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True).filter(image=image, state=TaskState.OPEN).first()
-    if task is not None:
-        ReviewTask.objects.filter(pk=task.pk).update(priority=priority)
-
-
-def _route_new(image: Image, analysis: Analysis, routed: Routed, rules: Rules) -> None:
-    if routed.route is Route.REVIEW:
-        _open_task(image, reasons=routed.reasons, priority=routed.priority, rules=rules)
-        return
-    _move(image, ImageState.ANALYSED, ImageState.ACCEPTED)
-    kind = Kind.REGULAR if routed.route is Route.AUTO_REGULAR else Kind(analysis.kind)
-    basis = {"analysis": analysis.pk, "version": analysis.version_id, "rule": rules.as_json()}
-    labels.set_label(image=image, kind=kind, provenance=Provenance.AUTOMATIC, basis=basis)
-
-
-def _question_accepted(image: Image, analysis: Analysis, routed: Routed, rules: Rules) -> None:
-    label = label_selectors.current_of(image)
-    if label is not None and label.provenance in HUMAN:
-        return
-    if routed.route is Route.REVIEW:
-        _open_task(image, reasons=routed.reasons, priority=routed.priority, rules=rules)
-    elif label is None or label.kind != analysis.kind:
-        _open_task(image, reasons=("models_disagree",), priority=1.0, rules=rules)
-
-
-def _open_task(
-    image: Image, *, reasons: tuple[str, ...], priority: float, rules: Rules, actor: User | None = None, note: str = ""
-) -> ReviewTask:
-    _move(image, image.state, ImageState.IN_REVIEW)
-    task = ReviewTask.objects.create(image=image, reasons=list(reasons), priority=priority, reads_needed=rules.reads_needed)
-    audit.record(
-        actor_id=actor.pk if actor else None,
-        action="open_task",
-        subject=task,
-        site_id=image.site_id,
-        image=image.pk,
-        reasons=list(reasons),
-        note=note,
-    )
-    return task
-
-
+# ---- questions --------------------------------------------------------------------------------------------------------
 @transaction.atomic
 def reopen(*, image: Image, actor: User, note: str = "") -> ReviewTask:
     """Ask readers again about an image that is accepted or settled. Its label stands until they have answered."""
     if image.state not in (ImageState.ACCEPTED, ImageState.SETTLED):
         raise WrongState("Only an image that is accepted or settled can be asked about again.")
-    return _open_task(image, reasons=("reopened",), priority=1.0, rules=selectors.rules_for(image.site_id), actor=actor, note=note)
+    question = Question(image, ("reopened",), 1.0, selectors.rules_for(image.site_id).reads_needed)
+    return open_tasks([question], actor=actor, note=note)[0]
 
 
 @transaction.atomic
@@ -224,15 +157,8 @@ def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decisio
         reasons=sorted({reason for read in agreeing for reason in read.reasons}),
         basis={"task": task.pk, "reads": [read.pk for read in reads], "reads_needed": task.reads_needed},
     )
-    _move(image, "in_review", "settled")
+    move([image], ImageState.SETTLED)
     close(task, TaskState.CLOSED)
-
-
-def _move(image: Image, state: str, to: str) -> None:
-    """Change the state if it is still what was read; the database refuses what the table of changes does not allow."""
-    if Image.objects.filter(pk=image.pk, state=state).update(state=to, state_reason="") != 1:
-        raise WrongState("The image has moved on in the meantime. Reload the page.")
-    image.state = to
 
 
 def close(task: ReviewTask, state: TaskState) -> None:

@@ -49,7 +49,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--redis", type=int, default=3)
     parser.add_argument("--postgres", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--faults", default="before_commit=kill:0.001", help="armed fault points, see portal/core/faults.py")
+    parser.add_argument(
+        "--faults", default="before_commit=kill:0.01", help="armed fault points (portal/core/faults.py); a commit is of a batch"
+    )
     parser.add_argument("--logs", default="", help="folder for the processes' logs; by default they go with the servers")
     return parser.parse_args()
 

@@ -23,8 +23,8 @@ for entry in app.conf.beat_schedule.values():
     entry["schedule"] = min(entry["schedule"], _SECONDS if entry["schedule"] < 60 else 20)
 
 
-def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu") -> list[Analysis | Unreadable]:
-    assert (bundle / "bundle.json").exists(), device
+def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads: int | None = None) -> list[Analysis | Unreadable]:
+    assert (bundle / "bundle.json").exists(), (device, threads)
     for _ in range(int(10 * float(os.environ.get("CHAOS_SECONDS", "0")))):
         time.sleep(0.1)
     return [_say(path) for path in paths]

@@ -115,7 +115,7 @@ class Storm:
                 self.say(f"no progress for {self.plan.patience:.0f} s: given up")
                 return
             yield max(done, 0) / self.plan.items
-            time.sleep(0.05)
+            time.sleep(0.2)
 
     @contextmanager
     def _everything_running(self) -> Iterator[None]:

@@ -113,7 +113,7 @@ def test_a_late_writer_changes_nothing(send: Send, monkeypatch: Any) -> None:
     row = send("a.jpg")
     (claim,) = jobs.claim("sanitise", worker="first")
     Job.objects.update(attempt=2)
-    cleaning._sanitise_one(claim)
+    cleaning.sanitise_claimed([claim])
     assert image_of(row).state == ImageState.RECEIVED
     assert not AuditEvent.objects.filter(action="image.cleaned").exists()
 

@@ -31,7 +31,9 @@ class Toy:
         self.batches: list[int] = []
         self.error: Exception | None = None
 
-    def analyse(self, paths: Sequence[Path], bundle: Path, *, device: str = "cpu") -> list[Analysis | Unreadable]:
+    def analyse(
+        self, paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads: int | None = None
+    ) -> list[Analysis | Unreadable]:
         self.batches.append(len(paths))
         if self.error:
             raise self.error

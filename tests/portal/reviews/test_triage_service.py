@@ -30,7 +30,7 @@ def again(image: Image, p: float, kind: str = "regular") -> Analysis:
 @pytest.mark.parametrize(("p", "kind"), [(0.02, "regular"), (0.97, "green_filter"), (0.97, "lugol_iodine")])
 def test_a_clear_image_gets_an_automatic_label(cast: Cast, p: float, kind: str) -> None:
     image, analysis = analysed(cast, p, kind)
-    triage(image=image, analysis=analysis)
+    triage([(image, analysis)])
     image.refresh_from_db()
     label = Label.objects.get(image=image)
     assert (image.state, label.kind, label.provenance) == ("accepted", kind, Provenance.AUTOMATIC)
@@ -40,7 +40,7 @@ def test_a_clear_image_gets_an_automatic_label(cast: Cast, p: float, kind: str) 
 
 def test_an_unclear_image_becomes_a_question(cast: Cast) -> None:
     image, analysis = analysed(cast, 0.5)
-    triage(image=image, analysis=analysis)
+    triage([(image, analysis)])
     image.refresh_from_db()
     task = ReviewTask.objects.get(image=image)
     assert (image.state, task.state, task.priority, task.reads_needed) == ("in_review", "open", 1.0, 1)
@@ -52,7 +52,7 @@ def test_a_sites_rule_makes_it_stricter_and_the_assessment_keeps_the_rule(cast: 
     set_rules(site=None, reads_needed=1, t_lo=None, t_hi=None, actor=cast.max)
     set_rules(site=cast.north, reads_needed=2, t_lo=0.01, t_hi=None, actor=cast.max)
     image, analysis = analysed(cast, 0.02)
-    triage(image=image, analysis=analysis)
+    triage([(image, analysis)])
     task = ReviewTask.objects.get(image=image)
     assert (task.reads_needed, task.reasons) == (2, ["above_site_t_lo"])
     assert Assessment.objects.get(image=image, current=True).rule == {"reads_needed": 2, "t_lo": 0.01, "t_hi": None}
@@ -60,7 +60,7 @@ def test_a_sites_rule_makes_it_stricter_and_the_assessment_keeps_the_rule(cast: 
 
 def test_a_new_model_never_changes_what_people_settled(cast: Cast) -> None:
     image = make_image(cast.north, state="settled", kind="regular")
-    triage(image=image, analysis=again(image, 0.97, "green_filter"))
+    triage([(image, again(image, 0.97, "green_filter"))])
     image.refresh_from_db()
     assert image.state == "settled"
     assert Label.objects.get(image=image, current=True).kind == "regular"
@@ -70,7 +70,7 @@ def test_a_new_model_never_changes_what_people_settled(cast: Cast) -> None:
 @pytest.mark.parametrize(("p", "kind", "asks"), [(0.03, "regular", False), (0.5, "regular", True), (0.97, "green_filter", True)])
 def test_a_new_model_may_question_what_was_accepted(cast: Cast, p: float, kind: str, asks: bool) -> None:
     image = make_image(cast.north, state="accepted", kind="regular")
-    triage(image=image, analysis=again(image, p, kind))
+    triage([(image, again(image, p, kind))])
     image.refresh_from_db()
     assert image.state == ("in_review" if asks else "accepted")
     assert ReviewTask.objects.filter(image=image, state="open").exists() is asks
@@ -79,7 +79,7 @@ def test_a_new_model_may_question_what_was_accepted(cast: Cast, p: float, kind: 
 
 def test_a_new_model_moves_an_open_question_in_the_queue(cast: Cast) -> None:
     image = make_image(cast.north, state="in_review", p_non_regular=0.5)
-    triage(image=image, analysis=again(image, 0.3))
+    triage([(image, again(image, 0.3))])
     task = ReviewTask.objects.get(image=image)
     assert task.state == "open"
     assert task.priority == pytest.approx(0.6)
