@@ -191,7 +191,7 @@ ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
 
 def _image(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Image, bool]:
     """The site's image of these bytes, and whether it is new. Two at once: the database's constraint decides, the second waits."""
-    values = {
+    values: dict[str, str | int] = {
         "site_id": upload.site_id, "upload_id": upload.pk, "original_name": name, "sha256": spooled.sha256, "size": spooled.size,
         "format": formats.sniff(spooled.head),
     }  # fmt: skip

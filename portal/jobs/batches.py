@@ -41,7 +41,8 @@ def finish_many(claims: Sequence[Claim], write: Callable[[Sequence[Claim]], obje
     """One transaction: what `write(claims)` writes, and the end of those jobs. Returns the claims that were written.
 
     Where some are no longer held, everything rolls back and is written anew for those that are. Where the database refuses
-    something, each is written in a transaction of its own, so that one row never keeps its batch-mates from ending.
+    something, each is written in a transaction of its own, so that one row never keeps its batch-mates from ending; then raises
+    what the last of the refused met.
     """
     held = list(claims)
     while held:
@@ -58,7 +59,22 @@ def finish_many(claims: Sequence[Claim], write: Callable[[Sequence[Claim]], obje
             if len(held) == 1:
                 raise
             log.warning("Written one at a time: %s", refused)
-            return [done for claim in held for done in finish_many([claim], write)]
+            return _one_by_one(held, write)
         else:
             return held
     return []
+
+
+def _one_by_one(claims: Sequence[Claim], write: Callable[[Sequence[Claim]], object]) -> list[Claim]:
+    done: list[Claim] = []
+    trouble: DatabaseError | None = None
+    for claim in claims:
+        try:
+            done += finish_many([claim], write)
+        except AWAY:
+            raise
+        except DatabaseError as refused:
+            trouble = refused
+    if trouble is not None:
+        raise trouble
+    return done

@@ -6,6 +6,8 @@ import os
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from PIL import Image as Picture
 
 from portal.audit.models import AuditEvent
@@ -144,3 +146,46 @@ def test_work_that_killed_its_worker_too_often_fails_the_image(send: Send) -> No
     services.give_up(claim, "The worker died three times.")
     assert (image_of(row).state, image_of(row).state_reason) == ("failed", "The worker died three times.")
     assert Job.objects.get().state == JobState.FAILED
+
+
+def _shapes_of(work: Any) -> list[str]:
+    """The statements of `work`, each reduced to its verb and table, savepoints and transactions left out."""
+    with CaptureQueriesContext(connection) as queries:
+        work()
+    return [" ".join(query["sql"].split()[:3]) for query in queries if "SAVEPOINT" not in query["sql"]]
+
+
+def test_a_batch_is_written_in_as_many_statements_as_one_image(send: Send) -> None:
+    counts = []
+    for names in (["a.jpg", "b.jpg"], [f"{n}.jpg" for n in range(8)]):
+        rows = [send(name) for name in names]
+        claims = jobs.claim("sanitise", worker="w")
+        counts.append(_shapes_of(lambda claims=claims: services.sanitise_claimed(claims)))
+        assert {image_of(row).state for row in rows} == {"clean"}
+    assert counts[0] == counts[1]
+
+
+def test_one_lost_claim_of_a_batch_leaves_the_others_clean(send: Send) -> None:
+    rows = [send(name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+    claims = jobs.claim("sanitise", worker="w")
+    Job.objects.filter(pk=claims[1].job_id).update(attempt=9)
+    services.sanitise_claimed(claims)
+    assert [image_of(row).state for row in rows] == ["clean", "received", "clean"]
+
+
+def test_a_decoder_that_dies_in_the_shared_child_takes_no_other_file_with_it(send: Send, monkeypatch: Any) -> None:
+    rows = [send(f"{n}.jpg") for n in range(4)]
+    poisoned, make, forks = image_of(rows[1]).sha256, sanitise.make, []
+    in_child = sanitise._in_child
+
+    def dies(path: Any, stem: Any) -> Any:
+        if path.name == poisoned:
+            os.kill(os.getpid(), 9)
+        return make(path, stem)
+
+    monkeypatch.setattr(sanitise, "make", dies)
+    monkeypatch.setattr(sanitise, "_in_child", lambda *given: (forks.append(1), in_child(*given))[1])
+    sanitise_all()
+    assert [image_of(row).state for row in rows] == ["clean", "failed", "clean", "clean"]
+    assert len(forks) == 4, "one child for the batch, then one each for what it did not reach"
+    assert list((storage.temporary(cleaning.settings.CLEAN_DIR).parent).iterdir()) == []

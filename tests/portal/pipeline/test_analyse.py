@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
@@ -189,3 +191,44 @@ def test_a_model_dethroned_while_it_worked_writes_nothing(cast: Cast, toy: Toy, 
     assert not Analysis.objects.filter(version=old).exists()
     _drain()
     assert Analysis.objects.get(image=image).version == champion()
+
+
+def test_a_batch_is_written_in_as_many_statements_as_two_images(cast: Cast, toy: Toy) -> None:
+    champion()
+    counts = []
+    for count in (4, 14):
+        for image in _clean(cast, count)[::2]:
+            toy.answers[_name(image)] = said(0.4, route=Route.REVIEW)
+        claims = services.claim("analyse", worker="w")
+        with CaptureQueriesContext(connection) as queries:
+            handlers.analyse(claims)
+        counts.append(len(queries))
+    assert counts[0] == counts[1]
+    assert {*Image.objects.values_list("state", flat=True)} == {"accepted", "in_review"}
+
+
+def test_one_lost_claim_of_a_batch_leaves_its_image_to_who_holds_it(cast: Cast, toy: Toy) -> None:
+    champion()
+    images = _clean(cast, 3)
+    claims = services.claim("analyse", worker="w")
+    Job.objects.filter(pk=claims[1].job_id).update(attempt=9)
+    handlers.analyse(claims)
+    for image in images:
+        image.refresh_from_db()
+    assert [image.state for image in images] == ["accepted", "clean", "accepted"]
+    assert Analysis.objects.count() == 2
+
+
+def test_a_second_lane_opens_for_a_second_batch_and_both_end(cast: Cast, toy: Toy) -> None:
+    champion()
+    images = _clean(cast, 40)
+    assert _drain() == 40
+    assert sum(toy.batches) == 40
+    assert Image.objects.filter(pk__in=[image.pk for image in images], state="accepted").count() == 40
+
+
+def test_an_embedding_is_stored_as_it_was_said(cast: Cast, toy: Toy) -> None:
+    champion()
+    (image,) = _clean(cast)
+    _drain()
+    assert Analysis.objects.get(image=image).embedding == [0.1, 0.2]
