@@ -128,7 +128,7 @@ class Analyzer:
     def find(self, pictures: Sequence[Picture]) -> list[Found]:
         """The detector alone."""
         squares = [letterbox(picture, self.detector.config.size) for picture in pictures]
-        answers = self.detector.detect(self._tensor([pixels for pixels, _ in squares]))
+        answers = self.detector.detect(self.tensor([pixels for pixels, _ in squares]))
         return [
             _found([to_file_pixels(box, factor, picture.width, picture.height) for box in boxes])
             for picture, boxes, (_, factor) in zip(pictures, answers, squares, strict=True)
@@ -140,9 +140,9 @@ class Analyzer:
             return []
         found = self.find(pictures)
         pairs = list(zip(pictures, found, strict=True))
-        crops = self._tensor([crop_to(picture, one.crop, self.resnest.config.size) for picture, one in pairs])
+        crops = self.tensor([crop_to(picture, one.crop, self.resnest.config.size) for picture, one in pairs])
         logits, embeddings = self.resnest.both(crops)
-        distances = self.deep_sad(self._tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
+        distances = self.deep_sad(self.tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
         rows = zip(
             pairs,
             non_regular_logit(logits).tolist(),
@@ -179,7 +179,8 @@ class Analyzer:
             colour=colours(picture, found.crop),
         )  # fmt: skip
 
-    def _tensor(self, pixels: Sequence[Pixels]) -> Tensor:
+    def tensor(self, pixels: Sequence[Pixels]) -> Tensor:
+        """Pictures of one size (N, S, S, 3) of bytes as the networks take them: (N, 3, S, S), RGB in [0, 1], on their device."""
         return torch.from_numpy(np.stack(pixels)).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
 
 

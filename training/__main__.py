@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from inference.bundle import CARD, BundleError
+from inference.bundle import CARD, MANIFEST, BundleError
 from inference.types import Progress
 from training.types import Cancelled, EvaluationReport, Interval, TrainConfig, TrainingRefused
 
@@ -21,9 +21,19 @@ def parser() -> argparse.ArgumentParser:
     _snapshot_options(tasks.add_parser("snapshot", help="freeze the development data and drawn examples as a snapshot folder"))
     _train_options(tasks.add_parser("train", help="train a complete bundle on a snapshot folder; continues from what it finds in --out"))
     _evaluate_options(tasks.add_parser("evaluate", help="report of a bundle on one split of a snapshot"))
+    _refit_options(tasks.add_parser("refit", help="fit fusion, calibration, novelty and context anew on a bundle's networks"))
     _card_options(tasks.add_parser("card", help="write MODEL_CARD.md of a bundle from reports"))
     tasks.add_parser("weights", help="download ImageNet weights to start from").add_argument("folder", type=Path)
     return made
+
+
+def _refit_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("bundle", type=Path)
+    options.add_argument("snapshot", type=Path, help="its validation and calibration patients are fitted on; no part may have seen them")
+    options.add_argument("out", type=Path, help="the new bundle folder")
+    options.add_argument("--name", default="", help="of the new bundle (default: as before)")
+    options.add_argument("--seed", type=int, default=7)
+    options.add_argument("--device", default="cpu")
 
 
 def _card_options(options: argparse.ArgumentParser) -> None:
@@ -143,6 +153,14 @@ def evaluate(given: argparse.Namespace) -> None:
 
         files.write(report, given.out, snapshot=given.snapshot if given.pictures else None)
     print(as_text(report))
+
+
+def refit(given: argparse.Namespace) -> None:
+    from training.refit import refit as fit_anew
+
+    folder = fit_anew(given.bundle, given.snapshot, given.out, device=given.device, seed=given.seed, name=given.name)
+    print(json.dumps(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["metrics"]["refit"], indent=1))
+    print(folder)
 
 
 def card(given: argparse.Namespace) -> None:

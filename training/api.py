@@ -23,7 +23,7 @@ from inference.fusion import Fusion
 from inference.preprocess import Picture, Pixels, crop_to, letterbox
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, DetectorState, Kind, Progress
-from training import calibrate, checks, deep_sad, detector, resnest
+from training import calibrate, checks, deep_sad, detector, refit, resnest
 from training.augment import WIDE_MARGIN, WIDER
 from training.config import Preset, preset_of
 from training.data import open_records
@@ -132,7 +132,11 @@ class _Run:
         architectures = {"detector": finder.config.as_json(), "resnest": sorter.config.as_json(), "deep_sad": {"size": DEEP_SAD_SIZE}}
         about = self._about(architectures, fusion, figures)
         nets: dict[str, nn.Module] = {"detector": finder, "resnest": sorter, "deep_sad": measure}
-        bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()})
+        made = refit.fit(
+            about, (finder, sorter, measure), self.data, device=self.config.device, seed=self.config.seed, cancelled=self.reporter.cancelled
+        )
+        about = {**about, **made.about, "metrics": {**about["metrics"], "refit": made.figures}}
+        bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()}, arrays=made.arrays)
         self.reporter.at("calibration", 1.0, "bundle written")
         return target
 

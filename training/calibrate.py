@@ -1,8 +1,10 @@
-"""Fusion and calibration in their first form (METHODS 6), on patients that no part was trained on."""
+"""Fusion and calibration (METHODS 6), on patients that no part was trained on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,13 @@ T_LO, T_HI = 0.10, 0.90
 RIDGE = 0.02
 """Keeps the weights finite where the classes separate perfectly, which they often do on small sets."""
 QUANTILES = 401
+ISOTONIC_ABOVE = 1000
+"""Positives; with fewer, isotonic regression follows the noise."""
+LEAST_GAIN = 0.002
+"""Log loss that a further part must save."""
+FAR = 0.99
+"""Rank of the embedding's distance beyond which an image is out of distribution: one in a hundred of the known sources is, by chance."""
+LEAST_OF_DEVICE = 10
 
 Floats = NDArray[np.float64]
 
@@ -32,6 +41,104 @@ def fit(logits: Floats, distances: Floats, positive: NDArray[np.bool_], training
         deep_sad_threshold=best_threshold(distances, positive), beyond=float(np.quantile(training_distances, 0.99)),
         quantiles=tuple(float(q) for q in np.quantile(training_distances, np.linspace(0, 1, QUANTILES))),
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the parts say of N held-out images, each (N,): classifier log odds, squared Deep SAD distance, distance of the embedding to its
+    nearest training embeddings, score of the cervix box (0 without one); and where each comes from."""
+
+    logits: Floats
+    distances: Floats
+    neighbours: Floats
+    detector: Floats
+    sites: NDArray[np.str_]
+    patients: NDArray[np.str_]
+
+
+def fit_parts(parts: Parts, positive: NDArray[np.bool_], training_distances: Floats) -> Fusion:
+    """The fusion of all parts. Distance of the embedding and score of the box count only where they help on sites left out of the fit.
+
+    Isotonic on top above 1,000 positives.
+    """
+    base = fit(parts.logits, parts.distances, positive, training_distances)
+    columns = np.stack(
+        [np.clip(parts.logits, -LOGIT_LIMIT, LOGIT_LIMIT), np.log(parts.distances + 1e-6), parts.neighbours, 1.0 - parts.detector], axis=1
+    )
+    folds = _folds(parts, positive)
+    tried = {used: _crossed_loss(columns[:, list(used)], positive, folds) for used in ((0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3))}
+    best = min(tried, key=lambda used: tried[used] + LEAST_GAIN * (len(used) - 2))
+    intercept, found = non_negative_logistic(columns[:, list(best)], positive)
+    weights = dict(zip(best, found.tolist(), strict=True))
+    fused = replace(
+        base, intercept=intercept, w_logit=weights[0], w_distance=weights[1], w_neighbours=weights.get(2, 0.0),
+        w_detector=weights.get(3, 0.0), far=FAR,
+    )  # fmt: skip
+    if positive.sum() <= ISOTONIC_ABOVE:
+        return fused
+    odds = intercept + columns[:, list(best)] @ found
+    return replace(fused, steps=isotonic_steps(odds, positive))
+
+
+def _folds(parts: Parts, positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """A fold for each site, where two of them at least have both classes; else five by patient."""
+    sites = sorted(set(parts.sites.tolist()))
+    both = [site for site in sites if len(set(positive[parts.sites == site].tolist())) == 2]
+    if len(both) >= 2:
+        return np.array([sites.index(site) for site in parts.sites.tolist()])
+    order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(parts.patients.tolist()))).tolist())}
+    return np.array([order[patient] % 5 for patient in parts.patients.tolist()])
+
+
+def _crossed_loss(features: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> float:
+    """Log loss of images whose fold had no part in the fit."""
+    losses = []
+    for fold in np.unique(folds):
+        out = folds == fold
+        if len(set(positive[~out].tolist())) < 2:
+            continue
+        intercept, weights = non_negative_logistic(features[~out], positive[~out])
+        odds = intercept + features[out] @ weights
+        losses.append(np.logaddexp(0, odds) - positive[out] * odds)
+    return float(np.concatenate(losses).mean()) if losses else math.inf
+
+
+def isotonic_steps(odds: Floats, positive: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
+    """Log odds (N,) and what they become, at most 60 strictly ascending points, by pooling adjacent violators (Ayer et al. 1955).
+
+    Each block of equal rate stands at its mean log odds, with half an image added to either class.
+    """
+    blocks = pooled(positive[np.argsort(odds, kind="stable")].astype(np.float64))
+    ordered, points, at = np.sort(odds), [], 0
+    for rate, size in blocks:
+        smooth = (rate * size + 0.5) / (size + 1.0)
+        points.append((float(ordered[at : at + size].mean()), float(math.log(smooth / (1.0 - smooth)))))
+        at += size
+    kept = [points[0]]
+    for x, y in points[1:]:
+        if x > kept[-1][0] and y > kept[-1][1]:
+            kept.append((x, y))
+    chosen = np.unique(np.linspace(0, len(kept) - 1, min(60, len(kept))).round().astype(int))
+    return tuple(kept[k] for k in chosen)
+
+
+def pooled(values: Floats) -> list[tuple[float, int]]:
+    """Isotonic regression of values (N,): (level, how many) of its blocks, ascending."""
+    blocks: list[tuple[float, int]] = []
+    for value in values.tolist():
+        level, size = value, 1
+        while blocks and blocks[-1][0] >= level:
+            before, count = blocks.pop()
+            level, size = (before * count + level * size) / (count + size), count + size
+        blocks.append((level, size))
+    return blocks
+
+
+def devices_of(devices: Sequence[str], positive: NDArray[np.bool_]) -> list[str]:
+    """The devices of which calibration has seen enough of either class to speak for them."""
+    names = np.array(list(devices), dtype=np.str_)
+    least = {name: min(int((positive & (names == name)).sum()), int((~positive & (names == name)).sum())) for name in set(devices)}
+    return sorted(name for name, count in least.items() if name and count >= LEAST_OF_DEVICE)
 
 
 def non_negative_logistic(features: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:

@@ -1,0 +1,211 @@
+"""What is fitted on top of trained networks: novelty, fusion and calibration, context. The end of every run; alone by `training refit`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Generator
+
+from inference import assessment
+from inference import bundle as bundles
+from inference import context as comparing
+from inference.api import Analyzer
+from inference.deep_sad import SIZE as DEEP_SAD_SIZE
+from inference.fusion import Fusion, fused_probabilities, likeliest
+from inference.novelty import PART as NOVELTY
+from inference.preprocess import Picture, Pixels, crop_to
+from inference.resnest import non_regular_logit
+from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Evidence, Kind
+from training import calibrate, context, exams, novelty
+from training.context import Table
+from training.data import open_records
+from training.manifest import Record, Snapshot, count_patients, read_snapshot
+from training.types import TrainingRefused
+
+MOST_TRAINING = 2000
+"""So many training images say what is near and what is usual; more would only take longer."""
+COPIES = 3
+"""Copies of each held-out regular picture for made-up exams."""
+EXAMS = 1500
+BATCH = 32
+Nets = tuple[Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """Entries of bundle.json and arrays beside its weights; `figures` says on how much it was fitted and what context changed."""
+
+    about: dict[str, Any]
+    arrays: dict[str, dict[str, Any]]
+    figures: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One analysed record. `crop` and `frame` (S, S, 3) only of held-out regular pictures, of which copies are made."""
+
+    record: Record
+    said: Analysis
+    crop: Pixels | None
+    frame: Pixels | None
+
+
+def refit(bundle: Path, snapshot: Path, out: Path, *, device: str = "cpu", seed: int = 7, name: str = "") -> Path:
+    """Fit anew what stands on a bundle's networks, on a snapshot none of whose held-out patients they were trained on; a new bundle folder.
+
+    Raises BundleError for a broken bundle or where `out` exists, TrainingRefused where nothing can be fitted.
+    """
+    if out.exists():
+        raise bundles.BundleError(f"{out} exists already; a bundle is never overwritten.")
+    about, digest = bundles.verify(bundle)
+    analyzer, data = Analyzer.open(bundle, device), read_snapshot(snapshot)
+    nets = (analyzer.detector, analyzer.resnest, analyzer.deep_sad)
+    made = fit(about, nets, data, device=device, seed=seed, cancelled=lambda: False)
+    kept = {key: value for key, value in about.items() if key not in ("format", "files", NOVELTY, "context", "calibrated_devices")}
+    fresh = {
+        **kept, **made.about, "name": name or about["name"], "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "refitted_from": digest, "calibration_snapshot_hash": data.hash,
+        "metrics": {**about["metrics"], "refit": made.figures},
+    }  # fmt: skip
+    tensors = {part: bundles.load_tensors(bundle, part) for part in bundles.PARTS}
+    card = bundle / bundles.CARD
+    bundles.write(out, fresh, tensors, card=card.read_text(encoding="utf-8") if card.is_file() else "", arrays=made.arrays)
+    return out
+
+
+def fit(about: dict[str, Any], nets: Nets, data: Snapshot, *, device: str, seed: int, cancelled: Callable[[], bool]) -> Fitted:
+    """Fit on validation and calibration patients, whose images people labelled; only what is near is asked of training images.
+
+    about: bundle.json as far as it is known; its `fusion` is not looked at.
+    """
+    tuning = [r for name in ("validation", "calibration") for r in data.split(name) if r.measurable and r.kind in CLASSIFIED_KINDS]
+    positive = np.array([r.kind is not Kind.REGULAR for r in tuning])
+    if not positive.any() or positive.all():
+        raise TrainingRefused(
+            "Validation and calibration hold no regular or no non-regular picture labelled by people: nothing can be fitted."
+        )
+    analyzer = Analyzer({**about, "fusion": _NEUTRAL.as_json()}, "", nets, device)
+    known = [r for r in data.split("train") if r.kind in CLASSIFIED_KINDS]
+    some = [known[k] for k in sorted(np.random.default_rng(seed).permutation(len(known))[:MOST_TRAINING].tolist())]
+    trained = _see(analyzer, some, cancelled, keep=False)
+    held = _see(analyzer, tuning, cancelled, keep=True)
+    kept = novelty.fit(_embeddings(trained), _embeddings(held), seed=seed)
+    distances = np.array([one.said.deep_sad_distance for one in trained])
+    fusion = calibrate.fit_parts(_parts(held, kept.distances(_embeddings(held))), positive, distances)
+    judged = [
+        _evidence(one.said, fusion, near, one.record.device) for one, near in zip(held, kept.distances(_embeddings(held)), strict=True)
+    ]
+    real = _table(judged, tuning)
+    copied = _copies(analyzer, held, fusion, kept, seed)
+    learned, figures = context.fit(real, exams.make_up(context.joined([real.rows(real.targets == 0), copied]), EXAMS, seed=seed))
+    counts = {"images": float(len(tuning)), "patients": float(count_patients(tuning)), "non_regular": float(positive.sum())}
+    return Fitted(
+        about={
+            "fusion": fusion.as_json(), "context": learned.as_json(), NOVELTY: {"quantiles": list(kept.quantiles)},
+            "calibrated_devices": calibrate.devices_of([r.device for r in tuning], positive),
+        },
+        arrays={NOVELTY: kept.tensors()}, figures={"calibration": counts, "context": figures},
+    )  # fmt: skip
+
+
+_NEUTRAL = Fusion(
+    intercept=0.0, w_logit=1.0, w_distance=0.0, t_lo=0.1, t_hi=0.9, deep_sad_threshold=1.0, beyond=1e12, quantiles=(1.0,)
+)  # fmt: skip
+
+
+def _see(analyzer: Analyzer, records: Sequence[Record], cancelled: Callable[[], bool], *, keep: bool) -> list[_Seen]:
+    seen: list[_Seen] = []
+    side = max(analyzer.resnest.config.size, comparing.SIDE)
+    for first in range(0, len(records), BATCH):
+        group = records[first : first + BATCH]
+        pictures = open_records(group, lambda _, picture: picture, cancelled=cancelled)
+        for record, picture, said in zip(group, pictures, analyzer.analyse(pictures, batch=BATCH), strict=True):
+            wanted = keep and record.kind is Kind.REGULAR
+            seen.append(_Seen(record, said, *(_cuts(picture, said, side) if wanted else (None, None))))
+    return seen
+
+
+def _cuts(picture: Picture, said: Analysis, side: int) -> tuple[Pixels, Pixels]:
+    box: Box | None = said.box if said.detector_state is DetectorState.FOUND else None
+    return crop_to(picture, box, side), crop_to(picture, None, side)
+
+
+def _embeddings(seen: Sequence[_Seen]) -> NDArray[np.float64]:
+    return np.array([one.said.embedding for one in seen], dtype=np.float64)
+
+
+def _parts(seen: Sequence[_Seen], near: NDArray[np.float64]) -> calibrate.Parts:
+    return calibrate.Parts(
+        logits=np.array([one.said.logit for one in seen]), distances=np.array([one.said.deep_sad_distance for one in seen]),
+        neighbours=near, detector=np.array([_score(one.said) for one in seen]),
+        sites=exams.texts([one.record.site for one in seen]), patients=exams.texts(["/".join(one.record.patient_key) for one in seen]),
+    )  # fmt: skip
+
+
+def _score(said: Analysis) -> float:
+    return said.box.score if said.box else 0.0
+
+
+def _evidence(said: Analysis, fusion: Fusion, near: float, device: str) -> Evidence:
+    """As the finished bundle will say it."""
+    p = fusion.probability(said.logit, said.deep_sad_distance, neighbours=float(near), detector=_score(said))
+    kind = likeliest(fused_probabilities(p, said.probabilities))
+    return replace(assessment.evidence(said, device=device), p_non_regular=p, kind=kind)
+
+
+def _table(judged: Sequence[Evidence], records: Sequence[Record]) -> Table:
+    return Table(
+        signals=np.array([comparing.signals(one) for one in judged]),
+        targets=np.array([CLASSIFIED_KINDS.index(r.kind) for r in records], dtype=np.int64),
+        exams=exams.texts(["/".join((*r.patient_key, r.exam)) for r in records]),
+        patients=exams.texts(["/".join(r.patient_key) for r in records]), devices=exams.texts([r.device for r in records]),
+        weights=np.ones(len(records)),
+    )  # fmt: skip
+
+
+@torch.inference_mode()
+def _copies(analyzer: Analyzer, held: Sequence[_Seen], fusion: Fusion, kept: Any, seed: int) -> Table:
+    """Copies of the held-out regular pictures, some under a filter or stain, as the networks and the fusion see them."""
+    base = [one for one in held if one.crop is not None and one.frame is not None]
+    rng = Generator().manual_seed(seed)
+    tables: list[Table] = []
+    for first in range(0, COPIES * len(base), BATCH):
+        group = [base[k % len(base)] for k in range(first, min(first + BATCH, COPIES * len(base)))]
+        crops, frames = (np.stack([getattr(one, part) for one in group]) for part in ("crop", "frame"))
+        crops, frames, kinds = exams.copies(crops, frames, rng)
+        said = _said_of_crops(analyzer, crops, frames, [one.said for one in group])
+        near = kept.distances(np.array([one.embedding for one in said], dtype=np.float64))
+        judged = [_evidence(one, fusion, d, source.record.device) for one, d, source in zip(said, near, group, strict=True)]
+        tables.append(_table(judged, [replace(one.record, kind=CLASSIFIED_KINDS[k]) for one, k in zip(group, kinds, strict=True)]))
+    return context.joined(tables)
+
+
+def _said_of_crops(analyzer: Analyzer, crops: Pixels, frames: Pixels, originals: Sequence[Analysis]) -> list[Analysis]:
+    """Analyses of crops (N, S, S, 3) as such; of the detector, what it said of the original."""
+    logits, embeddings = analyzer.resnest.both(analyzer.tensor(_sized(crops, analyzer.resnest.config.size)))
+    distances = analyzer.deep_sad(analyzer.tensor(_sized(crops, DEEP_SAD_SIZE))).tolist()
+    odds, shares = non_regular_logit(logits).tolist(), torch.softmax(logits, 1).tolist()
+    colours = [
+        comparing.describe(crop, frame) for crop, frame in zip(_sized(crops, comparing.SIDE), _sized(frames, comparing.SIDE), strict=True)
+    ]
+    return [
+        replace(
+            original, logit=odds[k], deep_sad_distance=distances[k], embedding=tuple(embeddings[k].tolist()), colour=colours[k],
+            probabilities={kind.value: share for kind, share in zip(CLASSIFIED_KINDS, shares[k], strict=True)},
+        )
+        for k, original in enumerate(originals)
+    ]  # fmt: skip
+
+
+def _sized(pixels: Pixels, side: int) -> list[Pixels]:
+    if pixels.shape[1] == side:
+        return list(pixels)
+    return [np.asarray(Image.fromarray(one).resize((side, side), Image.Resampling.BILINEAR)) for one in pixels]
