@@ -131,7 +131,7 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     sum of everything, made-up exams included.
     """
     rows, green, iodine = beside_others(with_a_regular(real))
-    few = 1.0 / (1.0 + float((rows.targets > 0).sum()) / LEAST)
+    few = LEAST / (LEAST + float((rows.targets > 0).sum()))
     extra, extra_green, extra_iodine = beside_others(replace(made_up, weights=made_up.weights * few))
     table = joined([rows, extra])
     features = np.concatenate([green, extra_green]), np.concatenate([iodine, extra_iodine])
@@ -143,9 +143,20 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
         "images": float(len(rows)), "patients": _patients(rows), "non_regular": float((rows.targets > 0).sum()),
         "made_up_images": float(len(extra)), "log_loss_alone": lone, "log_loss_beside": joint,
     }  # fmt: skip
-    weights = fit_weights(*features, table.targets, table.weights) if joint < lone - GAIN else None
-    devices, said = _by_device(rows, green, iodine, crossed[: len(rows)], weights)
-    return Context(weights, devices), {**figures, **said}
+    if joint >= lone - GAIN:
+        return Context(None, {}), figures
+    helped, said = _by_device(rows, green, iodine, crossed[: len(rows)])
+    # Where comparing does not help, the groups are no exams (near-duplicates, say), and teach the other devices nothing
+    off = [device for device, choice in helped.items() if choice == "alone"]
+    taught = ~np.isin(np.concatenate([rows.devices, np.full(len(extra), "", dtype=np.str_)]), off)
+    common = fit_weights(*(part[taught] for part in features), table.targets[taught], table.weights[taught])
+    chosen: dict[str, Weights | None] = {}
+    for device, choice in helped.items():
+        mine = rows.devices == device
+        own = choice == "own"
+        own_weights = fit_weights(green[mine], iodine[mine], rows.targets[mine], rows.weights[mine]) if own else common
+        chosen[device] = None if choice == "alone" else own_weights
+    return Context(common, chosen), {**figures, **said}
 
 
 def with_a_regular(table: Table) -> Table:
@@ -154,10 +165,9 @@ def with_a_regular(table: Table) -> Table:
     return table.rows(np.array([exam in has for exam in table.exams.tolist()], dtype=bool))
 
 
-def _by_device(
-    rows: Table, green: Floats, iodine: Floats, crossed: Floats, common: Weights | None
-) -> tuple[dict[str, Weights | None], dict[str, float]]:
-    chosen: dict[str, Weights | None] = {}
+def _by_device(rows: Table, green: Floats, iodine: Floats, crossed: Floats) -> tuple[dict[str, str], dict[str, float]]:
+    """For each device with enough real images what is best there: `alone`, `common` weights or its `own`; and the log losses."""
+    best: dict[str, str] = {}
     figures: dict[str, float] = {}
     for device in sorted(set(rows.devices.tolist())):
         mine = rows.devices == device
@@ -168,15 +178,10 @@ def _by_device(
         losses = {"alone": _loss(some, alone(some)), "common": _loss(some, crossed[mine])}
         if least >= OWN_LEAST:
             losses["own"] = _loss(some, cross_fitted(some, green[mine], iodine[mine]))
-        best = min(losses, key=losses.__getitem__)
-        if losses["alone"] - losses[best] < GAIN:
-            chosen[device] = None
-        elif best == "own":
-            chosen[device] = fit_weights(green[mine], iodine[mine], some.targets, some.weights)
-        elif common is not None:
-            chosen[device] = common
+        leading = min(losses, key=losses.__getitem__)
+        best[device] = leading if losses["alone"] - losses[leading] >= GAIN else "alone"
         figures |= {f"{device}: log loss {name}": value for name, value in losses.items()}
-    return chosen, figures
+    return best, figures
 
 
 def cross_fitted(table: Table, green: Floats, iodine: Floats) -> Floats:

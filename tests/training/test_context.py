@@ -1,0 +1,135 @@
+"""What comparing learns, and that it is left out where it does not help; calibration against scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+
+from inference.fusion import bent
+from training import calibrate, context, exams, novelty
+from training.context import Table
+
+
+def clinic(device: str, *, wander: float, patients: int = 60, seed: int = 0) -> Table:
+    """Each patient has tissue of its own colour, which hides the filter as long as images stand alone; `wander`: white balance."""
+    rng = np.random.default_rng(seed)
+    signals, targets, names = [], [], []
+    for patient in range(patients):
+        tissue = rng.normal(0, 0.5)
+        for kind in (0, 0, 0, 1, 2):
+            red = tissue + rng.normal(0, wander) - (0.4 if kind == 1 else 0.0)
+            blue = rng.normal(0, wander) - (0.6 if kind == 2 else 0.0)
+            odds = np.array([-red, -blue]) + rng.normal(0, 0.3, 2) - 1.0
+            signals.append([*odds, red, blue, 0.0, red, blue, 0.0])
+            targets.append(kind)
+            names.append(f"{device}-{patient}")
+    texts = exams.texts(names)
+    return Table(np.array(signals), np.array(targets), texts, texts, exams.texts([device] * len(targets)), np.ones(len(targets)))
+
+
+def nothing(like: Table) -> Table:
+    return like.rows(np.zeros(0, dtype=np.int64))
+
+
+def test_comparing_finds_what_the_tissue_hides() -> None:
+    table = clinic("steady", wander=0.03)
+    learned, figures = context.fit(table, nothing(table))
+    assert learned.weights is not None
+    assert learned.of("steady") == learned.of("never seen") == learned.weights
+    assert figures["log_loss_beside"] < 0.5 * figures["log_loss_alone"]
+    assert figures["patients"] == 60
+
+
+def test_known_signs_are_kept() -> None:
+    table = clinic("steady", wander=0.03)
+    weights = context.fit(table, nothing(table))[0].weights
+    assert weights is not None
+    green, iodine = (dict(zip(context.FEATURES, row[1:], strict=True)) for row in (weights.green, weights.iodine))
+    assert min(green["own"], green["own_minus_others"], -green["red_green"], -iodine["blue_green"]) >= 0
+    assert green["red_green"] < -0.5
+
+
+def test_a_device_on_which_it_does_not_help_is_left_out_and_teaches_the_others_nothing() -> None:
+    steady = clinic("steady", wander=0.03)
+    same = clinic("twins", wander=0.03, seed=1)
+    # near-duplicates: every group is of one kind, but for a regular one that is as it likes
+    twins = replace(
+        same,
+        signals=np.where(
+            same.targets[:, None] > 0, same.signals * 0 + [3, 3, 0, 0, 0, 0, 0, 0], same.signals * 0 - [3, 3, 0, 0, 0, 0, 0, 0]
+        ),
+    )
+    learned, figures = context.fit(context.joined([steady, twins]), nothing(steady))
+    assert "twins: log loss common" in figures
+    assert learned.of("steady") is not None
+
+
+def test_too_few_images_leave_it_switched_off() -> None:
+    table = clinic("steady", wander=0.03, patients=4)
+    assert context.fit(table, nothing(table))[0] == context.Context(None, {})
+
+
+def test_groups_without_a_regular_image_do_not_teach() -> None:
+    table = clinic("steady", wander=0.03, patients=3)
+    stained = replace(table, targets=np.where(table.exams == "steady-1", 2, table.targets))
+    assert set(context.with_a_regular(stained).exams.tolist()) == {"steady-0", "steady-2"}
+
+
+def test_made_up_exams_stay_within_one_patient_and_repeat_with_their_seed() -> None:
+    pool = clinic("steady", wander=0.03, patients=5)
+    one, two = (exams.make_up(pool, 20, seed=3) for _ in range(2))
+    assert np.array_equal(one.signals, two.signals)
+    for exam in set(one.exams.tolist()):
+        mine = one.exams == exam
+        assert len(set(one.patients[mine].tolist())) == 1
+        assert 2 <= mine.sum() <= 6
+
+
+def test_without_a_bound_in_force_the_fusion_is_plain_logistic_regression() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4000, 2))
+    positive = rng.random(4000) < 1 / (1 + np.exp(-(1.5 * x[:, 0] + 0.7 * x[:, 1] - 1)))
+    intercept, weights = calibrate.non_negative_logistic(x, positive)
+    reference = LogisticRegression(C=1e6).fit(x, positive)
+    assert [intercept, *weights] == pytest.approx([reference.intercept_[0], *reference.coef_[0]], abs=0.02)
+
+
+def test_isotonic_regression_is_that_of_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    odds = rng.normal(0, 2, 3000)
+    positive = rng.random(3000) < 1 / (1 + np.exp(-3 * odds))
+    mine = np.concatenate([[level] * size for level, size in calibrate.pooled(positive[np.argsort(odds)].astype(float))])
+    theirs = IsotonicRegression().fit_transform(np.sort(odds), positive[np.argsort(odds)].astype(float))
+    assert mine == pytest.approx(theirs)
+    steps = calibrate.isotonic_steps(odds, positive)
+    bended = [bent(x, steps) for x in np.sort(odds).tolist()]
+    assert bended == sorted(bended)
+    assert bent(1.0, steps) == pytest.approx(3.0, abs=0.8)
+
+
+def test_a_part_that_says_nothing_gets_no_weight() -> None:
+    rng = np.random.default_rng(2)
+    positive = rng.random(600) < 0.4
+    noise = rng.normal(5, 1, 600)
+    parts = calibrate.Parts(
+        logits=4 * positive - 2 + rng.normal(0, 1, 600), distances=np.exp(positive + rng.normal(0, 0.5, 600)), neighbours=noise,
+        detector=np.full(600, 0.9), sites=exams.texts(["a", "b"] * 300), patients=exams.texts([str(k) for k in range(600)]),
+    )  # fmt: skip
+    fusion = calibrate.fit_parts(parts, positive, parts.distances)
+    assert (fusion.w_neighbours, fusion.w_detector, fusion.steps) == (0.0, 0.0, ())
+    assert fusion.w_logit > 0.5
+    told = replace(parts, neighbours=noise + 3 * positive)
+    assert calibrate.fit_parts(told, positive, parts.distances).w_neighbours > 0.5
+
+
+def test_what_is_unlike_the_training_images_ranks_last() -> None:
+    rng = np.random.default_rng(3)
+    kept = novelty.fit(rng.normal(size=(800, 40)), rng.normal(size=(300, 40)), seed=1)
+    near, far = kept.distances(rng.normal(size=(200, 40))), kept.distances(rng.normal(size=(5, 40)) + 4)
+    assert np.mean([kept.rank(d) > 0.99 for d in near]) < 0.06
+    assert all(kept.rank(d) == 1 for d in far)
+    assert sum(value.nbytes for value in kept.tensors().values()) < 200_000
