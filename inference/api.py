@@ -165,7 +165,7 @@ class Analyzer:
         measures = quality.measure(crop_to(picture, found.crop, quality.SIDE))
         kind = fusing.likeliest(fusing.fused_probabilities(p, probabilities))
         if self.judge:
-            measures = self.judge.scored(measures, quality.Evidence(score, distance, embedding))
+            measures = self.judge.scored(measures, quality.Seen(score, distance, embedding))
             flaws = quality.findings(measures, self.judge.limits)
             kind = quality.kind_of(flaws, kind)
             # Never sorted out by a machine alone: people see every picture that has a flaw

@@ -168,14 +168,14 @@ class Judge:
         heads = {name: Head(float(values[name]["intercept"]), tuple(values[name]["weights"])) for name in ("blur", "content")}
         return Judge(**heads, limits=Limits(**values["limits"]))
 
-    def scored(self, measures: Mapping[str, float], evidence: Evidence) -> dict[str, float]:
+    def scored(self, measures: Mapping[str, float], seen: Seen) -> dict[str, float]:
         """The measures with `blur` and `not_a_cervix`, both probabilities, added."""
         blur = self.blur.probability([measures[name] for name in BLUR_MEASURES])
-        return {**measures, "blur": blur, NOT_A_CERVIX: self.content.probability(content_features(measures, evidence))}
+        return {**measures, "blur": blur, NOT_A_CERVIX: self.content.probability(content_features(measures, seen))}
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Seen:
     """What the networks saw: best detector score (0 without a box), Deep SAD distance, embedding (D,) of the crop."""
 
     score: float
@@ -183,11 +183,11 @@ class Evidence:
     embedding: Sequence[float]
 
 
-def content_features(measures: Mapping[str, float], evidence: Evidence) -> Floats:
+def content_features(measures: Mapping[str, float], seen: Seen) -> Floats:
     """Features of the not-a-cervix head: log odds of the detector's score, log distance, CONTENT_MEASURES, the embedding."""
-    score = min(max(evidence.score, 0.01), 0.99)
-    known = [np.log(score / (1.0 - score)), np.log(evidence.distance + 1e-6), *(measures[name] for name in CONTENT_MEASURES)]
-    return np.concatenate([np.array(known, np.float64), np.asarray(evidence.embedding, np.float64)])
+    score = min(max(seen.score, 0.01), 0.99)
+    known = [np.log(score / (1.0 - score)), np.log(seen.distance + 1e-6), *(measures[name] for name in CONTENT_MEASURES)]
+    return np.concatenate([np.array(known, np.float64), np.asarray(seen.embedding, np.float64)])
 
 
 def findings(measures: Mapping[str, float], limits: Limits) -> tuple[str, ...]:

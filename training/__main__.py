@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     _train_options(tasks.add_parser("train", help="train a complete bundle on a snapshot folder; continues from what it finds in --out"))
     _evaluate_options(tasks.add_parser("evaluate", help="report of a bundle on one split of a snapshot"))
     _refit_options(tasks.add_parser("refit", help="fit fusion, calibration, novelty and context anew on a bundle's networks"))
+    _quality_options(tasks.add_parser("quality", help="fit a bundle's quality part anew, as a new bundle; or measure the one it has"))
     _card_options(tasks.add_parser("card", help="write MODEL_CARD.md of a bundle from reports"))
     tasks.add_parser("weights", help="download ImageNet weights to start from").add_argument("folder", type=Path)
     return made
@@ -34,6 +35,21 @@ def _refit_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--name", default="", help="of the new bundle (default: as before)")
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--device", default="cpu")
+
+
+def _quality_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("bundle", type=Path)
+    options.add_argument("snapshot", type=Path)
+    options.add_argument(
+        "--out", type=Path, help="the new bundle folder, with a quality part fitted on the snapshot; without it, only measure"
+    )
+    options.add_argument("--preset", default="default")
+    options.add_argument("--split", default="test", help="split to measure on; empty: do not measure")
+    options.add_argument("--images", type=int, default=300, help="pictures of a cervix, and drawings without one, to measure on")
+    options.add_argument("--seed", type=int, default=7)
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--json", type=Path, help="write the figures here")
 
 
 def _card_options(options: argparse.ArgumentParser) -> None:
@@ -84,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 refused or cancelled."""
     given = parser().parse_args(arguments)
     try:
-        {"snapshot": snapshot, "train": train, "evaluate": evaluate, "card": card, "weights": weights}[given.task](given)
+        tasks = {"snapshot": snapshot, "train": train, "evaluate": evaluate, "card": card, "weights": weights, "quality": quality}
+        tasks[given.task](given)
     except (TrainingRefused, BundleError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
@@ -161,6 +178,27 @@ def refit(given: argparse.Namespace) -> None:
     folder = fit_anew(given.bundle, given.snapshot, given.out, device=given.device, seed=given.seed, name=given.name)
     print(json.dumps(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["metrics"]["refit"], indent=1))
     print(folder)
+
+
+def quality(given: argparse.Namespace) -> None:
+    import torch
+
+    from training import quality as fitting
+    from training import quality_report as measuring
+    from training.config import preset_named
+    from training.manifest import read_snapshot
+
+    torch.set_num_threads(given.threads)
+    data, bundle = read_snapshot(given.snapshot), given.bundle
+    if given.out:
+        print(fitting.add_to(bundle, data, given.out, preset_named(given.preset).quality, seed=given.seed, device=given.device))
+        bundle = given.out
+    if given.split:
+        rows = measuring.measure(bundle, data, given.split, images=given.images, seed=given.seed + 100, device=given.device)
+        if given.json:
+            given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+        for row in rows:
+            print(f"{row.figure:13s} {row.what:22s} {row.limit:16s} {row.site:18s} {as_words(row.interval)}")
 
 
 def card(given: argparse.Namespace) -> None:

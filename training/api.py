@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference import bundle as bundles
+from inference.api import Analyzer
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
 from inference.detector import CervixDetector, DetectorConfig, state_of, to_file_pixels
@@ -23,7 +24,7 @@ from inference.fusion import Fusion
 from inference.preprocess import Picture, Pixels, crop_to, letterbox
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, DetectorState, Kind, Progress
-from training import calibrate, checks, deep_sad, detector, refit, resnest
+from training import calibrate, checks, deep_sad, detector, quality, refit, resnest
 from training.augment import WIDE_MARGIN, WIDER
 from training.config import Preset, preset_of
 from training.data import open_records
@@ -40,7 +41,10 @@ LICENCE_NOTE = (
     "Research use only. The weights were trained on pictures of which most carry no open licence (see MODEL_CARD.md); "
     "no picture is part of the bundle."
 )
-WEIGHTS = {"reading": 0.2, "detector": 40.0, "crops": 4.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 1.0}
+WEIGHTS = {
+    "reading": 0.2, "detector": 40.0, "crops": 4.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 1.0,
+    "quality": 4.0,
+}  # fmt: skip
 """How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
 
 Start = dict[str, dict[str, Tensor]]
@@ -131,13 +135,14 @@ class _Run:
         fusion, figures["calibration"] = self._calibrate(sorter, measure, crops, in_train, in_tuning, tuning)
         architectures = {"detector": finder.config.as_json(), "resnest": sorter.config.as_json(), "deep_sad": {"size": DEEP_SAD_SIZE}}
         about = self._about(architectures, fusion, figures)
+        about["quality"] = self._quality(Analyzer(about, "", (finder, sorter, measure), self.config.device))
         nets: dict[str, nn.Module] = {"detector": finder, "resnest": sorter, "deep_sad": measure}
         made = refit.fit(
             about, (finder, sorter, measure), self.data, device=self.config.device, seed=self.config.seed, cancelled=self.reporter.cancelled
         )
         about = {**about, **made.about, "metrics": {**about["metrics"], "refit": made.figures}}
         bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()}, arrays=made.arrays)
-        self.reporter.at("calibration", 1.0, "bundle written")
+        self.reporter.at("quality", 1.0, "bundle written")
         return target
 
     def _detector(self) -> tuple[CervixDetector, dict[str, float]]:
@@ -204,6 +209,10 @@ class _Run:
         checks.healthy(logits, distances, positive, self.preset)
         fusion = calibrate.fit(logits, distances, positive, deep_sad.distances_of(measure, crops.deep_sad[in_train]))
         return fusion, figures
+
+    def _quality(self, analyzer: Analyzer) -> dict[str, Any]:
+        self.reporter.at("quality", 0.0, "looking at clean, spoilt and drawn pictures")
+        return quality.fit(analyzer, self.data, self.preset.quality, seed=self.config.seed, reporter=self.reporter).as_json()
 
     def _about(self, architectures: dict[str, Any], fusion: Fusion, figures: dict[str, Any]) -> dict[str, Any]:
         sites = sorted({record.site for record in self.data.records})

@@ -62,10 +62,25 @@ class DeepSADRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityRecipe:
+    """Pictures for the quality part. `images`, `held`: of a cervix, to fit the heads and to set the limits. `copies`: spoilt ones of each.
+    `scenes`: drawings of anything else. `strips`: cut from beside the cervix. `*_c`: inverse strength of the heads' ridge."""
+
+    images: int = 400
+    copies: int = 1
+    held: int = 320
+    scenes: int = 500
+    strips: int = 80
+    blur_c: float = 1.0
+    content_c: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     detector: DetectorRecipe = field(default_factory=DetectorRecipe)
     resnest: ResNeStRecipe = field(default_factory=ResNeStRecipe)
     deep_sad: DeepSADRecipe = field(default_factory=DeepSADRecipe)
+    quality: QualityRecipe = field(default_factory=QualityRecipe)
     health_auroc: float = 0.90
     """Deep SAD's least AUROC on the calibration split before a bundle is written; 0.95 asks for more images than `small` is meant for."""
 
@@ -75,6 +90,7 @@ PRESETS = {
         detector=DetectorRecipe(epochs=6, epoch_images=256),
         resnest=ResNeStRecipe(epochs=5, epoch_images=256),
         deep_sad=DeepSADRecipe(epochs=40, ae_epochs=15),
+        quality=QualityRecipe(images=80, held=60, scenes=80, strips=20),
         health_auroc=0.75,
     ),
     "default": Preset(),
@@ -97,8 +113,7 @@ PRESETS = {
 
 def preset_of(config: TrainConfig) -> Preset:
     """The preset of a configuration; raises TrainingRefused on what cannot be trained."""
-    if config.preset not in PRESETS:
-        raise TrainingRefused(f"There is no preset {config.preset!r}; choose one of {', '.join(PRESETS)}.")
+    chosen = preset_named(config.preset)
     unknown = [part for part in config.parts if part not in PARTS]
     if unknown:
         raise TrainingRefused(f"{', '.join(unknown)} cannot be trained; the parts are {', '.join(PARTS)}.")
@@ -106,4 +121,10 @@ def preset_of(config: TrainConfig) -> Preset:
         raise TrainingRefused("No part is to be trained; name at least one of " + ", ".join(PARTS) + ".")
     if config.start is None and set(config.parts) != set(PARTS):
         raise TrainingRefused("Without a start bundle every part must be trained, as there is none to copy from.")
-    return PRESETS[config.preset]
+    return chosen
+
+
+def preset_named(name: str) -> Preset:
+    if name not in PRESETS:
+        raise TrainingRefused(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
+    return PRESETS[name]

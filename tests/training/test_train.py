@@ -53,13 +53,14 @@ def test_a_run_ends_with_a_bundle_that_analyses(trained: tuple[Path, list[Progre
     assert (info.name, info.snapshot_hash) == ("toy", json.loads((snapshot / "snapshot.json").read_text())["hash"])
     answer = ml.analyse([next((snapshot / "images").iterdir())], bundle)[0]
     assert isinstance(answer, Analysis)
+    assert {"blur", "not_a_cervix"} <= set(answer.quality)
 
 
 def test_progress_only_grows_and_ends_at_one(trained: tuple[Path, list[Progress]]) -> None:
     fractions = [progress.fraction for progress in trained[1]]
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1
-    assert {progress.stage for progress in trained[1]} >= {"detector", "resnest", "autoencoder", "deep_sad", "calibration"}
+    assert {progress.stage for progress in trained[1]} >= {"detector", "resnest", "autoencoder", "deep_sad", "calibration", "quality"}
     assert trained[1][-2].seconds_left is None or trained[1][-2].seconds_left >= 0
 
 

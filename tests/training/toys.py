@@ -11,7 +11,7 @@ from PIL import Image
 
 from inference.types import Box, Kind
 from training import snapshot
-from training.config import DeepSADRecipe, DetectorRecipe, Preset, ResNeStRecipe
+from training.config import DeepSADRecipe, DetectorRecipe, Preset, QualityRecipe, ResNeStRecipe
 from training.manifest import SPLITS, Record
 
 COLOURS = {Kind.REGULAR: (205, 120, 130), Kind.GREEN_FILTER: (30, 160, 40), Kind.LUGOL_IODINE: (110, 60, 20)}
@@ -21,6 +21,7 @@ TINY = Preset(
         backbone="test_resnet", size=32, epochs=4, batch=8, epoch_images=64, synthetic_green=0.1, synthetic_iodine=0.1, ema=0.9, lr=3e-3
     ),
     deep_sad=DeepSADRecipe(epochs=6, ae_epochs=2, batch=16),
+    quality=QualityRecipe(images=16, held=12, scenes=16, strips=4),
     health_auroc=0.7,
 )
 PATIENTS = {"train": 12, "validation": 3, "calibration": 3, "test": 3}
