@@ -123,15 +123,40 @@ def write(
             files[f"{name}.safetensors"] = sha256(fresh / f"{name}.safetensors")
         if card:
             (fresh / CARD).write_text(card, encoding="utf-8")
-        whole = json.dumps({"format": FORMAT, **about, "files": files}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        with (fresh / MANIFEST).open("w", encoding="utf-8") as stream:
-            stream.write(whole)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.rename(fresh, folder)
+        return _finish(fresh, folder, {"format": FORMAT, **about, "files": files})
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
+
+
+def amend(source: Path, folder: Path, changes: Mapping[str, Any]) -> str:
+    """Write the bundle `source` anew as `folder` with `changes` to its bundle.json; weights, arrays and card stay as they are.
+
+    Returns the new bundle's hash. Raises BundleError when `source` is no whole bundle or `folder` exists.
+    """
+    about, _ = verify(source)
+    if folder.exists():
+        raise BundleError(f"{folder} exists already; a bundle is never overwritten.")
+    fresh = folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}")
+    fresh.mkdir(parents=True)
+    try:
+        for name in (*about["files"], CARD):
+            if (source / name).is_file():
+                shutil.copyfile(source / name, fresh / name)
+        return _finish(fresh, folder, {**about, **changes, "files": about["files"]})
+    except BaseException:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+
+
+def _finish(fresh: Path, folder: Path, about: Mapping[str, Any]) -> str:
+    """bundle.json last, then the name: nobody ever opens half a bundle."""
+    whole = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with (fresh / MANIFEST).open("w", encoding="utf-8") as stream:
+        stream.write(whole)
+        stream.flush()
+        os.fsync(stream.fileno())
+    os.rename(fresh, folder)
     return hashlib.sha256(whole.encode()).hexdigest()
 
 

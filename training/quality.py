@@ -270,14 +270,7 @@ def squashed(z: float) -> float:
 
 def add_to(bundle: Path, data: Snapshot, out: Path, recipe: QualityRecipe, *, seed: int, device: str = "cpu") -> str:
     """Write the bundle anew with a quality part fitted on `data`; weights and card stay as they are. Returns the new bundle's hash."""
-    about, _ = bundles.verify(bundle)
-    about.pop("quality", None)
     if out.exists():
         raise bundles.BundleError(f"{out} exists already; a bundle is never overwritten.")
     judge = fit(Analyzer.open(bundle, device), data, recipe, seed=seed)
-    kept = {key: value for key, value in about.items() if key not in ("format", "files")}
-    card = bundle / bundles.CARD
-    tensors = {part: bundles.load_tensors(bundle, part) for part in bundles.PARTS}
-    return bundles.write(
-        out, {**kept, "quality": judge.as_json()}, tensors, card=card.read_text(encoding="utf-8") if card.is_file() else ""
-    )
+    return bundles.amend(bundle, out, {"quality": judge.as_json()})
