@@ -34,8 +34,9 @@ class CropClassifier(nn.Module):
         self.config = config
         self.net: Any = timm.create_model(config.backbone, pretrained=False, num_classes=config.classes)
         # As the backbone's own start weights were trained: 0.5 for one family, ImageNet's mean for another
+        known = cast(Any, self.net).pretrained_cfg
         for name in ("mean", "std"):
-            self.register_buffer(name, torch.tensor(self.net.pretrained_cfg[name]).view(1, 3, 1, 1), persistent=False)
+            self.register_buffer(name, torch.tensor(known[name]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Logits (N, classes) in the order of CLASSIFIED_KINDS."""

@@ -100,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 refused or cancelled."""
     given = parser().parse_args(arguments)
     try:
-        tasks = {"snapshot": snapshot, "train": train, "evaluate": evaluate, "card": card, "weights": weights, "quality": quality}
+        tasks = {
+            "snapshot": snapshot, "train": train, "evaluate": evaluate, "refit": refit, "quality": quality, "card": card, "weights": weights,
+        }  # fmt: skip
         tasks[given.task](given)
     except (TrainingRefused, BundleError) as error:
         print(f"refused: {error}", file=sys.stderr)

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import timm
 import torch
@@ -36,9 +36,9 @@ def load(net: nn.Module, backbone: str, weights: str, **shape: Any) -> str:
     """
     if not weights:
         return "random"
-    overlay = {} if weights == HUB else {"pretrained_cfg_overlay": {"file": str(_existing(weights))}}
+    overlay: dict[str, Any] = {} if weights == HUB else {"pretrained_cfg_overlay": {"file": str(_existing(weights))}}
     try:
-        source = cast(nn.Module, timm.create_model(backbone, pretrained=True, **overlay, **shape))
+        source = timm.create_model(backbone, pretrained=True, **overlay, **shape)
     except (RuntimeError, OSError, ValueError) as error:
         raise TrainingRefused(f"{weights} holds no weights for {backbone}, or cannot be reached: {error}") from error
     net.load_state_dict(source.state_dict())
