@@ -101,7 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser().parse_args(arguments)
     try:
         tasks = {
-            "snapshot": snapshot, "train": train, "evaluate": evaluate, "refit": refit, "quality": quality, "card": card, "weights": weights,
+            "snapshot": snapshot, "train": train, "evaluate": evaluate, "refit": refit, "quality": quality, "card": card,
+            "weights": weights,
         }  # fmt: skip
         tasks[given.task](given)
     except (TrainingRefused, BundleError) as error:
