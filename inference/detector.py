@@ -1,7 +1,8 @@
-"""The cervix detector: RetinaNet (paper, section 3; METHODS 2) in a light form: P4-P7, 64 channels, a fixed square canvas."""
+"""The cervix detector: RetinaNet (paper, section 3; METHODS 2) on a fixed square canvas: `retinanet_lite` and `retinanet_v2`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
-from torchvision.models.detection.retinanet import RetinaNet
+from torchvision.models.detection.retinanet import RetinaNet, retinanet_resnet50_fpn_v2
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
@@ -20,11 +21,16 @@ CERVIX = 1
 """The single class; 0 is never predicted, so that label files may keep the usual meaning of 0 as background."""
 FOUND_SCORE = 0.5
 OTHERS_SCORE = 0.3
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorConfig:
-    """Everything that rebuilds the network; stored in bundle.json. `size`: side of the canvas in pixels. `backbone`: any timm name.
+    """Everything that rebuilds the network; stored in bundle.json. `size`: side of the canvas in pixels.
+
+    `arch`: `retinanet_lite` (any timm `backbone`, P4-P7, `channels` wide) or `retinanet_v2` (torchvision's, whose ResNet-50, P3-P7 and 256
+    channels are fixed).
 
     `score_scale`, `score_shift`: the score is sigmoid(scale * logit + shift), fitted on validation so that it is the probability that the
     best box overlaps the cervix by half: focal loss alone leaves scores far too low for FOUND at 0.5 to mean anything.
@@ -58,6 +64,32 @@ class PyramidBackbone(nn.Module):
         return cast(dict[str, Tensor], self.pyramid({str(i): level for i, level in enumerate(levels)}))
 
 
+def _lite(config: DetectorConfig) -> RetinaNet:
+    octave = tuple(2 ** (k / 3) for k in range(3))
+    bases = [config.size * share for share in (0.15, 0.3, 0.5, 0.85)]
+    anchors = AnchorGenerator(
+        sizes=tuple(tuple(int(base * step) for step in octave) for base in bases), aspect_ratios=((0.7, 1.0, 1.4),) * len(bases)
+    )
+    net = RetinaNet(
+        PyramidBackbone(config.backbone, config.channels), num_classes=2, anchor_generator=anchors,
+        score_thresh=config.score_threshold, nms_thresh=config.nms_iou, detections_per_img=20,
+    )  # fmt: skip
+    # Overlap, not coordinates, is what the crop needs: generalised IoU as regression loss
+    net.head.regression_head._loss_type = "giou"
+    return net
+
+
+def _v2(config: DetectorConfig) -> RetinaNet:
+    """The paper's size of network in torchvision's second form: group norm in the heads, generalised IoU as regression loss."""
+    return retinanet_resnet50_fpn_v2(
+        weights=None, weights_backbone=None, num_classes=2, score_thresh=config.score_threshold, nms_thresh=config.nms_iou,
+        detections_per_img=20,
+    )  # fmt: skip
+
+
+ARCHITECTURES: dict[str, Callable[[DetectorConfig], RetinaNet]] = {"retinanet_lite": _lite, "retinanet_v2": _v2}
+
+
 class CervixDetector(nn.Module):
     """RetinaNet over square canvases of one size. Images are (N, 3, size, size) RGB in [0, 1]."""
 
@@ -66,18 +98,9 @@ class CervixDetector(nn.Module):
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
         self.config = config
-        octave = tuple(2 ** (k / 3) for k in range(3))
-        bases = [config.size * share for share in (0.15, 0.3, 0.5, 0.85)]
-        anchors = AnchorGenerator(
-            sizes=tuple(tuple(int(base * step) for step in octave) for base in bases), aspect_ratios=((0.7, 1.0, 1.4),) * len(bases)
-        )
-        self.net = RetinaNet(
-            PyramidBackbone(config.backbone, config.channels), num_classes=2, anchor_generator=anchors,
-            score_thresh=config.score_threshold, nms_thresh=config.nms_iou, detections_per_img=20,
-        )  # fmt: skip
-        # Overlap, not coordinates, is what the crop needs: generalised IoU as regression loss
-        self.net.head.regression_head._loss_type = "giou"
-        known = self.net.backbone.body.pretrained_cfg
+        self.net = ARCHITECTURES[config.arch](config)
+        # As the backbone's own start weights were trained; torchvision's ResNet-50 by ImageNet's
+        known = getattr(self.net.backbone.body, "pretrained_cfg", {"mean": MEAN, "std": STD})
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(known[name]).view(1, 3, 1, 1), persistent=False)
 

@@ -24,7 +24,7 @@ from inference.fusion import Fusion
 from inference.preprocess import Picture, Pixels, crop_to, letterbox
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, DetectorState, Kind, Progress
-from training import calibrate, checks, deep_sad, detector, quality, refit, resnest
+from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
 from training.augment import WIDE_MARGIN, WIDER
 from training.config import Preset, preset_of
 from training.data import open_records
@@ -60,17 +60,21 @@ class Crops:
     wide_small: Pixels
 
 
-def train(config: TrainConfig, snapshot: Path, out: Path, *, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Path:
+def train(
+    config: TrainConfig, snapshot: Path, out: Path, *, report: Callable[[Progress], None], cancelled: Callable[[], bool],
+    recipes: Preset | None = None,
+) -> Path:  # fmt: skip
     """Train a complete bundle on a snapshot folder and return its folder, `out/bundle`.
 
     A killed run continues from the checkpoints in `out` and ends with the weights it would have had. Raises TrainingRefused for data or
     settings that cannot be trained on, BundleError for a broken start bundle, Cancelled when asked to stop.
+    `recipes` replaces those of the preset.
     """
     torch.set_num_threads(config.threads)
-    preset, data = preset_of(config), read_snapshot(snapshot)
+    preset, data = preset_of(config) if recipes is None else recipes, read_snapshot(snapshot)
     checks.before(data, config.parts)
     start, parts = _start(config)
-    claim(out, config, data)
+    claim(out, config, data, preset)
     target = out / BUNDLE
     if target.is_dir():
         bundles.verify(target)
@@ -97,9 +101,9 @@ def _start(config: TrainConfig) -> tuple[Start, dict[str, Any]]:
     return {part: bundles.load_tensors(Path(config.start), part) for part in used}, {part: about["parts"][part] for part in used}
 
 
-def claim(out: Path, config: TrainConfig, data: Snapshot) -> None:
+def claim(out: Path, config: TrainConfig, data: Snapshot, preset: Preset) -> None:
     """Mark `out` as this run's, or refuse when it holds another run's checkpoints."""
-    mine = {**asdict(config), "parts": list(config.parts), "snapshot": data.hash}
+    mine = {**asdict(config), "parts": list(config.parts), "snapshot": data.hash, "recipes": asdict(preset)}
     # Threads and the device change the speed and the last digits, not what is trained
     for name in ("threads", "device", "name"):
         mine.pop(name)
@@ -107,7 +111,11 @@ def claim(out: Path, config: TrainConfig, data: Snapshot) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != mine:
         raise TrainingRefused(f"{out.name} holds the checkpoints of another run (other data or settings). Choose an empty folder.")
-    mark.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+    if parallel.leads():
+        fresh = mark.with_suffix(".tmp")
+        fresh.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+        fresh.replace(mark)
+    parallel.barrier()
 
 
 @dataclass(slots=True)
@@ -141,7 +149,9 @@ class _Run:
             about, (finder, sorter, measure), self.data, device=self.config.device, seed=self.config.seed, cancelled=self.reporter.cancelled
         )
         about = {**about, **made.about, "metrics": {**about["metrics"], "refit": made.figures}}
-        bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()}, arrays=made.arrays)
+        if parallel.leads():
+            bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()}, arrays=made.arrays)
+        parallel.barrier()
         self.reporter.at("quality", 1.0, "bundle written")
         return target
 
@@ -188,9 +198,10 @@ class _Run:
             return model.to(self.config.device).eval(), {}
         targets = targets_of(train_set)
         labels = np.array([deep_sad.label_of(int(t), expert=r.measurable) for t, r in zip(targets, train_set, strict=True)])
+        material = deep_sad.Material(crops.wide_small[in_train], targets, labels, crops.deep_sad[in_train])
         model, figures = deep_sad.train(
-            deep_sad.Material(crops.wide_small[in_train], targets, labels), self.preset.deep_sad, start=self.start.get("deep_sad"),
-            out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
+            material, self.preset.deep_sad, start=self.start.get("deep_sad"), out=self.out, seed=self.config.seed,
+            device=self.config.device, reporter=self.reporter,
         )  # fmt: skip
         round_as_saved(model)
         return model, figures

@@ -66,6 +66,26 @@ def classifier_views(images: Tensor, size: int, rng: Generator) -> Tensor:
     return warp(images, matrices, size)
 
 
+def cropped_views(images: Tensor, size: int, rng: Generator) -> Tensor:
+    """The paper's views from inference crops: random resized crop (area 0.08-1, ratio 3:4-4:3), turned by +-15 degrees, mirrored."""
+    count = len(images)
+    area, ratio = uniform(count, 0.08, 1.0, rng), torch.exp(uniform(count, math.log(3 / 4), math.log(4 / 3), rng))
+    wide, high = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)
+    mirror = torch.where(chance(count, 0.5, rng), -1.0, 1.0)
+    matrices = output_to_input(
+        uniform(count, -math.pi / 12, math.pi / 12, rng), wide * mirror, high,
+        uniform(count, -1, 1, rng) * (1 - wide), uniform(count, -1, 1, rng) * (1 - high),
+    )  # fmt: skip
+    return warp(images, matrices, size)
+
+
+def inner(wide: Tensor) -> Tensor:
+    """The inference crop inside wide crops (N, 3, S, S), at its own pixels."""
+    side = wide.shape[-1]
+    edge = round(side * (1 - 1 / WIDER) / 2)
+    return wide[:, :, edge : side - edge, edge : side - edge]
+
+
 # --- colour ---------------------------------------------------------------------------------------------------------------------
 
 

@@ -1,89 +1,130 @@
-"""The recipes' numbers: one frozen preset holds everything that TrainConfig leaves open."""
+"""The recipes' numbers: one frozen preset holds everything that TrainConfig leaves open. Every value is explained and may be set."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from training.explained import explained
 from training.types import TrainConfig, TrainingRefused
 
 PARTS = ("detector", "resnest", "deep_sad")
+THREE_CLASSES, BINARY = "three_classes", "binary"
+TURNED, CROPPED = "turned", "cropped"
+ADAMW, ADAM = "adamw", "adam"
 
 
 @dataclass(frozen=True, slots=True)
 class DetectorRecipe:
-    """`size`: canvas side in pixels. `negatives`: share of pictures without a cervix in an epoch. `epoch_images`: 0 means all.
+    """METHODS 2."""
 
-    `weights`: what the backbone starts from (training/start_weights.py): a local file, `hub`, or empty for random.
-    """
-
-    backbone: str = "resnet10t"
-    size: int = 160
-    epochs: int = 25
-    batch: int = 16
-    lr: float = 1e-3
-    weight_decay: float = 0.02
-    negatives: float = 0.15
-    epoch_images: int = 1200
-    weights: str = ""
+    arch: str = explained("retinanet_lite", "retinanet_lite (any timm backbone, P4-P7) or retinanet_v2 (torchvision's ResNet-50, P3-P7)")
+    backbone: str = explained("resnet10t", "timm name; retinanet_v2 knows only resnet50")
+    size: int = explained(160, "side of the square canvas in pixels; 704 gives a 4:3 photograph a short side of 528")
+    channels: int = explained(64, "width of the pyramid and the heads; retinanet_v2 always has 256")
+    epochs: int = explained(25, "passes")
+    batch: int = explained(16, "pictures a step, over all processes")
+    lr: float = explained(1e-3, "highest learning rate of AdamW")
+    weight_decay: float = explained(0.02, "of the weight matrices")
+    negatives: float = explained(0.15, "share of pictures without a cervix in an epoch, 0 to 1")
+    epoch_images: int = explained(1200, "pictures an epoch; 0 means all")
+    weights: str = explained("", "what the backbone starts from: a local file, hub, or empty for random (training/start_weights.py)")
 
 
 @dataclass(frozen=True, slots=True)
 class ResNeStRecipe:
-    """`size`: crop side in pixels. `synthetic_*`: share of regular pictures that are tinted anew in every epoch. `weights`: as above."""
+    """METHODS 4."""
 
-    backbone: str = "resnest14d"
-    size: int = 64
-    epochs: int = 10
-    batch: int = 32
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    synthetic_green: float = 0.30
-    synthetic_iodine: float = 0.12
-    epoch_images: int = 1792
-    ema: float = 0.99
-    start_lr_factor: float = 0.4
-    """Smaller steps when starting from trained weights instead of random ones."""
-    weights: str = ""
+    backbone: str = explained("resnest14d", "any timm name")
+    size: int = explained(64, "side of the crop in pixels")
+    epochs: int = explained(10, "passes")
+    batch: int = explained(32, "crops a step, over all processes")
+    lr: float = explained(1e-3, "highest learning rate")
+    weight_decay: float = explained(0.05, "of the weight matrices")
+    synthetic_green: float = explained(0.30, "share of the regular crops that are tinted green anew in every epoch, 0 to 1")
+    synthetic_iodine: float = explained(0.12, "share of the regular crops that are stained anew in every epoch, 0 to 1")
+    epoch_images: int = explained(1792, "crops an epoch; 0 means all")
+    ema: float = explained(0.99, "decay of the weights' running average, which is what is kept; 0 keeps the plain weights")
+    start_lr_factor: float = explained(0.4, "smaller steps when starting from trained weights instead of random ones")
+    objective: str = explained(
+        THREE_CLASSES, "three_classes (cross-entropy, balanced sampling) or binary (the paper's: weighted by N / (2 N_c), every crop once)"
+    )
+    views: str = explained(TURNED, "turned (+-180 degrees, light and blur) or cropped (the paper's: random resized crop, rotation, mirror)")
+    optimizer: str = explained(ADAMW, "adamw (cosine with warm-up) or adam (the paper's: constant rate)")
+    weights: str = explained("", "what the backbone starts from: a local file, hub, or empty for random (training/start_weights.py)")
 
 
 @dataclass(frozen=True, slots=True)
 class DeepSADRecipe:
-    """Section 3 of METHODS. `ae_init`: whether the autoencoder's weights start the encoder (the authors' public code loses them)."""
+    """METHODS 3."""
 
-    epochs: int = 40
-    ae_epochs: int = 12
-    batch: int = 64
-    lr: float = 1e-3
-    ae_lr: float = 1e-3
-    weight_decay: float = 0.5e-6
-    ae_weight_decay: float = 0.5e-3
-    eta: float = 1.0
-    ae_init: bool = True
+    epochs: int = explained(40, "passes with the Deep SAD loss")
+    ae_epochs: int = explained(12, "passes of the autoencoder")
+    batch: int = explained(64, "crops a step, over all processes")
+    lr: float = explained(1e-3, "learning rate of Adam")
+    ae_lr: float = explained(1e-3, "learning rate of the autoencoder")
+    weight_decay: float = explained(0.5e-6, "of all weights")
+    ae_weight_decay: float = explained(0.5e-3, "of the autoencoder's weights")
+    eta: float = explained(1.0, "weight of labelled against unlabelled crops")
+    ae_init: bool = explained(True, "whether the autoencoder's weights start the encoder (the authors' public code loses them)")
+    unsupervised: bool = explained(False, "Deep SVDD: every label is 0")
+    augment: bool = explained(True, "turned and tinted views; the paper shows the crops as they are")
+    balanced: bool = explained(True, "half of a batch known non-regular; the paper shows every crop once an epoch")
+    centre_on_all: bool = explained(False, "centre over all training crops (the authors' code), not only those that are no known anomaly")
+    schedule: bool = explained(True, "cosine with warm-up; the paper's rate is constant")
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRecipe:
+    """METHODS 3, beyond the paper: a bias-free head on the embedding of a trained ResNeSt."""
+
+    loss: str = explained("deep_sad", "deep_sad (Ruff et al. 2020) or hypersphere (Ruff et al. 2021)")
+    width: int = explained(512, "units of the hidden layer")
+    dimensions: int = explained(128, "length of the output")
+    views: int = explained(4, "augmented views of every training crop that are embedded once and then trained on")
+    epochs: int = explained(40, "passes")
+    batch: int = explained(128, "embeddings a step, over all processes")
+    lr: float = explained(1e-3, "highest learning rate of Adam")
+    weight_decay: float = explained(0.5e-6, "of all weights")
+    eta: float = explained(1.0, "weight of labelled against unlabelled crops, with deep_sad")
 
 
 @dataclass(frozen=True, slots=True)
 class QualityRecipe:
-    """Pictures for the quality part. `images`, `held`: of a cervix, to fit the heads and to set the limits. `copies`: spoilt ones of each.
-    `scenes`: drawings of anything else. `strips`: cut from beside the cervix. `*_c`: inverse strength of the heads' ridge."""
+    """Pictures that the quality part is fitted on, and how firmly its heads are held."""
 
-    images: int = 400
-    copies: int = 1
-    held: int = 320
-    scenes: int = 500
-    strips: int = 80
-    blur_c: float = 1.0
-    content_c: float = 0.02
+    images: int = explained(400, "pictures of a cervix to fit the heads on")
+    copies: int = explained(1, "spoilt copies of each")
+    held: int = explained(320, "pictures of a cervix to set the limits on")
+    scenes: int = explained(500, "drawings of anything else")
+    strips: int = explained(80, "pieces cut from beside the cervix")
+    blur_c: float = explained(1.0, "inverse strength of the ridge of the head for blur")
+    content_c: float = explained(0.02, "inverse strength of the ridge of the head for what is no cervix")
 
 
 @dataclass(frozen=True, slots=True)
 class Preset:
+    """The recipes of all parts of a bundle."""
+
     detector: DetectorRecipe = field(default_factory=DetectorRecipe)
     resnest: ResNeStRecipe = field(default_factory=ResNeStRecipe)
     deep_sad: DeepSADRecipe = field(default_factory=DeepSADRecipe)
     quality: QualityRecipe = field(default_factory=QualityRecipe)
-    health_auroc: float = 0.90
-    """Deep SAD's least AUROC on the calibration split before a bundle is written; 0.95 asks for more images than `small` is meant for."""
+    health_auroc: float = explained(
+        0.90, "least AUROC on held-out patients before a bundle is written; 0.95 asks for more images than `small` is meant for"
+    )
 
+
+PAPER_DETECTOR = DetectorRecipe(
+    arch="retinanet_v2", backbone="resnet50", size=704, channels=256, epochs=50, batch=8, lr=1e-4, weight_decay=1e-4, epoch_images=0
+)
+PAPER_RESNEST_224 = ResNeStRecipe(
+    backbone="resnest50d", size=224, epochs=100, batch=64, lr=5e-4, weight_decay=0.0, synthetic_green=0.0, synthetic_iodine=0.0,
+    epoch_images=0, ema=0.0, start_lr_factor=1.0, objective=BINARY, views=CROPPED, optimizer=ADAM,
+)  # fmt: skip
+PAPER_RESNEST_32 = replace(PAPER_RESNEST_224, size=32, batch=256)
+PAPER_DEEP_SAD = DeepSADRecipe(
+    epochs=150, ae_epochs=150, batch=4, lr=1e-4, ae_lr=1e-4, augment=False, balanced=False, centre_on_all=True, schedule=False
+)
 
 PRESETS = {
     "small": Preset(
@@ -94,20 +135,7 @@ PRESETS = {
         health_auroc=0.75,
     ),
     "default": Preset(),
-    "paper": Preset(
-        resnest=ResNeStRecipe(
-            backbone="resnest50d",
-            size=224,
-            epochs=100,
-            batch=64,
-            lr=5e-4,
-            weight_decay=0.0,
-            synthetic_green=0.0,
-            synthetic_iodine=0.0,
-            epoch_images=0,
-        ),
-        deep_sad=DeepSADRecipe(epochs=150, ae_epochs=150, batch=4, lr=1e-4, ae_lr=1e-4),
-    ),
+    "paper": Preset(detector=PAPER_DETECTOR, resnest=PAPER_RESNEST_224, deep_sad=PAPER_DEEP_SAD),
 }
 
 
@@ -128,3 +156,15 @@ def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise TrainingRefused(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def refuse_words(recipe: ResNeStRecipe | DetectorRecipe | HeadRecipe) -> None:
+    """Raise TrainingRefused for a setting that must be one of a few words and is not."""
+    allowed = {
+        "objective": (THREE_CLASSES, BINARY), "views": (TURNED, CROPPED), "optimizer": (ADAMW, ADAM),
+        "arch": ("retinanet_lite", "retinanet_v2"), "loss": ("deep_sad", "hypersphere"),
+    }  # fmt: skip
+    for name, words in allowed.items():
+        value = getattr(recipe, name, None)
+        if isinstance(value, str) and value not in words:
+            raise TrainingRefused(f"{name} = {value!r} is not known; choose one of {', '.join(words)}.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from torch.nn import functional as F
 
 from inference.deep_sad import DIMENSIONS, FILTERS, LEAST_CENTRE, SIZE, DeepSAD, Encoder
 from inference.preprocess import Pixels
-from training.augment import WIDER, chance, classifier_views, green_tint, iodine_stain, to_float, uniform
+from training import augment, parallel
+from training.augment import chance, classifier_views, green_tint, iodine_stain, to_float, uniform
 from training.config import DeepSADRecipe
 from training.engine import Loop, Reporter, fit
 from training.losses import deep_sad, reconstruction
@@ -46,11 +48,19 @@ class Autoencoder(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """Wide crops (N, S, S, 3), targets (N,) by CLASSIFIED_KINDS and labels (N,) in {-1, 0, +1} of METHODS 3."""
+    """Wide crops (N, S, S, 3), targets (N,) by CLASSIFIED_KINDS and labels (N,) in {-1, 0, +1} of METHODS 3.
+
+    `plain`: the same crops (N, 32, 32, 3) as inference sees them, for recipes without augmentation; without them the wide ones are cut.
+    """
 
     wide: Pixels
     targets: NDArray[np.int64]
     labels: NDArray[np.int64]
+    plain: Pixels | None = None
+
+    def shown(self, rows: NDArray[np.int64]) -> Tensor:
+        """Crops (M, 3, 32, 32) as inference sees them."""
+        return inner(self.wide[rows]) if self.plain is None else to_float(torch.from_numpy(self.plain[rows]))
 
 
 def label_of(target: int, *, expert: bool) -> int:
@@ -93,34 +103,38 @@ def one_thread() -> Iterator[None]:
 def _train(
     material: Material, recipe: DeepSADRecipe, *, start: dict[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter
 ) -> tuple[DeepSAD, dict[str, float]]:
+    if recipe.unsupervised:
+        material = replace(material, labels=np.zeros_like(material.labels))
     torch.manual_seed(seed)
     model = DeepSAD().to(device)
     if start is not None:
         model.load_state_dict(start)
     elif recipe.ae_init:
         copy_encoder(_pretrain(material, recipe, out, seed, device, reporter), model.encoder)
-    settle(model, material)
+    settle(model, material, everything=recipe.centre_on_all)
     history = _fit(model, material, recipe, out, seed, device, reporter)
     check(model, history["losses"], started=start is not None)
     return model, {"first": history["losses"][0], "last": history["losses"][-1]}
 
 
-def _loop(stage: str, epochs: int, steps: int, lr: float, decay: float, out: Path, seed: int, device: str) -> Loop:
+def _loop(stage: str, epochs: int, steps: int, lr: float, decay: float, out: Path, seed: int, device: str, *, schedule: bool) -> Loop:
     return Loop(
         stage=stage, epochs=epochs, steps=steps, lr=lr, weight_decay=decay, checkpoint=out / f"{stage}.ckpt", seed=seed, device=device,
-        amp=False, adam=True,
+        amp=False, adam=True, schedule=schedule, clip=5.0 if schedule else math.inf,
     )  # fmt: skip
 
 
 def _pretrain(material: Material, recipe: DeepSADRecipe, out: Path, seed: int, device: str, reporter: Reporter) -> Encoder:
     auto = Autoencoder().to(device)
     steps = max(1, len(material.wide) // recipe.batch)
-    loop = _loop("autoencoder", recipe.ae_epochs, steps, recipe.ae_lr, recipe.ae_weight_decay, out, seed, device)
+    loop = _loop("autoencoder", recipe.ae_epochs, steps, recipe.ae_lr, recipe.ae_weight_decay, out, seed, device, schedule=recipe.schedule)
 
     def batches(_: int, rng: Generator) -> Iterator[Tensor]:
         order = torch.randperm(len(material.wide), generator=rng)
         for chosen in _whole(order, recipe.batch, steps):
-            yield classifier_views(to_float(torch.from_numpy(material.wide[chosen.numpy()])), SIZE, rng).to(device)
+            rows = parallel.mine(chosen).numpy()
+            wide = to_float(torch.from_numpy(material.wide[rows])) if recipe.augment else None
+            yield (material.shown(rows) if wide is None else classifier_views(wide, SIZE, rng)).to(device)
 
     fit(auto, batches, lambda crops: reconstruction(auto(crops), crops), loop, reporter)
     return auto.encoder
@@ -130,11 +144,14 @@ def _fit(
     model: DeepSAD, material: Material, recipe: DeepSADRecipe, out: Path, seed: int, device: str, reporter: Reporter
 ) -> dict[str, Any]:
     steps = max(1, len(material.wide) // recipe.batch)
-    loop = _loop("deep_sad", recipe.epochs, steps, recipe.lr, recipe.weight_decay, out, seed, device)
+    loop = _loop("deep_sad", recipe.epochs, steps, recipe.lr, recipe.weight_decay, out, seed, device, schedule=recipe.schedule)
 
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        for chosen in _whole(_balanced(material.labels, steps * recipe.batch, rng), recipe.batch, steps):
-            yield batch_of(material, chosen, rng)
+        whole = steps * recipe.batch
+        order = _balanced(material.labels, whole, rng) if recipe.balanced else torch.randperm(len(material.labels), generator=rng)
+        for chosen in _whole(order, recipe.batch, steps):
+            mine = parallel.mine(chosen)
+            yield batch_of(material, mine, rng) if recipe.augment else plain_batch_of(material, mine)
 
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
         return deep_sad(model(batch[0].to(device)), batch[1].to(device), recipe.eta)
@@ -157,6 +174,12 @@ def _balanced(labels: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
     return order[torch.randperm(len(order), generator=rng)]
 
 
+def plain_batch_of(material: Material, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Crops (N, 3, 32, 32) as they are, and labels: the paper's."""
+    rows = chosen.numpy()
+    return material.shown(rows), torch.from_numpy(material.labels[rows])
+
+
 def batch_of(material: Material, chosen: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """Crops (N, 3, 32, 32) and labels. A third of the regular ones are tinted and become known anomalies; no hue or contrast is changed."""
     rows = chosen.numpy()
@@ -172,20 +195,18 @@ def batch_of(material: Material, chosen: Tensor, rng: Generator) -> tuple[Tensor
 
 
 @torch.no_grad()
-def settle(model: DeepSAD, material: Material) -> None:
-    """Fix the centre at the mean output, in eval mode, over the training crops that are not known anomalies."""
+def settle(model: DeepSAD, material: Material, *, everything: bool = False) -> None:
+    """Fix the centre at the mean output, in eval mode, over the training crops that are no known anomalies, or over all of them."""
     model.eval()
     # A head start for the batch norms: right after a random start their running statistics describe nothing
     device = next(model.parameters()).device
-    pixels = inner(material.wide[material.labels != -1])
+    pixels = material.shown(np.flatnonzero(everything | (material.labels != -1)))
     model.settle(torch.cat([model.encoder(part.to(device)) for part in torch.split(pixels, 256)]))
 
 
 def inner(wide: Pixels) -> Tensor:
     """The inference crop inside wide crops, at 32 px: (N, 3, 32, 32)."""
-    side = wide.shape[1]
-    edge = round(side * (1 - 1 / WIDER) / 2)
-    return F.interpolate(to_float(torch.from_numpy(wide))[:, :, edge : side - edge, edge : side - edge], (SIZE, SIZE), mode="area")
+    return F.interpolate(augment.inner(to_float(torch.from_numpy(wide))), (SIZE, SIZE), mode="area")
 
 
 @torch.inference_mode()

@@ -13,10 +13,10 @@ from torch import Generator, Tensor, nn
 
 from inference.detector import CERVIX, CervixDetector, DetectorConfig
 from inference.types import Box
-from training import start_weights
+from training import parallel, start_weights
 from training.augment import detector_colours, detector_views, to_float
 from training.calibrate import non_negative_logistic
-from training.config import DetectorRecipe
+from training.config import DetectorRecipe, refuse_words
 from training.data import Canvases, background_strips, has_detector_truth, load_canvases
 from training.engine import Loop, Reporter, fit
 from training.manifest import Record
@@ -44,17 +44,19 @@ def train(
     start: dict[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter,
 ) -> tuple[CervixDetector, dict[str, float]]:  # fmt: skip
     """Train a detector; returns it in eval mode with the figures of its validation (`iou`: mean of the best box)."""
+    refuse_words(recipe)
     side = round(recipe.size * CANVAS_ROOM)
     canvases = with_strips(load_canvases(records_for(train_set), side, cancelled=reporter.cancelled))
     held = load_canvases([r for r in validation if r.box is not None], recipe.size, cancelled=reporter.cancelled)
     torch.manual_seed(seed)
-    model = CervixDetector(DetectorConfig(backbone=recipe.backbone, size=recipe.size))
+    model = CervixDetector(DetectorConfig(arch=recipe.arch, backbone=recipe.backbone, size=recipe.size, channels=recipe.channels))
     if start is not None:
         model.load_state_dict(start)
     else:
-        start_weights.load(model.net.backbone.body, recipe.backbone, recipe.weights, features_only=True, out_indices=(3, 4))
+        levels = {"out_indices": (3, 4)} if recipe.arch == "retinanet_lite" else {}
+        start_weights.load(model.net.backbone.body, recipe.backbone, recipe.weights, features_only=True, **levels)
     model.to(device)
-    steps = (recipe.epoch_images or len(canvases)) // recipe.batch
+    steps = max(1, (recipe.epoch_images or len(canvases)) // recipe.batch)
     loop = Loop(
         stage="detector", epochs=recipe.epochs, steps=steps, lr=recipe.lr, weight_decay=recipe.weight_decay,
         checkpoint=out / "detector.ckpt", seed=seed, ema=0.99, device=device,
@@ -63,7 +65,7 @@ def train(
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, list[dict[str, Tensor]]]]:
         order = draw(canvases, steps * recipe.batch, recipe.negatives, rng)
         for chosen in torch.split(order, recipe.batch):
-            yield batch_of(canvases, chosen, recipe.size, rng)
+            yield batch_of(canvases, parallel.mine(chosen), recipe.size, rng)
 
     def loss_of(batch: tuple[Tensor, list[dict[str, Tensor]]]) -> Tensor:
         images, targets = batch

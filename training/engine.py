@@ -14,6 +14,8 @@ import torch
 from torch import Generator, Tensor, nn
 
 from inference.types import Progress
+from training import parallel
+from training.loader import Ahead
 from training.types import Cancelled, TrainingRefused
 
 State = dict[str, Tensor]
@@ -54,7 +56,10 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """What the loop needs to know. `checkpoint`: the file that a killed run continues from. `ema` 0 means the plain weights."""
+    """What the loop needs to know. `checkpoint`: the file that a killed run continues from. `ema` 0 means the plain weights.
+
+    `clip`: longest gradient; infinity for the papers' recipes, which cut none.
+    """
 
     stage: str
     epochs: int
@@ -69,6 +74,7 @@ class Loop:
     device: str = "cpu"
     schedule: bool = True
     adam: bool = False
+    clip: float = 5.0
 
 
 def generator(seed: int, epoch: int) -> Generator:
@@ -98,14 +104,17 @@ def fit(
     """Train `model` in place, ending with the (averaged) weights, or with the best epoch's by `score_of` (higher is better).
 
     Returns the history: `losses` of each epoch and `scores`. Raises TrainingRefused when a loss is not finite, Cancelled when asked to.
+    Where several processes train, each yields its `parallel.mine` of every batch, and all end with the same weights.
     """
     optimizer = _optimizer(model, loop)
     run = _Run(ema={k: v.detach().clone() for k, v in model.state_dict().items()})
     run.restore(loop.checkpoint, model, optimizer)
+    objective = parallel.objective(model, loss_of) if run.epoch < loop.epochs else loss_of
     for epoch in range(run.epoch, loop.epochs):
-        run.losses.append(_epoch(model, optimizer, batches, loss_of, loop, reporter, run, epoch))
+        loss, waiting = _epoch(model, optimizer, batches, objective, loop, reporter, run, epoch)
+        run.losses.append(loss)
         run.epoch = epoch + 1
-        figures = {"loss": run.losses[-1]}
+        figures = {"loss": loss, "waiting": waiting}
         if score_of is not None:
             figures["score"] = run.judge(model, score_of, averaged=loop.ema > 0)
         run.save(loop.checkpoint, model, optimizer)
@@ -139,37 +148,47 @@ def _rate(loop: Loop, step: int) -> float:
 
 def _epoch(
     model: nn.Module, optimizer: torch.optim.Optimizer, batches: Callable[[int, Generator], Iterator[Any]],
-    loss_of: Callable[[Any], Tensor], loop: Loop, reporter: Reporter, run: _Run, epoch: int,
-) -> float:  # fmt: skip
+    objective: Callable[[Any], Tensor], loop: Loop, reporter: Reporter, run: _Run, epoch: int,
+) -> tuple[float, float]:  # fmt: skip
+    """One epoch; returns its mean loss and the share of the time that was spent waiting for data."""
     model.train()
     total, count = 0.0, 0
     torch.manual_seed(loop.seed * 7919 + epoch)
-    for batch in batches(epoch, generator(loop.seed, epoch)):
-        step = epoch * loop.steps + count
-        for group in optimizer.param_groups:
-            group["lr"] = loop.lr * _rate(loop, step)
-        with torch.autocast(loop.device.split(":")[0], dtype=torch.bfloat16, enabled=loop.amp and fast_bfloat16(loop.device)):
-            loss = loss_of(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingRefused(
-                f"The loss of {loop.stage} became {value} in epoch {epoch + 1}: lower the learning rate or look for broken labels."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        # oneDNN's bfloat16 convolutions give NaN gradients on 1x1 maps: one such step would turn every weight into NaN
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), 5.0))
-        if not math.isfinite(norm):
-            raise TrainingRefused(
-                f"The gradients of {loop.stage} became {norm} in epoch {epoch + 1}: lower the learning rate or enlarge the input."
-            )
-        optimizer.step()
-        total, count = total + value, count + 1
-        if loop.ema > 0:
-            run.average(model, min(loop.ema, (1 + step) / (10 + step)))
-        share = (epoch + min(1.0, count / loop.steps)) / loop.epochs
-        reporter.step(loop.stage, share, f"epoch {epoch + 1} of {loop.epochs}", loss=value)
-    return total / max(1, count)
+    with Ahead(batches(epoch, generator(loop.seed, epoch))) as ready:
+        for batch in ready:
+            step = epoch * loop.steps + count
+            for group in optimizer.param_groups:
+                group["lr"] = loop.lr * _rate(loop, step)
+            value = _step(model, optimizer, objective, batch, loop, epoch)
+            total, count = total + value, count + 1
+            parallel.share_buffers(model)
+            if loop.ema > 0:
+                run.average(model, min(loop.ema, (1 + step) / (10 + step)))
+            share = (epoch + min(1.0, count / loop.steps)) / loop.epochs
+            reporter.step(loop.stage, share, f"epoch {epoch + 1} of {loop.epochs}", loss=value)
+        return parallel.agreed(total / max(1, count)), ready.waiting
+
+
+def _step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, objective: Callable[[Any], Tensor], batch: Any, loop: Loop, epoch: int
+) -> float:
+    with torch.autocast(loop.device.split(":")[0], dtype=torch.bfloat16, enabled=loop.amp and fast_bfloat16(loop.device)):
+        loss = objective(batch)
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise TrainingRefused(
+            f"The loss of {loop.stage} became {value} in epoch {epoch + 1}: lower the learning rate or look for broken labels."
+        )
+    optimizer.zero_grad(set_to_none=True)
+    torch.autograd.backward(loss)
+    # oneDNN's bfloat16 convolutions give NaN gradients on 1x1 maps: one such step would turn every weight into NaN
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), loop.clip))
+    if not math.isfinite(norm):
+        raise TrainingRefused(
+            f"The gradients of {loop.stage} became {norm} in epoch {epoch + 1}: lower the learning rate or enlarge the input."
+        )
+    optimizer.step()
+    return value
 
 
 @dataclass(slots=True)
@@ -197,7 +216,7 @@ class _Run:
         judged = {k: v.clone() for k, v in self.ema.items()} if averaged else mine
         model.load_state_dict(judged)
         model.eval()
-        score = score_of(model)
+        score = parallel.agreed(score_of(model))
         if not self.scores or score >= max(self.scores):
             self.best = judged
         self.scores.append(score)
@@ -205,6 +224,8 @@ class _Run:
         return score
 
     def save(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        if not parallel.leads():
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = {
             "model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": self.ema, "best": self.best,

@@ -1,4 +1,8 @@
-"""Recipe of the crop classifier (METHODS 4): three classes, balanced sampling, synthetic tints, average of the weights."""
+"""Recipes of the crop classifier (METHODS 4).
+
+The default: three classes, balanced sampling, synthetic tints, average of the weights. The paper's: weighted binary cross-entropy, random
+resized crop, rotation and mirror, Adam at a constant rate, the epoch that is best on validation.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ from torch.nn import functional as F
 
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
-from training import start_weights
-from training.augment import classifier_views, light, soften, tint_some, to_float
-from training.config import ResNeStRecipe
+from training import parallel, start_weights
+from training.augment import classifier_views, cropped_views, inner, light, soften, tint_some, to_float
+from training.config import ADAM, BINARY, CROPPED, ResNeStRecipe, refuse_words
 from training.engine import Loop, Reporter, fit
+from training.losses import class_weights, log_odds_of_weights, weighted_binary
 from training.metrics import auroc
 
 SHARES = (0.62, 0.16, 0.22)
@@ -31,6 +36,7 @@ def train(
 
     Returns the model in eval mode and `auroc` and `loss` on the held crops. `backbone` and `size` override the recipe (those of `start`).
     """
+    refuse_words(recipe)
     torch.manual_seed(seed)
     model = CropClassifier(ResNeStConfig(backbone=backbone or recipe.backbone, size=size or recipe.size))
     if start is not None:
@@ -45,20 +51,57 @@ def train(
     loop = Loop(
         stage="resnest", epochs=recipe.epochs, steps=steps, lr=recipe.lr * (recipe.start_lr_factor if start or recipe.weights else 1.0),
         weight_decay=recipe.weight_decay, checkpoint=out / "resnest.ckpt", seed=seed, ema=recipe.ema, device=device,
+        adam=recipe.optimizer == ADAM, schedule=recipe.optimizer != ADAM,
     )  # fmt: skip
 
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        for chosen in torch.split(balanced(targets, steps * recipe.batch, rng), recipe.batch):
-            yield batch_of(wide, targets, chosen, side, recipe, rng)
+        order = (every if recipe.objective == BINARY else balanced)(targets, steps * recipe.batch, rng)
+        for chosen in torch.split(order, recipe.batch):
+            yield batch_of(wide, targets, parallel.mine(chosen), side, recipe, rng)
+
+    counts = torch.tensor([int((targets == 0).sum()), int((targets > 0).sum())])
+    weights = class_weights(counts).to(device)
 
     def loss_of(batch: tuple[Tensor, Tensor]) -> Tensor:
-        return F.cross_entropy(model(batch[0].to(device)).float(), batch[1].to(device))
+        crops, classes = batch[0].to(device), batch[1].to(device)
+        if recipe.objective == BINARY:
+            return binary_loss(model, crops, classes, weights)
+        return F.cross_entropy(model(crops).float(), classes)
 
     def score_of(_: nn.Module) -> float:
         return -figures_on(model, held, held_targets)["loss"]
 
     fit(model, batches, loss_of, loop, reporter, score_of=score_of if len(held) else None)
+    if recipe.objective == BINARY:
+        unweight(model, *counts.tolist())
     return model, figures_on(model, held, held_targets)
+
+
+def binary_loss(model: CropClassifier, crops: Tensor, classes: Tensor, weights: Tensor) -> Tensor:
+    """The paper's weighted binary cross-entropy on the log odds of non-regular, plus which of green and iodine it is.
+
+    A bundle names the kind, which the binary loss leaves open. That part sees a detached embedding, so that the features are those of the
+    paper's loss alone.
+    """
+    logits, embedding = model.both(crops)
+    loss = weighted_binary(non_regular_logit(logits.float()), classes > 0, weights)
+    stained = classes > 0
+    # Both parts touch every weight in every step, also where there is nothing to tell apart: several processes must agree on that
+    kinds = model.net.get_classifier()(embedding.detach()).float()[:, 1:]
+    apart = F.cross_entropy(kinds, (classes - 1).clamp(min=0), reduction="none")
+    return loss + (apart * stained).sum() / stained.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def unweight(model: CropClassifier, negatives: int, positives: int) -> None:
+    """Take what the class weights added to the log odds off again, in the bias of regular."""
+    model.net.get_classifier().bias[0] += log_odds_of_weights(negatives, positives)
+
+
+def every(targets: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
+    """Indices of an epoch that shows every crop once; short lists are repeated, as batch norm needs whole batches."""
+    order = torch.randperm(len(targets), generator=rng)
+    return order.repeat(-(-count // len(order)))[:count]
 
 
 def balanced(targets: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
@@ -82,6 +125,9 @@ def batch_of(
 ) -> tuple[Tensor, Tensor]:
     """Augmented crops (N, 3, side, side) and targets, some of them turned green or iodine."""
     images, classes = to_float(torch.from_numpy(wide[chosen.numpy()])), torch.from_numpy(targets[chosen.numpy()])
+    if recipe.views == CROPPED:
+        images = cropped_views(inner(images), side, rng)
+        return tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
     images = classifier_views(images, side, rng)
     images, classes = tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
     return soften(light(images, rng), rng), classes
