@@ -1,4 +1,4 @@
-"""`python -m training snapshot|train|evaluate`: what the portal does through `portal.ml`, from the shell."""
+"""`python -m training snapshot|train|evaluate|compare|reproduce`: what the portal does through `portal.ml`, from the shell."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from inference.bundle import CARD, MANIFEST, BundleError
-from inference.types import Progress
-from training.types import Cancelled, EvaluationReport, Interval, TrainConfig, TrainingRefused
+from training.config import Preset
+from training.runs import FROM_SHELL, RunLog, as_text, chosen, write_config
+from training.settings import add_flags, flags_of
+from training.types import Cancelled, TrainingRefused
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +25,8 @@ def parser() -> argparse.ArgumentParser:
     _evaluate_options(tasks.add_parser("evaluate", help="report of a bundle on one split of a snapshot"))
     _refit_options(tasks.add_parser("refit", help="fit fusion, calibration, novelty and context anew on a bundle's networks"))
     _quality_options(tasks.add_parser("quality", help="fit a bundle's quality part anew, as a new bundle; or measure the one it has"))
+    _compare_options(tasks.add_parser("compare", help="two bundles on one snapshot, side by side, with the interval of the difference"))
+    _reproduce_options(tasks.add_parser("reproduce", help="the paper's experiment on any collection: its tables and figures"))
     _card_options(tasks.add_parser("card", help="write MODEL_CARD.md of a bundle from reports"))
     tasks.add_parser("weights", help="download ImageNet weights to start from").add_argument("folder", type=Path)
     return made
@@ -74,15 +78,36 @@ def _snapshot_options(options: argparse.ArgumentParser) -> None:
 
 def _train_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("snapshot", type=Path)
-    options.add_argument("out", type=Path)
-    options.add_argument("--preset", default="default")
-    options.add_argument("--parts", default="detector,resnest,deep_sad")
-    options.add_argument("--start", type=Path, help="bundle whose weights start the run and whose other parts are kept")
+    options.add_argument("out", type=Path, help="the run's folder: configuration, log, checkpoints, bundle, report")
+    options.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; a run's own config.toml repeats it")
+    options.add_argument(
+        "--method", action="append", default=[], metavar="NAME[:PRESET]", help="use this method for its part, e.g. deep_svdd:paper"
+    )
+    options.add_argument("--report", default="validation", metavar="SPLIT", help="write a report of this split at the end; '' for none")
+    add_flags(options, FROM_SHELL, Preset())
+
+
+def _reproduce_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("manifest", type=Path, help="manifest.csv of a snapshot or of the development data")
+    for role in ("train", "val", "test"):
+        options.add_argument(f"--{role}", required=True, metavar="SITES", help="separated by commas; a site in several is split by patient")
+    options.add_argument("--out", type=Path, required=True, help="report.html, tables/*.csv, log and checkpoints; continues what it finds")
+    options.add_argument("--quick", action="store_true", help="fewer images, smaller networks, fewer epochs: minutes on a CPU")
+    options.add_argument("--methods", default="", metavar="NAMES", help="only these, separated by commas; timm:NAME for any backbone")
+    options.add_argument("--presets", default="paper,default", metavar="NAMES", help="of paper, default, small")
+    options.add_argument("--no-pictures", action="store_true", help="a report without pictures of patients, to be passed on")
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--device", default="cpu")
-    options.add_argument("--threads", type=int, default=2)
-    options.add_argument("--name", default="run")
-    options.add_argument("--fresh", action="store_true", help="train the parts from random weights, though --start is given")
+
+
+def _compare_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("one", type=Path, help="bundle")
+    options.add_argument("other", type=Path, help="bundle")
+    options.add_argument("snapshot", type=Path)
+    options.add_argument("--split", default="validation", help="choose on validation; look at test once")
+    options.add_argument("--sites", default="", help="only these, separated by commas")
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--json", type=Path, help="write the figures here")
 
 
 def _evaluate_options(options: argparse.ArgumentParser) -> None:
@@ -100,11 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 refused or cancelled."""
     given = parser().parse_args(arguments)
     try:
-        tasks = {
-            "snapshot": snapshot, "train": train, "evaluate": evaluate, "refit": refit, "quality": quality, "card": card,
-            "weights": weights,
-        }  # fmt: skip
-        tasks[given.task](given)
+        TASKS[given.task](given)
     except (TrainingRefused, BundleError) as error:
         print(f"refused: {error}", file=sys.stderr)
         return 1
@@ -136,29 +157,60 @@ def weights(given: argparse.Namespace) -> None:
 
 
 def train(given: argparse.Namespace) -> None:
-    from training import api
+    from training import api, parallel
 
-    config = TrainConfig(
-        preset=given.preset, seed=given.seed, device=given.device, threads=given.threads, start=str(given.start) if given.start else None,
-        parts=tuple(given.parts.split(",")), name=given.name, fresh=given.fresh,
+    config, recipes = chosen(given.config, flags_of(given, FROM_SHELL, Preset()), tuple(given.method))
+    config = replace(config, device=parallel.join(config.device))
+    try:
+        log = RunLog(given.out, lambda: write_config(given.out, config, recipes))
+        bundle = api.train(config, given.snapshot, given.out, report=log, cancelled=lambda: False, recipes=recipes)
+        if parallel.leads():
+            if given.report:
+                write_report(bundle, given.snapshot, given.report, config.device, given.out / "report.json")
+            log.write(event="done", bundle=bundle.name)
+            print(bundle)
+    finally:
+        parallel.leave()
+
+
+def write_report(bundle: Path, snapshot: Path, split: str, device: str, out: Path) -> None:
+    from training.evaluation import evaluate as measure
+
+    report = measure(bundle, snapshot, split=split, device=device)
+    out.write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
+    print(as_text(report))
+
+
+def reproduce(given: argparse.Namespace) -> None:
+    from training import parallel
+    from training.methods import METHODS
+    from training.reproduction.run import Order
+    from training.reproduction.run import reproduce as carry_out
+
+    roles = {"train": given.train.split(","), "validation": given.val.split(","), "test": given.test.split(",")}
+    order = Order(
+        given.manifest, roles, given.out, quick=given.quick, pictures=not given.no_pictures, seed=given.seed,
+        device=parallel.join(given.device), methods=tuple(given.methods.split(",")) if given.methods else tuple(METHODS),
+        presets=tuple(given.presets.split(",")),
     )  # fmt: skip
-    print(api.train(config, given.snapshot, given.out, report=ProgressPrinter(), cancelled=lambda: False))
+    try:
+        print(carry_out(order, report=RunLog(given.out, lambda: None), cancelled=lambda: False))
+    finally:
+        parallel.leave()
 
 
-class ProgressPrinter:
-    """Prints a line whenever an epoch is done or a stage begins."""
+def compare(given: argparse.Namespace) -> None:
+    from training import comparison
+    from training.evaluation import evaluate as measure
 
-    def __init__(self) -> None:
-        self.last = ""
-
-    def __call__(self, progress: Progress) -> None:
-        said = f"{progress.stage}: {progress.message}"
-        if said == self.last and "score" not in progress.figures:
-            return
-        self.last = said
-        left = "" if progress.seconds_left is None else f", {progress.seconds_left / 60:.1f} min left"
-        figures = " ".join(f"{name}={value:.4f}" for name, value in progress.figures.items())
-        print(f"{progress.fraction:5.1%} {said} {figures}{left}", flush=True)
+    sites = tuple(given.sites.split(",")) if given.sites else ()
+    one, other = (
+        measure(bundle, given.snapshot, split=given.split, device=given.device, sites=sites) for bundle in (given.one, given.other)
+    )
+    rows = comparison.compare(one, other)
+    if given.json:
+        given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1), encoding="utf-8")
+    print(comparison.as_text(one, other, rows))
 
 
 def evaluate(given: argparse.Namespace) -> None:
@@ -212,24 +264,10 @@ def card(given: argparse.Namespace) -> None:
     (given.bundle / CARD).write_text(cards.write(given.bundle, reports, notes=notes), encoding="utf-8")
 
 
-def as_text(report: EvaluationReport) -> str:
-    """The report's figures as lines of a table."""
-    lines = [f"{report.images_total} images, {report.patients_total} patients, split {report.split}"]
-    named = {**report.figures, **{f"recall {kind}": i for kind, i in report.per_kind.items()}}
-    named |= {"review rate": report.review_rate, "missed unseen": report.missed_unseen}
-    named |= {f"detector {name}": i for name, i in report.detector.items()}
-    if report.auroc:
-        named["auroc"] = report.auroc
-    if report.faint_green:
-        named["faint green found"] = report.faint_green
-    lines += [f"{name:28s} {as_words(interval)}" for name, interval in named.items()]
-    for site, figures in report.per_site.items():
-        lines += [f"{site:20s} {name:12s} {as_words(interval)}" for name, interval in figures.items() if name != "f1"]
-    return "\n".join([*lines, f"confusion {report.kinds}: {report.confusion}"])
-
-
-def as_words(interval: Interval) -> str:
-    return f"{interval.value:.3f} ({interval.low:.3f}-{interval.high:.3f}; {interval.hits}/{interval.total}, {interval.patients} patients)"
+TASKS = {
+    "snapshot": snapshot, "train": train, "evaluate": evaluate, "compare": compare, "reproduce": reproduce, "refit": refit,
+    "quality": quality, "card": card, "weights": weights,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -124,7 +124,8 @@ def add_flags(options: argparse.ArgumentParser, *defaults: object) -> None:
     for given in defaults:
         for one in settings_of(given):
             says = f"{one.says} (default {_shown(one.value)})".replace("%", "%%")
-            group.add_argument(f"--{one.key}", dest=one.key, default=argparse.SUPPRESS, metavar="X", help=says)
+            short: dict[str, Any] = {"nargs": "?", "const": "true"} if one.kind is bool else {}
+            group.add_argument(f"--{one.key}", dest=one.key, default=argparse.SUPPRESS, metavar="X", help=says, **short)
 
 
 def flags_of(parsed: argparse.Namespace, *defaults: object) -> dict[str, object]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from training.explained import explained
+
 
 class Cancelled(Exception):
     """The run was asked to stop; its checkpoints remain."""
@@ -15,23 +17,16 @@ class TrainingRefused(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """What the portal chooses for a run. Everything else is the recipe of the preset.
+    """What the portal chooses for a run. Everything else is the recipe of the preset. Fusion and calibration are always fitted anew."""
 
-    preset: `small` (minutes on CPU), `default`.
-    start: bundle folder whose detector is kept (and whose classifier weights start the new ones), or None for random weights.
-    parts: which parts are trained anew: of `detector`, `resnest`, `deep_sad`; the rest is copied from `start`. Fusion and calibration are
-    always fitted anew.
-    """
-
-    preset: str = "small"
-    seed: int = 7
-    device: str = "cpu"
-    threads: int = 2
-    start: str | None = None
-    parts: tuple[str, ...] = ("resnest", "deep_sad")
-    name: str = "run"
-    fresh: bool = False
-    """Classifiers start from random weights even where `start` is given; only what is not trained is taken from it."""
+    preset: str = explained("small", "small (minutes on CPU), default or paper")
+    seed: int = explained(7, "of all random numbers: the same seed gives the same weights")
+    device: str = explained("cpu", "cpu or cuda")
+    threads: int = explained(2, "torch threads of this process: cores divided by processes")
+    start: str | None = explained(None, "bundle folder whose weights start the trained parts, and from which the others are copied")
+    parts: tuple[str, ...] = explained(("resnest", "deep_sad"), "what is trained anew: of detector, resnest, deep_sad")
+    name: str = explained("run", "name of the bundle")
+    fresh: bool = explained(False, "the trained parts start from the preset's weights, though `start` is given")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,91 @@
+"""`python -m training reproduce`: read, refuse, train, measure, write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from inference.types import Progress
+from training import parallel
+from training.methods import METHODS, Recipe, method
+from training.reproduction import quick as quick_form
+from training.reproduction import report as reports
+from training.reproduction.collection import read, thinned
+from training.reproduction.experiment import COSTS, Experiment, Run
+from training.reproduction.tables import all_tables
+from training.types import TrainingRefused
+
+PRESETS = ("paper", "default")
+ROUNDS, QUICK_ROUNDS = 2000, 200
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be reproduced. `roles`: train, validation, test -> sites. `shrink`: makes a recipe smaller, for the quick form."""
+
+    manifest: Path
+    roles: Mapping[str, Sequence[str]]
+    out: Path
+    methods: tuple[str, ...] = tuple(METHODS)
+    presets: tuple[str, ...] = PRESETS
+    quick: bool = False
+    pictures: bool = True
+    seed: int = 7
+    device: str = "cpu"
+    shrink: Callable[[Recipe], Recipe] = quick_form.shrunk
+
+
+def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Path:
+    """Carry out the order; returns the HTML report in its folder, beside tables/*.csv and run.json.
+
+    A killed run continues from the checkpoints in the folder. Raises TrainingRefused before time is spent, Cancelled when asked to stop.
+    """
+    runs = runs_of(order)
+    collection = read(order.manifest, order.roles)
+    if order.quick:
+        collection = thinned(collection, quick_form.MOST)
+    claim(order, runs, collection.hash)
+    results = Experiment(collection, runs, order.out, order.seed, order.device, report, cancelled).carry_out()
+    if not results.scored:
+        raise TrainingRefused("No method gave a result: " + " ".join(f"{name}: {why}" for name, why in results.refused))
+    tables = all_tables(collection, results, QUICK_ROUNDS if order.quick else ROUNDS)
+    target = order.out / "report.html"
+    if parallel.leads():
+        reports.write_csv(order.out / "tables", tables)
+        said = quick_form.SAID if order.quick else ""
+        target.write_text(reports.page(collection, runs, results, tables, said=said, pictures=order.pictures), encoding="utf-8")
+    parallel.barrier()
+    return target
+
+
+def runs_of(order: Order) -> list[Run]:
+    """Every method by every preset: detectors first, heads after the networks that they stand on."""
+    place = list(COSTS)
+    runs = []
+    for name in order.methods:
+        found = method(name)
+        for preset in order.presets:
+            if order.quick and (name, preset) in quick_form.SKIPPED:
+                continue
+            recipe = found.recipe(preset)
+            runs.append(Run(found, preset, order.shrink(recipe) if order.quick else recipe))
+    return sorted(runs, key=lambda run: place.index(run.method.part))
+
+
+def claim(order: Order, runs: Sequence[Run], digest: str) -> None:
+    """Mark the folder as this experiment's, or refuse when it holds another's checkpoints."""
+    mine = json.loads(json.dumps({
+        "manifest": digest, "roles": {role: list(sites) for role, sites in order.roles.items()}, "seed": order.seed, "quick": order.quick,
+        "runs": {run.folder: asdict(run.recipe) for run in runs},
+    }))  # fmt: skip
+    mark = order.out / "run.json"
+    if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != mine:
+        raise TrainingRefused(f"{order.out.name} holds another experiment (other data, sites or settings). Choose an empty folder.")
+    if parallel.leads():
+        order.out.mkdir(parents=True, exist_ok=True)
+        fresh = mark.with_suffix(".tmp")
+        fresh.write_text(json.dumps(mine, indent=1), encoding="utf-8")
+        fresh.replace(mark)
+    parallel.barrier()
