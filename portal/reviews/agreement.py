@@ -35,3 +35,19 @@ def gwet_ac1(pairs: Sequence[Pair]) -> float | None:
 def _beyond(pairs: Sequence[Pair], chance: float) -> float | None:
     observed = sum(a == b for a, b in pairs) / len(pairs)
     return None if chance >= 1.0 else (observed - chance) / (1.0 - chance)
+
+
+def krippendorff_alpha(units: Sequence[Sequence[str]]) -> float | None:
+    """1 - observed / expected disagreement for nominal answers (Krippendorff 2011): any number of readers, with gaps.
+
+    units: the answers given for each image. Images with one answer or none say nothing; None when no image has two.
+    """
+    paired = [Counter(answers) for answers in units if len(answers) > 1]
+    shares = sum(paired, Counter())
+    total = shares.total()
+    if total == 0:
+        return None
+    # An image's m answers make m (m - 1) ordered pairs, each counting 1 / (m - 1)
+    apart = sum((m * m - sum(count**2 for count in one.values())) / (m - 1) for one in paired if (m := one.total()))
+    chance = (total**2 - sum(count**2 for count in shares.values())) / (total - 1)
+    return 1.0 if chance == 0 else 1.0 - apart / chance
