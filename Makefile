@@ -17,7 +17,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 export PORT
 
-.PHONY: help run test lint format types chaos bench lock environment clean
+.PHONY: help run test lint format types chaos bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -67,6 +67,12 @@ chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 
 
 bench: $(READY) ## What is measured, as ratios of one run
 	@for part in benchmarks/*.py; do name=$$(basename $$part .py); [ "$$name" = __init__ ] && continue; echo "== $$name"; $(PY) -m benchmarks.$$name; done
+
+reproduce: $(READY) ## The paper's experiment, quick, on drawn pictures; REPRODUCE_ARGS='MANIFEST --train A --val B --test C --out DIR'
+	@if [ -n "$(REPRODUCE_ARGS)" ]; then exec $(PY) -m training reproduce $(REPRODUCE_ARGS); fi; \
+	  [ -f var/drawn/snapshot.json ] || $(PY) -m training snapshot var/drawn --examples 36; \
+	  exec $(PY) -m training reproduce var/drawn/manifest.csv --train hill-station --val north-clinic --test river-hospital \
+	    --out var/reproduce --quick
 
 # Hashes for every platform, no address: who installs chooses the registry.
 COMPILE := -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
