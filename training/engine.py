@@ -107,9 +107,10 @@ def fit(
     Where several processes train, each yields its `parallel.mine` of every batch, and all end with the same weights.
     """
     optimizer = _optimizer(model, loop)
+    # First of all, as it gives every process the first one's weights, from which the average starts
+    objective = parallel.objective(model, loss_of)
     run = _Run(ema={k: v.detach().clone() for k, v in model.state_dict().items()})
     run.restore(loop.checkpoint, model, optimizer)
-    objective = parallel.objective(model, loss_of) if run.epoch < loop.epochs else loss_of
     for epoch in range(run.epoch, loop.epochs):
         loss, waiting = _epoch(model, optimizer, batches, objective, loop, reporter, run, epoch)
         run.losses.append(loss)
