@@ -141,7 +141,9 @@ def test_the_quick_form_keeps_what_makes_a_method() -> None:
     for method in METHODS.values():
         for preset in ("paper", "default"):
             full, small = method.recipe(preset), quick.shrunk(method.recipe(preset))
-            for name in ("objective", "views", "optimizer", "ae_init", "unsupervised", "augment", "balanced", "loss", "arch"):
+            # `views` of a head is a number that the quick form lowers; of ResNeSt it is the paper's way of cropping
+            words = ("views",) if isinstance(full, ResNeStRecipe) else ()
+            for name in (*words, "objective", "optimizer", "ae_init", "unsupervised", "augment", "balanced", "loss", "arch"):
                 assert getattr(full, name, None) == getattr(small, name, None)
 
 
