@@ -47,7 +47,8 @@ def _quartiles(region: Pixels) -> Floats:
     x = (kept.astype(np.float64) + 3.0) / 258.0
     red, green, blue = np.log(x).T
     planes = np.stack([red - green, blue - green, np.log(x @ LUMA)])
-    return np.quantile(planes, QUANTILES, axis=1).T.reshape(-1)
+    quantiles: Floats = np.quantile(planes, QUANTILES, axis=1).T.reshape(-1)
+    return quantiles
 
 
 @dataclass(frozen=True, slots=True)

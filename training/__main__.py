@@ -12,7 +12,7 @@ from pathlib import Path
 
 from inference.bundle import CARD, MANIFEST, BundleError
 from training.config import Preset
-from training.runs import FROM_SHELL, RunLog, as_text, chosen, write_config
+from training.runs import FROM_SHELL, RunLog, as_text, as_words, chosen, write_config
 from training.settings import add_flags, flags_of
 from training.types import Cancelled, TrainingRefused
 

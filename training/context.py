@@ -44,8 +44,10 @@ class Table:
     weights: Floats
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Table:
-        parts = (self.signals, self.targets, self.exams, self.patients, self.devices, self.weights)
-        return Table(*(part[chosen] for part in parts))
+        return Table(
+            self.signals[chosen], self.targets[chosen], self.exams[chosen], self.patients[chosen], self.devices[chosen],
+            self.weights[chosen],
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -118,7 +120,8 @@ def log_odds(weights: Weights, green: Floats, iodine: Floats) -> Floats:
 
 def p_non_regular(weights: Weights, green: Floats, iodine: Floats) -> Floats:
     odds = log_odds(weights, green, iodine)
-    return 1.0 - 1.0 / (1.0 + np.exp(odds).sum(axis=1))
+    p: Floats = 1.0 - 1.0 / (1.0 + np.exp(odds).sum(axis=1))
+    return p
 
 
 # ---- where it helps ---------------------------------------------------------------------------------------------------
@@ -149,7 +152,7 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     # Where comparing does not help, the groups are no exams (near-duplicates, say), and teach the other devices nothing
     off = [device for device, choice in helped.items() if choice == "alone"]
     taught = ~np.isin(np.concatenate([rows.devices, np.full(len(extra), "", dtype=np.str_)]), off)
-    common = fit_weights(*(part[taught] for part in features), table.targets[taught], table.weights[taught])
+    common = fit_weights(features[0][taught], features[1][taught], table.targets[taught], table.weights[taught])
     chosen: dict[str, Weights | None] = {}
     for device, choice in helped.items():
         mine = rows.devices == device
@@ -199,7 +202,8 @@ def cross_fitted(table: Table, green: Floats, iodine: Floats) -> Floats:
 
 def alone(table: Table) -> Floats:
     """p(non-regular) (N,) as each image has it by itself."""
-    return 1.0 - 1.0 / (1.0 + np.exp(table.signals[:, :2]).sum(axis=1))
+    p: Floats = 1.0 - 1.0 / (1.0 + np.exp(table.signals[:, :2]).sum(axis=1))
+    return p
 
 
 def _loss(table: Table, p: Floats) -> float:

@@ -23,7 +23,7 @@ GREENISH = np.full((64, 64, 3), (140, 150, 150), dtype=np.uint8)
 COMPARE = Weights((0.0, 1.0, 0.5, -6.0, 0.0, 0.0, -2.0, 0.0, 0.0), (0.0, 1.0, 0.5, 0.0, -6.0, 0.0, 0.0, -2.0, 0.0))
 
 
-def seen(p: float = 0.1, pixels: np.ndarray = PINK, *, device: str = "d", reasons: tuple[str, ...] = ()) -> Evidence:  # type: ignore[type-arg]
+def seen(p: float = 0.1, pixels: np.ndarray = PINK, *, device: str = "d", reasons: tuple[str, ...] = ()) -> Evidence:
     return Evidence(
         probabilities={"regular": 1 - p, "green_filter": 0.8 * p, "lugol_iodine": 0.2 * p}, p_non_regular=p,
         kind=Kind.REGULAR if p < 0.5 else Kind.GREEN_FILTER, deep_sad_distance=0.1, colour=describe(pixels, pixels),

@@ -9,6 +9,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
+from inference.context import FEATURES, Context
 from inference.fusion import bent
 from training import calibrate, context, exams, novelty
 from training.context import Table
@@ -48,7 +49,7 @@ def test_known_signs_are_kept() -> None:
     table = clinic("steady", wander=0.03)
     weights = context.fit(table, nothing(table))[0].weights
     assert weights is not None
-    green, iodine = (dict(zip(context.FEATURES, row[1:], strict=True)) for row in (weights.green, weights.iodine))
+    green, iodine = (dict(zip(FEATURES, row[1:], strict=True)) for row in (weights.green, weights.iodine))
     assert min(green["own"], green["own_minus_others"], -green["red_green"], -iodine["blue_green"]) >= 0
     assert green["red_green"] < -0.5
 
@@ -70,7 +71,7 @@ def test_a_device_on_which_it_does_not_help_is_left_out_and_teaches_the_others_n
 
 def test_too_few_images_leave_it_switched_off() -> None:
     table = clinic("steady", wander=0.03, patients=4)
-    assert context.fit(table, nothing(table))[0] == context.Context(None, {})
+    assert context.fit(table, nothing(table))[0] == Context(None, {})
 
 
 def test_groups_without_a_regular_image_do_not_teach() -> None:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from inference.detector import CervixDetector, state_of, to_file_pixels
 from inference.preprocess import CROP_MARGIN, Picture, Pixels, crop_to, letterbox, with_margin
 from inference.types import CLASSIFIED_KINDS, NON_REGULAR_KINDS, Box, DetectorState, Kind
+from training.answers import CONTAINED, FAINT_GREEN_SHARE
 from training.augment import WIDE_MARGIN, WIDER
 from training.data import open_records
 from training.deep_sad import label_of
-from training.evaluation import CONTAINED, FAINT_GREEN_SHARE
 from training.manifest import Record
 from training.metrics import box_iou, covered
 

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from PIL import Image as Picture
@@ -184,8 +185,13 @@ def test_a_decoder_that_dies_in_the_shared_child_takes_no_other_file_with_it(sen
         return make(path, stem)
 
     monkeypatch.setattr(sanitise, "make", dies)
-    monkeypatch.setattr(sanitise, "_in_child", lambda *given: (forks.append(1), in_child(*given))[1])
+
+    def counted(*given: Any) -> Any:
+        forks.append(1)
+        return in_child(*given)
+
+    monkeypatch.setattr(sanitise, "_in_child", counted)
     sanitise_all()
     assert [image_of(row).state for row in rows] == ["clean", "failed", "clean", "clean"]
     assert len(forks) == 4, "one child for the batch, then one each for what it did not reach"
-    assert list((storage.temporary(cleaning.settings.CLEAN_DIR).parent).iterdir()) == []
+    assert list((storage.temporary(settings.CLEAN_DIR).parent).iterdir()) == []
