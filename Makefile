@@ -62,7 +62,7 @@ format: $(READY) ## Put Python and templates into form
 	@ruff format
 	@djlint --quiet --reformat templates
 
-chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 2 Postgres crashes: about ... see docs/developer.md
+chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 2 Postgres crashes: about 15 minutes
 	@$(PY) -m tests.chaos $(CHAOS_ARGS)
 
 bench: $(READY) ## What is measured, as ratios of one run
