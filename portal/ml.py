@@ -89,10 +89,10 @@ def train(
 
 
 def evaluate(bundle: Path, snapshot: Path, *, split: str = "test") -> EvaluationReport:
-    """Evaluate a bundle on one split of a snapshot folder."""
+    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image alone."""
     from training import api
 
-    return api.evaluate(bundle, snapshot, split=split)
+    return api.evaluate(bundle, snapshot, split=split, context=False)
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:

@@ -118,6 +118,7 @@ def _evaluate_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--device", default="cpu")
     options.add_argument("--json", type=Path, help="write the whole report here")
     options.add_argument("--out", type=Path, help="write report.json and report.html into this folder")
+    options.add_argument("--alone", action="store_true", help="judge each image alone, not beside the others of its exam")
     options.add_argument("--pictures", action="store_true", help="put pictures of patients into report.html")
 
 
@@ -217,7 +218,7 @@ def evaluate(given: argparse.Namespace) -> None:
     from training.evaluation import evaluate as measure
 
     sites = tuple(given.sites.split(",")) if given.sites else ()
-    report = measure(given.bundle, given.snapshot, split=given.split, device=given.device, sites=sites)
+    report = measure(given.bundle, given.snapshot, split=given.split, device=given.device, sites=sites, context=not given.alone)
     if given.json:
         given.json.write_text(json.dumps(asdict(report), indent=1), encoding="utf-8")
     if given.out:

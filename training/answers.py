@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from inference.api import Analyzer
+from inference.assessment import Assessor, evidence
 from inference.preprocess import DecodeError, Picture, crop_to, decode, with_margin
-from inference.types import NON_REGULAR_KINDS, Analysis, Box, DetectorState, Kind, Route
+from inference.types import NON_REGULAR_KINDS, Analysis, Assessed, Box, DetectorState, Kind, Route
 from training.manifest import Record, count_patients
 from training.metrics import box_iou, by_patient, covered, wilson
 from training.types import Cost, Interval, TrainingRefused
@@ -39,22 +40,24 @@ class Answer:
     green_share: float
     iou: float | None
     contained: bool | None
+    assessed: Assessed | None = None
+    """What it amounts to beside the other images of its exam; None where images are judged alone."""
 
     @property
     def p(self) -> float:
-        return self.analysis.p_non_regular
+        return self.assessed.p_non_regular if self.assessed else self.analysis.p_non_regular
 
     @property
     def said(self) -> Kind:
-        return self.analysis.kind
+        return self.assessed.kind if self.assessed else self.analysis.kind
 
     @property
     def route(self) -> Route:
-        return self.analysis.route
+        return self.assessed.route if self.assessed else self.analysis.route
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        return self.analysis.reasons
+        return self.assessed.reasons if self.assessed else self.analysis.reasons
 
     @property
     def positive(self) -> bool:
@@ -90,6 +93,19 @@ def answer_all(analyzer: Analyzer, records: Sequence[Record], batch: int, watch:
                 analyses = analyzer.analyse(pictures, batch=batch)
             answers += [_answer(*one) for one in zip(group, pictures, analyses, strict=True)]
     return answers
+
+
+def beside_others(assessor: Assessor, answers: Sequence[Answer]) -> list[Answer]:
+    """The same answers, each assessed beside the others of its exam (site, patient and exam of its record), in order."""
+    exams: dict[tuple[str, str, str], list[int]] = {}
+    for row, answer in enumerate(answers):
+        exams.setdefault((answer.record.site, answer.record.patient, answer.record.exam), []).append(row)
+    made = list(answers)
+    for rows in exams.values():
+        judged = assessor.assess([evidence(answers[row].analysis, device=answers[row].record.device) for row in rows])
+        for row, assessed in zip(rows, judged, strict=True):
+            made[row] = replace(answers[row], assessed=assessed)
+    return made
 
 
 def _open(record: Record) -> Picture:

@@ -1,0 +1,36 @@
+"""A report over exams: each image judged beside the others of its exam."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from inference.context import describe
+from inference.types import Kind
+from tests.inference.test_context import GREENISH, PINK, assessor
+from tests.training.said import GREEN, REGULAR, answer
+from training.answers import Answer, beside_others
+
+
+def photographed(given: Answer, pixels: np.ndarray = PINK) -> Answer:  # type: ignore[type-arg]
+    p = given.analysis.p_non_regular
+    shares = {"regular": 1 - p, "green_filter": 0.8 * p, "lugol_iodine": 0.2 * p}
+    return replace(given, analysis=replace(given.analysis, colour=describe(pixels, pixels), probabilities=shares))
+
+
+def test_a_faint_filter_is_found_beside_the_exams_own_images_and_no_others() -> None:
+    exam = [photographed(answer(REGULAR, 0.05, number=n)) for n in range(2)]
+    faint = photographed(answer(GREEN, 0.3), GREENISH)
+    elsewhere = photographed(answer(GREEN, 0.3, patient="P2"), GREENISH)
+    judged = beside_others(assessor(), [exam[0], elsewhere, faint, exam[1]])
+    assert [one.said for one in judged] == [Kind.REGULAR, Kind.REGULAR, Kind.GREEN_FILTER, Kind.REGULAR]
+    assert judged[2].p > 0.9
+    assert judged[1].p == 0.3
+    assert [one.record for one in judged] == [exam[0].record, elsewhere.record, faint.record, exam[1].record]
+
+
+def test_a_bundle_that_compares_nothing_says_what_it_said() -> None:
+    exam = [photographed(answer(REGULAR, 0.05)), photographed(answer(GREEN, 0.3), GREENISH)]
+    judged = beside_others(assessor(None), exam)
+    assert [(one.p, one.said, one.route) for one in judged] == [(one.p, one.said, one.route) for one in exam]
