@@ -92,7 +92,7 @@ def test_the_part_comes_with_a_new_bundle_of_the_same_weights(plain: Path, judgi
     before, after = bundles.verify(plain)[0], bundles.verify(judging)[0]
     assert before["files"] == after["files"]
     assert "quality" not in before
-    assert Judge.from_json(after["quality"]).as_json() == json.loads(json.dumps(after["quality"]))
+    assert json.loads(json.dumps(Judge.from_json(after["quality"]).as_json())) == after["quality"]
     assert (judging / bundles.CARD).read_text() == (plain / bundles.CARD).read_text()
     with pytest.raises(BundleError, match="never overwritten"):
         quality.add_to(plain, data, judging, RECIPE, seed=3)
