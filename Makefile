@@ -49,7 +49,7 @@ lint: $(READY) types ## Style, types, import contracts, templates, Docker files,
 	@ruff check
 	@ruff format --check
 	@lint-imports --no-cache
-	@djlint --quiet --check --lint templates
+	@djlint --quiet --check --lint templates || { echo "templates are not in form: make format"; exit 1; }
 	@hadolint docker/*.Dockerfile
 	@check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	@if grep -n '://' requirements/*.txt package-lock.json; then echo "lock files must name no address: make lock"; exit 1; fi

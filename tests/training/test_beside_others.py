@@ -13,7 +13,7 @@ from tests.training.said import GREEN, REGULAR, answer
 from training.answers import Answer, beside_others
 
 
-def photographed(given: Answer, pixels: np.ndarray = PINK) -> Answer:  # type: ignore[type-arg]
+def photographed(given: Answer, pixels: np.ndarray = PINK) -> Answer:
     p = given.analysis.p_non_regular
     shares = {"regular": 1 - p, "green_filter": 0.8 * p, "lugol_iodine": 0.2 * p}
     return replace(given, analysis=replace(given.analysis, colour=describe(pixels, pixels), probabilities=shares))
