@@ -39,7 +39,8 @@ from training.types import (
 __all__ = [
     "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration", "Cancelled", "Cost",
     "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress", "ReviewPoint",
-    "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "describe_bundle", "draw_examples", "evaluate", "train",
+    "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "compares", "describe_bundle", "draw_examples",
+    "evaluate", "train",
 ]  # fmt: skip
 
 
@@ -70,6 +71,13 @@ def assess(bundle: Path, exam: Sequence[Evidence], *, known_devices_only: bool =
     return assessment.opened(bundle).assess(exam, known_devices_only=known_devices_only)
 
 
+def compares(bundle: Path, device: str) -> bool:
+    """Whether this bundle has learned to compare an exam's images of this device. Loads no torch; raises `inference.bundle.BundleError`."""
+    from inference import assessment
+
+    return assessment.opened(bundle).context.of(device) is not None
+
+
 def train(
     config: TrainConfig,
     snapshot: Path,
@@ -89,10 +97,10 @@ def train(
 
 
 def evaluate(bundle: Path, snapshot: Path, *, split: str = "test") -> EvaluationReport:
-    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image alone."""
+    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image beside the others of its exam."""
     from training import api
 
-    return api.evaluate(bundle, snapshot, split=split, context=False)
+    return api.evaluate(bundle, snapshot, split=split)
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:

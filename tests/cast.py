@@ -247,13 +247,13 @@ def make_task(image: Image | Site) -> ReviewTask:
     return ReviewTask.objects.get(image=image, state="open")
 
 
-def make_version(state: str = "candidate", *, name: str | None = None) -> ModelVersion:
-    """A registered bundle: its folder holds a manifest and no weights. `champion` retires the present one."""
+def make_version(state: str = "candidate", *, name: str | None = None, **about: Any) -> ModelVersion:
+    """A registered bundle: its folder holds a manifest and no weights. `champion` retires the present one; `about`: more of bundle.json."""
     number = next(_count)
     name = name or f"bundle-{number}"
     folder = Path(settings.BUNDLES_DIR) / f"{name}-{number}"
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = json.dumps({"name": name, "number": number, "files": {}})
+    manifest = json.dumps({"name": name, "number": number, "files": {}, **about})
     (folder / "bundle.json").write_text(manifest)
     previous = ModelVersion.objects.filter(state="champion").first() if state == "champion" else None
     if previous:

@@ -27,6 +27,7 @@ class Analysis(Created):
     deep_sad_rank = models.FloatField()
     embedding = ArrayField(models.FloatField(), default=list)
     quality = models.JSONField(default=dict)
+    colour = ArrayField(models.FloatField(), default=list, help_text="Of crop and frame, to compare within an exam; empty: not known.")
     route = models.CharField(max_length=20, choices=[(r.value, r.value) for r in Route])
     reasons = ArrayField(models.CharField(max_length=60), default=list)
 

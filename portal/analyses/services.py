@@ -1,4 +1,4 @@
-"""Writes of what the machines said: Analyses of images alone, then their Assessments by the site's rule. By the batch."""
+"""Writes of what the machines said: Analyses of images alone, then their Assessments beside their exam. By the batch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from portal import ml
+from portal.analyses.beside import Beside
 from portal.analyses.models import Analysis, Assessment
 from portal.audit import services as audit
 from portal.audit.models import AuditEvent
@@ -27,9 +28,9 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """An analysis as the site's rule, in force now, routes it."""
+    """An analysis beside its exam, as the site's rule, in force now, routes it."""
 
-    analysis: Analysis
+    beside: Beside
     route: ml.Route
     reasons: Sequence[str]
     rule: dict[str, object]
@@ -39,30 +40,32 @@ class Judged:
 def record(*, version: ModelVersion, answers: Sequence[Answer]) -> list[Analysis]:
     """Store what one bundle said of each image, once, and take clean images to analysed. The earlier word stays if there is one.
 
-    A fixed number of statements. Brings each `image.state` up to date, for triage, which follows in the same transaction.
+    A fixed number of statements. Brings each image's state, exam and device up to date, for triage, which follows in the same
+    transaction: a table may have named them while the bundle looked at the picture.
     """
     ids = [answer.image.pk for answer in answers]
-    states = dict(Image.objects.select_for_update().filter(pk__in=ids).order_by("pk").values_list("pk", "state"))
+    rows = {image.pk: image for image in Image.objects.select_for_update().filter(pk__in=ids).order_by("pk")}
     known = {analysis.image_id: analysis for analysis in Analysis.objects.filter(version=version, image__in=ids).defer("embedding")}
     new = [answer for answer in answers if answer.image.pk not in known]
     made = Analysis.objects.bulk_create(Analysis(image=one.image, version=version, **_columns(one.said)) for one in new)
-    _take_on(answers, states)
+    _take_on(answers, rows)
     audit.record_all(_event(analysis, answer) for analysis, answer in zip(made, new, strict=True))
     found = known | {analysis.image_id: analysis for analysis in made}
     return [found[pk] for pk in ids]
 
 
-def _take_on(answers: Sequence[Answer], states: dict[int, str]) -> None:
+def _take_on(answers: Sequence[Answer], rows: dict[int, Image]) -> None:
     """Clean images become analysed; so do those whose analysis had failed and that somebody asked for again."""
-    failed = [pk for pk, state in states.items() if state == ImageState.FAILED]
-    clean = [pk for pk, state in states.items() if state == ImageState.CLEAN] + failed
+    failed = [pk for pk, row in rows.items() if row.state == ImageState.FAILED]
+    clean = [pk for pk, row in rows.items() if row.state == ImageState.CLEAN] + failed
     if failed:
         Image.objects.filter(pk__in=failed).update(state=ImageState.CLEAN, state_reason="")
     if clean:
         Image.objects.filter(pk__in=clean).update(state=ImageState.ANALYSED)
-    states |= dict.fromkeys(clean, ImageState.ANALYSED)
     for answer in answers:
-        answer.image.state = states[answer.image.pk]
+        image, row = answer.image, rows[answer.image.pk]
+        image.state = ImageState.ANALYSED if image.pk in clean else row.state
+        image.exam_id, image.device = row.exam_id, row.device
 
 
 def _event(analysis: Analysis, answer: Answer) -> AuditEvent:
@@ -86,6 +89,7 @@ def _columns(said: ml.Analysis) -> dict[str, Any]:
         "deep_sad_rank": said.deep_sad_rank,
         "embedding": _array(said.embedding),
         "quality": said.quality,
+        "colour": list(said.colour),
         "route": said.route,
         "reasons": list(said.reasons),
     }
@@ -105,11 +109,13 @@ def assess(judged: Iterable[Judged]) -> list[Assessment]:
 
 
 def _assessment(one: Judged) -> Assessment:
+    analysis, assessed = one.beside.analysis, one.beside.assessed
     return Assessment(
-        image_id=one.analysis.image_id,
-        analysis=one.analysis,
-        p_non_regular=one.analysis.p_non_regular,
-        kind=one.analysis.kind,
+        image_id=analysis.image_id,
+        analysis=analysis,
+        siblings=list(one.beside.siblings),
+        p_non_regular=assessed.p_non_regular,
+        kind=assessed.kind,
         route=one.route,
         reasons=list(one.reasons),
         rule=one.rule,

@@ -46,6 +46,9 @@ TRANSITIONS: tuple[tuple[str, str], ...] = (
 """Every allowed change of Image.state. The database enforces it (trigger below); services name it.
 Back from withdrawn goes only what a cancelled upload took with it and is then sent again."""
 
+BESIDE_OTHERS = (ImageState.ANALYSED, ImageState.ACCEPTED, ImageState.IN_REVIEW, ImageState.SETTLED)
+"""States in which the machines' word on an image counts, and counts beside the others of its exam."""
+
 UPLOAD_CANCELLED = "The upload was cancelled."
 
 

@@ -10,8 +10,9 @@ from portal.accounts.models import User
 from portal.audit.services import record
 from portal.core.errors import BadInput, WrongState
 from portal.images import table
-from portal.images.models import FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.images.models import BESIDE_OTHERS, FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.images.placing import place
+from portal.jobs import services as jobs
 
 ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
 _NO_FILE = (FileOutcome.EXPECTED, FileOutcome.MISSING, FileOutcome.NOT_USED)
@@ -75,11 +76,17 @@ def match_left_over(upload: Upload) -> None:
 
 
 def place_known(files: list[UploadFile]) -> dict[int, str]:
-    """Place the images of these files that are past the sanitiser (it places all others). Writes and returns the refusals by row."""
+    """Place the images of these files that are past the sanitiser (it places all others). Writes and returns the refusals by row.
+
+    What is analysed already is then judged anew in its exam.
+    """
     with_image = {file.image_id: file for file in files if file.image_id}
     images = Image.objects.filter(pk__in=with_image).order_by("pk").select_for_update(of=("self",)).select_related("exam__patient")
     ready = [(image, with_image[image.pk]) for image in images if image.state not in (ImageState.RECEIVED, ImageState.REJECTED)]
-    _, refused = place(ready)
+    before = {image.pk: (image.exam_id, image.device) for image, _ in ready}
+    placed, refused = place(ready)
+    moved = [image.pk for image in placed if (image.exam_id, image.device) != before[image.pk] and image.state in BESIDE_OTHERS]
+    jobs.put(kind="assess", subject_ids=moved)
     by_id = {file.pk: file for file in files}
     for pk, why in refused.items():
         by_id[pk].table_error = f"{by_id[pk].table_error} {why}".strip()[:400]

@@ -27,6 +27,7 @@ KINDS = {
     for kind in (
         JobKind("sanitise", "io", 8),
         JobKind("analyse", "gpu", 16, lanes=2),
+        JobKind("assess", "io", 16),
         JobKind("freeze", "io", 1),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),

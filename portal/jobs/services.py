@@ -67,8 +67,10 @@ ON CONFLICT (kind, subject_id) WHERE state IN ('queued', 'claimed') DO NOTHING
 
 
 def put(*, kind: str, subject_ids: Sequence[int], actor_id: int | None = None) -> None:
-    """`enqueue_many` where nobody asks for the jobs: one statement."""
+    """`enqueue_many` where nobody asks for the jobs: one statement, none where there are no subjects."""
     KINDS[kind]
+    if not subject_ids:
+        return
     with connection.cursor() as cursor:
         cursor.execute(_PUT, {"kind": kind, "subjects": list(dict.fromkeys(subject_ids)), "actor": actor_id})
     bell.ring_after_commit(kind)

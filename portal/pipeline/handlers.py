@@ -111,6 +111,14 @@ def _finish(said: Mapping[Claim, analyses.Answer], champion: ModelVersion) -> No
         jobs.release(said)
 
 
+def assess(claims: list[Claim]) -> None:
+    """Judge anew what stands beside these images in their exams; written in one transaction, each job guarded by its own claim."""
+    try:
+        finish_many(claims, lambda held: reviews.reassess([claim.subject_id for claim in held]))
+    except reviews.Moved:
+        jobs.release(claims)
+
+
 def image_failed(claim: Claim, reason: str) -> None:
     """An image that has no analysis yet fails with its job; one that has keeps its state. The caller ends the job."""
     failed = Image.objects.filter(pk=claim.subject_id, state=ImageState.CLEAN).update(state=ImageState.FAILED, state_reason=reason[:300])
@@ -138,6 +146,7 @@ def _and_fail(write: Callable[[Claim, str], None]) -> Callable[[Claim, str], Non
 HANDLERS = {
     "sanitise": Handler(images.sanitise_claimed, images.give_up),
     "analyse": Handler(analyse, _and_fail(image_failed)),
+    "assess": Handler(assess, jobs.fail),
     "freeze": Handler(_each(datasets.write_snapshot), _and_fail(datasets.snapshot_failed)),
     "train": Handler(_each(learning.run_training), _and_fail(learning.training_failed), learning.training_cancelled),
     "evaluate": Handler(_each(evaluations.run_evaluation), _and_fail(evaluations.evaluation_failed)),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
 
 from portal.accounts.models import User
 from portal.analyses import services as analyses
-from portal.analyses.models import Analysis
+from portal.analyses.beside import Beside, beside, to_follow
+from portal.analyses.models import Analysis, Assessment
 from portal.analyses.services import Judged
 from portal.audit import services as audit
 from portal.audit.models import AuditEvent
 from portal.core.errors import WrongState
 from portal.images.models import Image, ImageState
+from portal.jobs import services as jobs
 from portal.labels import selectors as label_selectors
 from portal.labels import services as labels
 from portal.labels.models import HUMAN, Label, Provenance
@@ -36,20 +38,32 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Fresh:
-    """One fresh analysis, routed by the rule of its site."""
+class Case:
+    """One image judged beside its exam, routed by the rule of its site."""
 
     image: Image
-    analysis: Analysis
+    beside: Beside
     rules: Rules
     routed: Routed
+
+    @property
+    def kind(self) -> Kind:
+        return self.beside.assessed.kind
+
+    @property
+    def sure(self) -> bool:
+        return self.routed.route is not Route.REVIEW
 
     def question(self) -> Question:
         return Question(self.image, self.routed.reasons, self.routed.priority, self.rules.reads_needed)
 
-    def label(self) -> labels.New:
-        kind = Kind.REGULAR if self.routed.route is Route.AUTO_REGULAR else Kind(self.analysis.kind)
-        basis = {"analysis": self.analysis.pk, "version": self.analysis.version_id, "rule": self.rules.as_json()}
+    def label(self, assessment: Assessment) -> labels.New:
+        kind = Kind.REGULAR if self.routed.route is Route.AUTO_REGULAR else self.kind
+        analysis = self.beside.analysis
+        basis = {
+            "analysis": analysis.pk, "version": analysis.version_id, "assessment": assessment.pk,
+            "siblings": list(self.beside.siblings), "rule": self.rules.as_json(),
+        }  # fmt: skip
         return labels.New(self.image, kind, Provenance.AUTOMATIC, basis=basis)
 
 
@@ -57,53 +71,65 @@ class _Fresh:
 def triage(fresh: Sequence[tuple[Image, Analysis]]) -> list[Routed]:
     """Route fresh analyses by their sites' rules: automatic labels, or questions to readers. In the caller's transaction.
 
+    Each is judged beside what its exam has by now; the exam's other images are judged anew by `reassess`, for which work is queued.
     What people have settled stays as it is. What was accepted is asked about when a new model objects or says another kind; an
     open question only moves in the queue. A fixed number of statements; the caller holds the images' rows.
     """
     if not fresh:
         return []
-    rules = selectors.rules_of({image.site_id for image, _ in fresh})
-    found = [_Fresh(image, analysis, rules[image.site_id], _route(analysis, rules[image.site_id])) for image, analysis in fresh]
-    analyses.assess(Judged(one.analysis, one.routed.route, one.routed.reasons, one.rules.as_json()) for one in found)
-    new = [one for one in found if one.image.state == ImageState.ANALYSED]
-    asked = [one.question() for one in new if one.routed.route is Route.REVIEW]
-    asked += _about_accepted([one for one in found if one.image.state == ImageState.ACCEPTED])
-    _move_in_queue([one for one in found if one.image.state == ImageState.IN_REVIEW])
-    _accept([one for one in new if one.routed.route is not Route.REVIEW])
+    cases, assessments = judge([(image, one) for (image, _), one in zip(fresh, beside(fresh), strict=True)])
+    new = [(case, made) for case, made in zip(cases, assessments, strict=True) if case.image.state == ImageState.ANALYSED]
+    asked = [case.question() for case, _ in new if not case.sure]
+    asked += _about_accepted([case for case in cases if case.image.state == ImageState.ACCEPTED])
+    move_in_queue([case for case in cases if case.image.state == ImageState.IN_REVIEW])
+    accept([(case, made) for case, made in new if case.sure])
     open_tasks(asked)
-    return [one.routed for one in found]
+    jobs.put(kind="assess", subject_ids=to_follow(fresh))
+    return [case.routed for case in cases]
 
 
-def _route(analysis: Analysis, rules: Rules) -> Routed:
-    facts = Facts(Route(analysis.route), Kind(analysis.kind), analysis.p_non_regular, tuple(analysis.reasons))
-    return triage_rules.route(facts, rules)
+def judge(found: Sequence[tuple[Image, Beside]]) -> tuple[list[Case], list[Assessment]]:
+    """Route by the rules in force now, and write the assessments: both in order. Whatever follows from them is the caller's."""
+    rules = selectors.rules_of({image.site_id for image, _ in found})
+    cases = [Case(image, one, rules[image.site_id], _route(one, rules[image.site_id])) for image, one in found]
+    made = analyses.assess(Judged(case.beside, case.routed.route, case.routed.reasons, case.rules.as_json()) for case in cases)
+    return cases, made
 
 
-def _accept(sure: Sequence[_Fresh]) -> None:
-    move([one.image for one in sure], ImageState.ACCEPTED)
-    labels.set_labels([one.label() for one in sure])
+def _route(one: Beside, rules: Rules) -> Routed:
+    said = one.assessed
+    return triage_rules.route(Facts(said.route, said.kind, said.p_non_regular, said.reasons), rules)
 
 
-def _about_accepted(accepted: Sequence[_Fresh]) -> list[Question]:
+def accept(sure: Sequence[tuple[Case, Assessment]], *, labelled: Collection[int] = ()) -> None:
+    """Take the machines' word. `labelled`: images whose label says so already."""
+    move([case.image for case, _ in sure], ImageState.ACCEPTED)
+    labels.set_labels([case.label(assessment) for case, assessment in sure if case.image.pk not in labelled])
+
+
+def _about_accepted(accepted: Sequence[Case]) -> list[Question]:
     """The questions that a new model raises about what an earlier one had accepted."""
-    standing = label_selectors.current_of_all([one.image.pk for one in accepted]) if accepted else {}
-    asked = []
-    for one in accepted:
-        label: Label | None = standing.get(one.image.pk)
-        if label is not None and label.provenance in HUMAN:
-            continue
-        if one.routed.route is Route.REVIEW:
-            asked.append(one.question())
-        elif label is None or label.kind != one.analysis.kind:
-            asked.append(Question(one.image, ("models_disagree",), 1.0, one.rules.reads_needed))
-    return asked
+    standing = label_selectors.current_of_all([case.image.pk for case in accepted]) if accepted else {}
+    asked = [objection(case, standing.get(case.image.pk)) for case in accepted]
+    return [question for question in asked if question is not None]
 
 
-def _move_in_queue(waiting: Sequence[_Fresh]) -> None:
+def objection(case: Case, label: Label | None) -> Question | None:
+    """What is to be asked about an accepted image. People's word is not doubted."""
+    if label is not None and label.provenance in HUMAN:
+        return None
+    if not case.sure:
+        return case.question()
+    if label is None or label.kind != case.kind:
+        return Question(case.image, ("models_disagree",), 1.0, case.rules.reads_needed)
+    return None
+
+
+def move_in_queue(waiting: Sequence[Case]) -> None:
     """Skips a task that is being answered right now: the caller holds the image's row, and an answer takes task before image."""
     if not waiting:
         return
-    priorities = {one.image.pk: one.routed.priority for one in waiting}
+    priorities = {case.image.pk: case.routed.priority for case in waiting}
     held = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True)
     tasks = list(held.filter(image__in=priorities, state=TaskState.OPEN))
     for task in tasks:

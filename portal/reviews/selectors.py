@@ -85,6 +85,13 @@ def rules_in_force() -> list[ReviewRules]:
     return list(rows.order_by(F("site__name").asc(nulls_first=True)))
 
 
+def touched(tasks: Collection[ReviewTask]) -> set[int]:
+    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too."""
+    ids = [task.pk for task in tasks]
+    answered = Read.objects.filter(task__in=ids).values_list("task", flat=True)
+    return set(answered.union(Lease.objects.filter(task__in=ids, ended__isnull=True).values_list("task", flat=True)))
+
+
 def answers(task: ReviewTask) -> list[Read]:
     """All answers of a task, in their order."""
     return list(task.reads.select_related("reader").order_by("id"))

@@ -1,4 +1,5 @@
-"""Writes of reading: an answer is taken, people's word settles it. Triage is in `questions.py`, leases in `leases.py`."""
+"""Writes of reading: an answer is taken, people's word settles it. Triage is in `questions.py`, late images in
+`reassess.py`, leases in `leases.py`."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks, triage
+from portal.reviews.reassess import Moved, reassess
 
 __all__ = [
-    "Answer", "close", "extend_lease", "lease_next", "release", "reopen", "set_rules", "submit_read", "triage",
+    "Answer", "Moved", "close", "extend_lease", "lease_next", "reassess", "release", "reopen", "set_rules", "submit_read", "triage",
 ]  # fmt: skip
 
 UNUSABLE_REASONS = ("blurred", "too_dark", "too_bright", "obstructed", "not_in_view", "text_on_picture")

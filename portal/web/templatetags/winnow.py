@@ -24,6 +24,8 @@ REASONS = {
     "below_site_t_hi": "the site asks for more certainty before an image is sorted out",
     "kind_contradicts_route": "the likeliest kind and the probability point different ways",
     "models_disagree": "a new model contradicts the automatic label",
+    "context_overturned": "beside the exam's other images it looks different than alone",
+    "no_calibration_for_device": "nobody has checked yet how well the model judges this device's images",
     "reopened": "somebody asked for it again",
 }
 """Codes of inference and triage in words for a clinic; an unknown code is shown as it is."""
