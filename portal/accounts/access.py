@@ -59,6 +59,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "upload": SITE_STAFF,
     "export_site": frozenset({Role.LEAD, *ADMINS}),
     "view_original": SITE_STAFF,
+    "withdraw": frozenset({Role.LEAD}),
     "read": READERS,
     "adjudicate": frozenset({Role.ADJUDICATOR}),
     "set_rules": ADMINS,
@@ -92,6 +93,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "image_picture": SITE_STAFF | ADMINS,
     "image_original": SITE_STAFF,
     "image_retry": SITE_STAFF,
+    "image_withdraw": frozenset({Role.LEAD}),
     # accounts
     "invitation": OPEN,
     "people": frozenset({Role.SYSTEM_ADMIN}),

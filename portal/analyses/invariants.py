@@ -46,7 +46,7 @@ due AS (
         AND oa.kind = ANY (%(kinds)s) AND a.kind = ANY (%(kinds)s) AND (a.version_id, i.device) IN (SELECT * FROM comparing)
         ORDER BY o.id) AS others
     FROM analyses_assessment s JOIN analyses_analysis a ON a.id = s.analysis_id JOIN images_image i ON i.id = s.image_id
-    WHERE s.current AND i.state = ANY (%(states)s) AND NOT {_IN_WORK}
+    WHERE s.current AND i.state = ANY (%(states)s) AND a.version_id = ANY (%(opened)s) AND NOT {_IN_WORK}
 )
 SELECT id, image_id, siblings, others FROM due
 WHERE siblings <> CASE WHEN cardinality(others) < %(most)s THEN others ELSE '{{}}' END ORDER BY id
@@ -56,14 +56,16 @@ WHERE siblings <> CASE WHEN cardinality(others) < %(most)s THEN others ELSE '{{}
 def behind_its_exam() -> list[tuple[Any, ...]]:
     """Current assessments that did not see exactly what there is to compare with, though no work would judge them anew.
 
-    (id, image, siblings seen, siblings there are.) Which bundle compares which device's images only the bundles say.
+    (id, image, siblings seen, siblings there are.) Which bundle compares which device's images only the bundles say; what one that is
+    gone said cannot be said anew.
     """
     judged = Assessment.objects.filter(current=True).exclude(image__exam=None).order_by()
     pairs = list(judged.values_list("analysis__version", "image__device").distinct())
-    folders = dict(ModelVersion.objects.values_list("pk", "bundle_path"))
-    comparing = [(version, device) for version, device in pairs if _compares(Path(folders[version]), device)]
+    folders = {pk: Path(path) for pk, path in ModelVersion.objects.values_list("pk", "bundle_path")}
+    opened = {version for version, _ in pairs if _opens(folders[version])}
+    comparing = [(version, device) for version, device in pairs if version in opened and ml.compares(folders[version], device)]
     values: dict[str, Any] = {
-        "versions": [version for version, _ in comparing], "devices": [device for _, device in comparing],
+        "versions": [version for version, _ in comparing], "devices": [device for _, device in comparing], "opened": list(opened),
         "states": list(BESIDE_OTHERS), "kinds": list(ml.CLASSIFIED_KINDS), "most": MOST,
     }  # fmt: skip
     with connection.cursor() as cursor:
@@ -71,12 +73,12 @@ def behind_its_exam() -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def _compares(bundle: Path, device: str) -> bool:
+def _opens(bundle: Path) -> bool:
     try:
-        return ml.compares(bundle, device)
+        ml.compares(bundle, "")
     except ValueError:
-        # of a bundle that is gone nothing can be judged anew
         return False
+    return True
 
 
 CHECKS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {"analyses.assessment_behind_its_exam": behind_its_exam}

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.db.models.functions import Now
 
+from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
 from portal.images.models import Image, ImageState
+from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
@@ -24,6 +26,7 @@ from portal.reviews.reassess import Moved, reassess
 
 __all__ = [
     "Answer", "Moved", "close", "extend_lease", "lease_next", "reassess", "release", "reopen", "set_rules", "submit_read", "triage",
+    "withdraw",
 ]  # fmt: skip
 
 UNUSABLE_REASONS = ("blurred", "too_dark", "too_bright", "obstructed", "not_in_view", "text_on_picture")
@@ -49,6 +52,30 @@ def reopen(*, image: Image, actor: User, note: str = "") -> ReviewTask:
         raise WrongState("Only an image that is accepted or settled can be asked about again.")
     question = Question(image, ("reopened",), 1.0, selectors.rules_for(image.site_id).reads_needed)
     return open_tasks([question], actor=actor, note=note)[0]
+
+
+@transaction.atomic
+def withdraw(*, image: Image, actor: User, reason: str) -> Image:
+    """Take an image out of all that comes, for good. Its questions are cancelled; answers and labels stay in the history.
+
+    The other images of its exam are judged anew without it.
+    """
+    access.require(actor, "withdraw", site=image.site_id)
+    if not reason.strip():
+        raise BadInput("Say why the image is withdrawn.")
+    # the task before the image, as submit_read does: the other order may deadlock with a reader
+    live = ReviewTask.objects.filter(image=image, state__in=[TaskState.OPEN, TaskState.ADJUDICATION])
+    tasks = list(live.select_for_update(no_key=True))
+    held = Image.objects.select_for_update(no_key=True).get(pk=image.pk)
+    if held.state in (ImageState.WITHDRAWN, ImageState.REJECTED):
+        raise WrongState("This image is out already. Reload the page.")
+    Image.objects.filter(pk=held.pk).update(state=ImageState.WITHDRAWN, state_reason=reason.strip()[:300])
+    for task in tasks:
+        close(task, TaskState.CANCELLED)
+    jobs.put(kind="assess", subject_ids=[held.pk], actor_id=actor.pk)
+    audit.record(actor_id=actor.pk, action="image.withdrawn", subject=held, site_id=held.site_id, before=held.state, tasks=len(tasks))
+    held.refresh_from_db()
+    return held
 
 
 @transaction.atomic

@@ -5,9 +5,11 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django import forms
+from django.contrib import messages
 from django.http import HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import path
+from django.views.decorators.http import require_POST
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
@@ -16,10 +18,12 @@ from portal.images import selectors as images
 from portal.images.models import Image, ImageState
 from portal.labels.models import Provenance
 from portal.ml import Kind
+from portal.reviews import services as reviews
 from portal.web import selectors
 
 _ANY = [("", "any")]
 _STATES = [*_ANY, ("in_work", "in work"), *((s.value, s.label.lower()) for s in ImageState)]
+_MAY = {"see_original": "view_original", "withdraw": "withdraw"}
 _KINDS = [(k.value, k.value.replace("_", " ")) for k in Kind]
 
 
@@ -62,8 +66,20 @@ def gallery(request: UserRequest) -> HttpResponse:
 def image(request: UserRequest, image_id: int) -> HttpResponse:
     found = access.get_visible(Image, request.user, image_id)
     story = selectors.story(found)
-    may_see_original = access.can(request.user, "view_original", site=found.site_id)
-    return render(request, "images/image.html", {"story": story, "image": found, "may_see_original": may_see_original})
+    may = {f"may_{verb}": access.can(request.user, action, site=found.site_id) for verb, action in _MAY.items()}
+    return render(request, "images/image.html", {"story": story, "image": found, **may})
 
 
-urls = [path("images/", gallery, name="gallery"), path("images/<int:image_id>/", image, name="image")]
+@require_POST
+def image_withdraw(request: UserRequest, image_id: int) -> HttpResponse:
+    found = access.get_visible(Image, request.user, image_id)
+    reviews.withdraw(image=found, actor=request.user, reason=request.POST.get("reason", ""))
+    messages.success(request, "The image is withdrawn: no reader, data set or comparison gets it from now on.")
+    return redirect("image", found.pk)
+
+
+urls = [
+    path("images/", gallery, name="gallery"),
+    path("images/<int:image_id>/", image, name="image"),
+    path("images/<int:image_id>/withdraw/", image_withdraw, name="image_withdraw"),
+]

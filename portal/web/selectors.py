@@ -94,6 +94,12 @@ class Story:
         return self.assessments[0] if self.assessments else None
 
     @property
+    def compared(self) -> list[Image]:
+        """Those of the exam's images shown here that the image was judged beside."""
+        seen = set(self.assessment.siblings) if self.assessment else set()
+        return [image for image in self.siblings if image.pk in seen]
+
+    @property
     def label(self) -> Label | None:
         return next((label for label in self.labels if label.current), None)
 
