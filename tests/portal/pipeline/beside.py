@@ -24,9 +24,11 @@ RED = np.full((64, 64, 3), (235, 118, 138), dtype=np.uint8)
 BROWNISH = np.full((64, 64, 3), (200, 120, 60), dtype=np.uint8)
 
 
-def comparing(state: str = "champion", *, weights: Weights | None = COMPARE, **devices: Weights | None) -> ModelVersion:
+def comparing(
+    state: str = "champion", *, weights: Weights | None = COMPARE, devices: dict[str, Weights | None] | None = None
+) -> ModelVersion:
     """A version whose bundle compares the images of every device but those given as None."""
-    return make_version(state, context=Context(weights, devices).as_json(), fusion={"t_lo": 0.1, "t_hi": 0.9})
+    return make_version(state, context=Context(weights, devices or {}).as_json(), fusion={"t_lo": 0.1, "t_hi": 0.9})
 
 
 def looks(p: float, pixels: Any = PINK) -> Analysis:

@@ -14,6 +14,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
+from portal.analyses import beside as besides
 from portal.analyses.beside import MOST
 from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
@@ -153,7 +154,7 @@ def test_a_bundle_that_does_not_compare_queues_nothing(cast: Cast, toy: Toy) -> 
 
 
 def test_a_device_may_be_left_out(cast: Cast, toy: Toy) -> None:
-    comparing(**{"Test camera": None})
+    comparing(devices={"Test camera": None})
     settle_in(cast.north, toy, PLAIN)
     (faint,) = settle_in(cast.north, toy, FAINT)
     assert (now(faint).siblings, now(faint).kind) == ([], "regular")
@@ -401,7 +402,7 @@ def test_a_change_that_comes_while_its_work_is_in_hand_is_not_lost(cast: Cast, t
     comparing()
     plain, pale, faint = settle_in(cast.north, toy, PLAIN, PALE, FAINT)
     services.enqueue(kind="assess", subject_id=faint.pk)
-    looked, judge = threading.Event(), reassessing.beside
+    looked, judge = threading.Event(), besides.beside
 
     def slowly(judged: object) -> object:
         found = judge(judged)  # type: ignore[arg-type]

@@ -1,11 +1,15 @@
 """The gallery and the page of one image: what is shown, to whom, and with how many queries."""
 
+import re
+from html import unescape
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from portal.analyses.models import Assessment
+from portal.images.models import Image
 from tests.cast import Cast, make_image
 
 pytestmark = pytest.mark.django_db
@@ -100,6 +104,67 @@ def test_an_image_tells_its_whole_story(cast: Cast) -> None:
     page = cast.client(cast.alice).get(f"/images/{image.pk}/").content.decode()
     for said in ("story.jpg", "green_filter", "consensus of readers", "box-model", "box-label", "Deep SAD distance", "P1"):
         assert said in page, said
+
+
+def _beside(image: Image, siblings: list[Image], *, p: float, kind: str, reasons: list[str]) -> None:
+    before = image.assessments.get(current=True)
+    Assessment.objects.filter(pk=before.pk).update(current=False)
+    Assessment.objects.create(
+        image=image, analysis=before.analysis, p_non_regular=p, kind=kind, route="review", reasons=reasons,
+        siblings=[sibling.pk for sibling in siblings],
+    )  # fmt: skip
+
+
+def test_an_image_says_in_words_what_the_comparison_did(cast: Cast) -> None:
+    image = make_image(cast.north, state="in_review", p_non_regular=0.06)
+    siblings = [make_image(cast.north, state="accepted") for _ in range(2)]
+    client = cast.client(cast.alice)
+    before = _words(client.get(f"/images/{image.pk}/"))
+    assert "Judged alone." in before
+    assert "All 2 assessments" not in before
+    _beside(image, siblings, p=0.97, kind="green_filter", reasons=["context_overturned"])
+    page = client.get(f"/images/{image.pk}/")
+    words = _words(page)
+    assert "Judged beside 2 other images of this exam." in words
+    assert "0.06 alone, 0.97 beside them" in words
+    assert "That turned the answer round: regular alone, green filter beside them. So people decide." in words
+    assert "beside the exam's other images it looks different than alone" in words
+    assert "All 2 assessments" in words
+    assert "green filter, p 0.97, review; beside 2 others" in words
+    for sibling in siblings:
+        assert f'<a href="/images/{sibling.pk}/">' in page.content.decode()
+        assert f"/images/{sibling.pk}/thumb/" in page.content.decode()
+
+
+def test_an_image_whose_answer_stands_says_so_and_one_without_an_exam_says_nothing(cast: Cast) -> None:
+    image, other = (make_image(cast.north, state="accepted") for _ in range(2))
+    _beside(image, [other], p=0.01, kind="regular", reasons=[])
+    client = cast.client(cast.alice)
+    assert "Judged beside 1 other image of this exam." in (words := _words(client.get(f"/images/{image.pk}/")))
+    assert "0.02 alone, 0.01 beside it. The answer is the same." in words
+    alone = _words(client.get(f"/images/{make_image(cast.north, state='accepted', patient=None).pk}/"))
+    assert "Judged" not in alone
+
+
+def _words(page: Any) -> str:
+    text = re.sub(r"<[^>]*>", "", page.content.decode())
+    return unescape(" ".join(text.split()))
+
+
+def test_a_site_lead_withdraws_an_image_and_says_why(cast: Cast) -> None:
+    image = make_image(cast.north, state="in_review", p_non_regular=0.5)
+    lead, address = cast.client(cast.lena), f"/images/{image.pk}/withdraw/"
+    assert address in lead.get(f"/images/{image.pk}/").content.decode()
+    for person in (cast.alice, cast.max):
+        assert address not in cast.client(person).get(f"/images/{image.pk}/").content.decode()
+        assert cast.client(person).post(address, {"reason": "no"}).status_code == 403
+    assert lead.post(address, {"reason": " "}).status_code == 400
+    assert lead.post(address, {"reason": "The patient asked for it."}).status_code == 302
+    page = lead.get(f"/images/{image.pk}/").content.decode()
+    assert "The patient asked for it." in page
+    assert address not in page
+    assert lead.post(address, {"reason": "Twice."}).status_code == 409
+    assert image.review_tasks.get().state == "cancelled"
 
 
 def test_the_story_asks_the_same_number_of_queries_with_one_sibling_and_with_many(cast: Cast) -> None:
