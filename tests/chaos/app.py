@@ -34,13 +34,14 @@ def _say(path: Path) -> Analysis:
     with Image.open(path) as picture:
         picture.load()
         width, height = picture.size
-    p = hashlib.sha256(path.name.encode()).digest()[0] / 255
+    digest = hashlib.sha256(path.name.encode()).digest()
+    p = digest[0] / 255
     route = Route.AUTO_REGULAR if p < 0.3 else Route.AUTO_NON_REGULAR if p > 0.7 else Route.REVIEW
     kind = Kind.GREEN_FILTER if p > 0.5 else Kind.REGULAR
     return Analysis(
         bundle_hash="0" * 64, width=width, height=height, detector_state=DetectorState.FOUND, box=Box(1, 1, 9, 9, 0.9), other_boxes=(),
         probabilities={"regular": 1 - p, "green_filter": p, "lugol_iodine": 0.0}, p_non_regular=p, kind=kind, deep_sad_distance=0.1,
-        deep_sad_rank=0.5, embedding=(), quality={}, route=route, reasons=(),
+        deep_sad_rank=0.5, embedding=(), quality={}, route=route, reasons=(), colour=tuple(byte / 255 for byte in digest[:18]),
     )  # fmt: skip
 
 

@@ -15,15 +15,20 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-from portal.accounts.models import Role, Site
+from inference.context import Context, Weights
+from portal.accounts.models import Role, Site, User
 from portal.audit import services as audit
 from portal.images.models import Upload
+from portal.images.services import apply_table
 from portal.pipeline.invariants import HARMLESS, violations
 from tests import servers
 from tests.cast import make_user, make_version
 from tests.chaos.groups import Group, beat, workers
 
 LEASE_SECONDS = 3
+IMAGES_AN_EXAM = 5
+COMPARE = Context(Weights((0.0, 1.0, 0.5, *[-2.0] * 6), (0.0, 1.0, 0.5, *[2.0] * 6)), {})
+"""Late images turn answers round: questions come and go, labels follow."""
 
 
 @dataclass(frozen=True)
@@ -132,15 +137,17 @@ class Storm:
     def _senders(self) -> list[Group]:
         site = Site.objects.create(name="Storm", slug="storm")
         actor = make_user("storm", (Role.UPLOADER, site))
-        version = make_version("champion")
+        version = make_version("champion", context=COMPARE.as_json(), fusion={"t_lo": 0.3, "t_hi": 0.7})
         audit.record(actor_id=None, action="version.registered", subject=version)
         share = -(-self.plan.items // self.plan.senders)
-        return [self._sender(n, site, actor.pk, n * share, min(self.plan.items, (n + 1) * share)) for n in range(self.plan.senders)]
+        return [self._sender(n, site, actor, n * share, min(self.plan.items, (n + 1) * share)) for n in range(self.plan.senders)]
 
-    def _sender(self, number: int, site: Site, actor: int, first: int, last: int) -> Group:
-        upload = Upload.objects.create(site=site, created_by_id=actor, expected=last - first)
-        audit.record(actor_id=actor, action="upload.opened", subject=upload, site_id=site.pk)
-        argv = [sys.executable, "-m", "tests.chaos.producer", str(upload.pk), str(actor), str(first), str(last)]
+    def _sender(self, number: int, site: Site, actor: User, first: int, last: int) -> Group:
+        upload = Upload.objects.create(site=site, created_by=actor, expected=last - first)
+        audit.record(actor_id=actor.pk, action="upload.opened", subject=upload, site_id=site.pk)
+        rows = "".join(f"{n}.jpg,P{n // IMAGES_AN_EXAM},visit\n" for n in range(first, last))
+        apply_table(upload=upload, table_bytes=f"file,patient,exam\n{rows}".encode(), actor=actor)
+        argv = [sys.executable, "-m", "tests.chaos.producer", str(upload.pk), str(actor.pk), str(first), str(last)]
         return Group(f"sender{number}", [*argv, str(self._acks(number))], self.env, self.folder / f"sender{number}.log", finite=True)
 
     def _acks(self, number: int) -> Path:
@@ -226,10 +233,10 @@ DOUBLED = {
     "cleaned": "SELECT subject_id FROM audit_auditevent WHERE action = 'image.cleaned' GROUP BY 1 HAVING count(*) > 1",
     "analysed": "SELECT subject_id FROM audit_auditevent WHERE action = 'image.analysed' GROUP BY 1 HAVING count(*) > 1",
     "analyses": "SELECT image_id FROM analyses_analysis GROUP BY 1 HAVING count(*) > 1",
-    "assessments": "SELECT image_id FROM analyses_assessment GROUP BY 1 HAVING count(*) > 1",
-    "labels": "SELECT image_id FROM labels_label GROUP BY 1 HAVING count(*) > 1",
-    "tasks": "SELECT image_id FROM reviews_reviewtask GROUP BY 1 HAVING count(*) > 1",
-    "work done": "SELECT kind, subject_id FROM jobs_job WHERE state = 'done' GROUP BY 1, 2 HAVING count(*) > 1",
+    "assessments": "SELECT image_id, siblings FROM analyses_assessment GROUP BY 1, 2 HAVING count(*) > 1",
+    "labels": "SELECT basis ->> 'assessment' FROM labels_label GROUP BY 1 HAVING count(*) > 1",
+    "tasks": "SELECT image_id FROM reviews_reviewtask WHERE state = 'open' GROUP BY 1 HAVING count(*) > 1",
+    "work done": "SELECT kind, subject_id FROM jobs_job WHERE state = 'done' AND kind <> 'assess' GROUP BY 1, 2 HAVING count(*) > 1",
     "images": "SELECT sha256 FROM images_image GROUP BY 1 HAVING count(*) > 1",
 }
-"""Everything of which one item may leave one trace, whatever happened to its workers."""
+"""Everything of which one item may leave one trace, whatever happened to its workers; of comparisons, one for each set of siblings."""

@@ -16,9 +16,10 @@ from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.registry.models import ModelVersion
 from tests.cast import make_image, make_version
-from tests.inference.test_context import COMPARE, PINK
 from tests.portal.pipeline.conftest import Toy, said
 
+COMPARE = Weights((0.0, 1.0, 0.5, -6.0, 0.0, 0.0, -2.0, 0.0, 0.0), (0.0, 1.0, 0.5, 0.0, -6.0, 0.0, 0.0, -2.0, 0.0))
+PINK = np.full((64, 64, 3), (200, 120, 120), dtype=np.uint8)
 GREEN = np.full((64, 64, 3), (105, 150, 150), dtype=np.uint8)
 RED = np.full((64, 64, 3), (235, 118, 138), dtype=np.uint8)
 BROWNISH = np.full((64, 64, 3), (200, 120, 60), dtype=np.uint8)
