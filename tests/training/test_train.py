@@ -21,6 +21,7 @@ from portal import ml
 from tests.training import toys
 from training import __main__ as shell
 from training import config
+from training.engine import Reporter
 from training.types import Cancelled, TrainConfig, TrainingRefused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,3 +194,17 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert bundles.sha256(made / "resnest.safetensors") == bundles.sha256(trained[0] / "resnest.safetensors")
     assert shell.main(["publish", bundle, str(made), *told]) == 1
     assert shell.main(["publish", bundle, str(tmp_path / "other"), "--left-out", "site-0"]) == 1
+
+
+def test_time_left_does_not_count_what_was_done_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    lines: list[Progress] = []
+    reporter = Reporter(lines.append, lambda: False, {"reading": 1.0, "detector": 99.0})
+    reporter.at("reading", 0.0, "")
+    clock[0] += 10
+    reporter.continues("detector", 50 / 99)
+    clock[0] += 60
+    reporter.at("detector", 60 / 99, "")
+    assert lines[-1].fraction == pytest.approx(0.61)
+    assert lines[-1].seconds_left == pytest.approx(60 / 0.10 * 0.39)
