@@ -42,7 +42,8 @@ def describe(crop: Pixels, frame: Pixels) -> tuple[float, ...]:
 
 def _quartiles(region: Pixels) -> Floats:
     pixels = region.reshape(-1, 3)
-    coloured = (pixels.max(axis=1) >= DARK) & (pixels.min(axis=1) < GLARE)
+    r, g, b = pixels.T
+    coloured = (np.maximum(np.maximum(r, g), b) >= DARK) & (np.minimum(np.minimum(r, g), b) < GLARE)
     kept = pixels[coloured] if coloured.mean() >= 0.05 else pixels
     x = (kept.astype(np.float64) + 3.0) / 258.0
     red, green, blue = np.log(x).T

@@ -56,15 +56,30 @@ def measure(crop: Pixels) -> dict[str, float]:
     """
     luma = crop.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     pixels = crop[::2, ::2]
-    least, seen = pixels.min(axis=2), luma[::2, ::2][INSIDE]
+    least, seen = darkest(pixels), luma[::2, ::2][INSIDE]
     burnt = (least >= WHITE) & INSIDE
     shade, middle, light = (float(value) / 255.0 for value in np.percentile(seen, (5, 50, 95)))
     return {
-        "sharpness": float(_laplacian(luma).var()), "glare": float((crop.min(axis=2) >= SATURATED).mean()),
+        "sharpness": float(_laplacian(luma).var()), "glare": float((darkest(crop) >= SATURATED).mean()),
         "exposure": float(luma.mean() / 255.0), **_details(luma), "contrast": float(np.log(seen.std() + 1.0)),
         "light": light, "middle": middle, "shade": shade, "white": float(burnt.sum() / INSIDE.sum()),
         "glare_blob": largest_blob(burnt) / float(INSIDE.sum()), **_colours(pixels[INSIDE]),
     }  # fmt: skip
+
+
+def darkest(pixels: Pixels) -> NDArray[np.uint8]:
+    """The smallest channel of pixels (..., 3). By planes: numpy walks an axis of three slowly."""
+    return np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+
+
+def brightest(pixels: Pixels) -> NDArray[np.uint8]:
+    return np.maximum(np.maximum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+
+
+def _between(pixels: Pixels) -> NDArray[np.uint8]:
+    """The channel between the two others."""
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return np.maximum(np.minimum(red, green), np.minimum(np.maximum(red, green), blue))
 
 
 def _laplacian(luma: Plane) -> Plane:
@@ -92,11 +107,11 @@ def _details(luma: Plane) -> dict[str, float]:
 
 def _colours(pixels: Pixels) -> dict[str, float]:
     values = pixels.astype(np.float32) + 1.0
-    total = values.sum(axis=1)
+    total = values[:, 0] + values[:, 1] + values[:, 2]
     red, green = values[:, 0] / total, values[:, 1] / total
-    colour = 1.0 - values.min(axis=1) / values.max(axis=1)
+    colour = 1.0 - (darkest(pixels) + np.float32(1)) / (brightest(pixels) + np.float32(1))
     return {
-        "washed": float((np.median(pixels, axis=1) >= SATURATED).mean()), "red": float(red.mean()), "green": float(green.mean()),
+        "washed": float((_between(pixels) >= SATURATED).mean()), "red": float(red.mean()), "green": float(green.mean()),
         "red_spread": float(red.std()), "green_spread": float(green.std()), "colour": float(colour.mean()),
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from inference.bundle import CARD, MANIFEST, BundleError
+from inference.bundle import MANIFEST, BundleError
 from training.config import Preset
 from training.runs import FROM_SHELL, RunLog, as_text, as_words, chosen, write_config
 from training.settings import add_flags, flags_of
@@ -27,7 +27,8 @@ def parser() -> argparse.ArgumentParser:
     _quality_options(tasks.add_parser("quality", help="fit a bundle's quality part anew, as a new bundle; or measure the one it has"))
     _compare_options(tasks.add_parser("compare", help="two bundles on one snapshot, side by side, with the interval of the difference"))
     _reproduce_options(tasks.add_parser("reproduce", help="the paper's experiment on any collection: its tables and figures"))
-    _card_options(tasks.add_parser("card", help="write MODEL_CARD.md of a bundle from reports"))
+    _ablation_options(tasks.add_parser("ablation", help="what each part of a bundle adds, on one split of a snapshot"))
+    _publish_options(tasks.add_parser("publish", help="a bundle anew, with its siblings' figures and a MODEL_CARD.md from reports"))
     tasks.add_parser("weights", help="download ImageNet weights to start from").add_argument("folder", type=Path)
     return made
 
@@ -56,10 +57,26 @@ def _quality_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--json", type=Path, help="write the figures here")
 
 
-def _card_options(options: argparse.ArgumentParser) -> None:
+def _ablation_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("bundle", type=Path)
-    for name in ("loso", "test", "examples"):
+    options.add_argument("snapshot", type=Path)
+    options.add_argument("--split", default="test")
+    options.add_argument("--sites", default="", help="only these, separated by commas")
+    options.add_argument("--untinted", type=Path, help="a bundle whose classifier was trained without synthetic tints")
+    options.add_argument("--device", default="cpu")
+    options.add_argument("--json", type=Path, help="write the figures here")
+
+
+def _publish_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("bundle", type=Path)
+    options.add_argument("out", type=Path, help="the new bundle folder")
+    options.add_argument(
+        "--left-out", action="append", default=[], metavar="SITE=REPORT.json", help="of a sibling that never saw this source"
+    )
+    for name in ("test", "examples"):
         options.add_argument(f"--{name}", type=Path, help="report of `evaluate --json`")
+    options.add_argument("--ablation", type=Path, help="of `ablation --json`")
+    options.add_argument("--name", default="", help="of the new bundle (default: as before)")
     options.add_argument("--notes", type=Path, help="Markdown for the end of the card")
 
 
@@ -257,17 +274,39 @@ def quality(given: argparse.Namespace) -> None:
             print(f"{row.figure:13s} {row.what:22s} {row.limit:16s} {row.site:18s} {as_words(row.interval)}")
 
 
-def card(given: argparse.Namespace) -> None:
-    from training import card as cards
+def ablation(given: argparse.Namespace) -> None:
+    from training import ablation as parts
+    from training.card import ablation as as_table
 
-    reports = {name: path for name in ("loso", "test", "examples") if (path := getattr(given, name)) is not None}
+    sites = tuple(given.sites.split(",")) if given.sites else ()
+    rows = [
+        asdict(row)
+        for row in parts.measure(given.bundle, given.snapshot, split=given.split, sites=sites, device=given.device, untinted=given.untinted)
+    ]
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    print(as_table(rows))
+
+
+def publish(given: argparse.Namespace) -> None:
+    from training import publishing
+
+    pairs = [pair.partition("=") for pair in given.left_out]
+    if any(not (site and path) for site, _, path in pairs):
+        raise TrainingRefused("--left-out takes SITE=REPORT.json.")
+    reports = {name: path for name in ("test", "examples") if (path := getattr(given, name)) is not None}
     notes = given.notes.read_text(encoding="utf-8") if given.notes else ""
-    (given.bundle / CARD).write_text(cards.write(given.bundle, reports, notes=notes), encoding="utf-8")
+    left_out = {site: Path(path) for site, _, path in pairs}
+    print(
+        publishing.publish(
+            given.bundle, given.out, left_out=left_out, reports=reports, ablation=given.ablation, name=given.name, notes=notes
+        )
+    )
 
 
 TASKS = {
     "snapshot": snapshot, "train": train, "evaluate": evaluate, "compare": compare, "reproduce": reproduce, "refit": refit,
-    "quality": quality, "card": card, "weights": weights,
+    "quality": quality, "ablation": ablation, "publish": publish, "weights": weights,
 }  # fmt: skip
 
 

@@ -230,10 +230,17 @@ class _Run:
         return {
             "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
             "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,
-            "trained_parts": list(self.config.parts), "start": self._start_hash(), "seed": self.config.seed,
+            "trained_parts": list(self.config.parts), "start": self._start_hash(), "seed": self.config.seed, "recipes": self._recipes(),
             "classes": [kind.value for kind in CLASSIFIED_KINDS], "parts": architectures,
             "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "licence_note": LICENCE_NOTE,
         }  # fmt: skip
+
+    def _recipes(self) -> dict[str, Any]:
+        """All numbers of the recipes; of files only their names, as where they lay is nobody's business."""
+        recipes = asdict(self.preset)
+        for part in ("detector", "resnest"):
+            recipes[part]["weights"] = Path(recipes[part]["weights"]).name
+        return recipes
 
     def _start_hash(self) -> str:
         return bundles.read_manifest(Path(self.config.start))[1] if self.config.start else "random"

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from inference.context import FEATURES, Context, Floats, Weights, compared
 
-RIDGE = 0.02
+RIDGE = 0.002
 FOLDS = 5
 LEAST = 20
 """So many images of either class, seen beside others, before a device is judged by itself; below that it goes with the rest."""
@@ -118,10 +118,32 @@ def log_odds(weights: Weights, green: Floats, iodine: Floats) -> Floats:
     return np.stack([row[0] + x @ np.array(row[1:]) for row, x in ((weights.green, green), (weights.iodine, iodine))], axis=1)
 
 
-def p_non_regular(weights: Weights, green: Floats, iodine: Floats) -> Floats:
-    odds = log_odds(weights, green, iodine)
+def p_of(odds: Floats) -> Floats:
+    """p(non-regular) (N,) of log odds (N, 2)."""
     p: Floats = 1.0 - 1.0 / (1.0 + np.exp(odds).sum(axis=1))
     return p
+
+
+def calibration(odds: Floats, positive: NDArray[np.bool_]) -> tuple[float, float]:
+    """Shift and scale >= 0 of log odds (N, 2) that make p(non-regular) right on real exams, with Platt's targets.
+
+    Weights learned on made-up exams know what to look at, not how often a filter is used or how plainly it shows.
+    """
+    count, none = int(positive.sum()), int((~positive).sum())
+    goal = np.where(positive, (count + 1) / (count + 2), 1 / (none + 2))
+
+    def loss(values: Floats) -> float:
+        p = np.clip(p_of(values[0] + values[1] * odds), 1e-9, 1 - 1e-9)
+        return float(-(goal * np.log(p) + (1 - goal) * np.log1p(-p)).mean())
+
+    found = minimize(loss, np.array([0.0, 1.0]), bounds=[(-20.0, 20.0), (0.0, 20.0)], method="L-BFGS-B").x
+    return float(found[0]), float(found[1])
+
+
+def calibrated(weights: Weights, shift: float, scale: float) -> Weights:
+    """Weights whose log odds are `shift` plus `scale` times those of the given ones."""
+    rows = [(shift + scale * row[0], *(scale * value for value in row[1:])) for row in (weights.green, weights.iodine)]
+    return Weights(rows[0], rows[1])
 
 
 # ---- where it helps ---------------------------------------------------------------------------------------------------
@@ -130,8 +152,8 @@ def p_non_regular(weights: Weights, green: Floats, iodine: Floats) -> Floats:
 def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     """The comparison as a bundle keeps it, and what it changed: log loss alone and beside others, cross-fitted by patient.
 
-    A device with enough real images is judged by itself: it gets weights of its own, those of all, or none. All others go by the
-    sum of everything, made-up exams included.
+    What to look at is learned on real and made-up exams together; how sure to be, on the real ones alone. A device with enough real
+    images is judged by itself: it gets weights of its own, those of all, or none.
     """
     rows, green, iodine = beside_others(with_a_regular(real))
     few = LEAST / (LEAST + float((rows.targets > 0).sum()))
@@ -141,18 +163,23 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     if min((table.targets == 0).sum(), (table.targets > 0).sum()) < LEAST:
         return Context(None, {}), {"images": float(len(rows)), "patients": _patients(rows)}
     crossed = cross_fitted(table, *features)
-    lone, joint = _loss(table, alone(table)), _loss(table, crossed)
+    lone, joint = _loss(table, alone(table)), _loss(table, p_of(crossed))
     figures = {
         "images": float(len(rows)), "patients": _patients(rows), "non_regular": float((rows.targets > 0).sum()),
         "made_up_images": float(len(extra)), "log_loss_alone": lone, "log_loss_beside": joint,
     }  # fmt: skip
     if joint >= lone - GAIN:
         return Context(None, {}), figures
-    helped, said = _by_device(rows, green, iodine, crossed[: len(rows)])
+    sure, said = _sureness(rows, crossed[: len(rows)])
+    figures |= said
+    if said and said["real_log_loss_beside"] > said["real_log_loss_alone"] + GAIN:
+        return Context(None, {}), figures
+    helped, said = _by_device(rows, green, iodine, sure[0] + sure[1] * crossed[: len(rows)])
     # Where comparing does not help, the groups are no exams (near-duplicates, say), and teach the other devices nothing
     off = [device for device, choice in helped.items() if choice == "alone"]
     taught = ~np.isin(np.concatenate([rows.devices, np.full(len(extra), "", dtype=np.str_)]), off)
     common = fit_weights(features[0][taught], features[1][taught], table.targets[taught], table.weights[taught])
+    common = calibrated(common, *sure)
     chosen: dict[str, Weights | None] = {}
     for device, choice in helped.items():
         mine = rows.devices == device
@@ -160,6 +187,17 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
         own_weights = fit_weights(green[mine], iodine[mine], rows.targets[mine], rows.weights[mine]) if own else common
         chosen[device] = None if choice == "alone" else own_weights
     return Context(common, chosen), {**figures, **said}
+
+
+def _sureness(rows: Table, crossed: Floats) -> tuple[tuple[float, float], dict[str, float]]:
+    """Shift and scale of the log odds (N, 2) on real exams, and the log losses there; nothing to change where they are too few."""
+    positive = rows.targets > 0
+    if min(positive.sum(), (~positive).sum()) < LEAST:
+        return (0.0, 1.0), {}
+    shift, scale = calibration(crossed, positive)
+    beside = p_of(shift + scale * crossed)
+    said = {"real_log_loss_alone": _loss(rows, alone(rows)), "real_log_loss_beside": _loss(rows, beside), "scale": scale, "shift": shift}
+    return (shift, scale), said
 
 
 def with_a_regular(table: Table) -> Table:
@@ -178,9 +216,9 @@ def _by_device(rows: Table, green: Floats, iodine: Floats, crossed: Floats) -> t
         least = min((some.targets == 0).sum(), (some.targets > 0).sum())
         if least < LEAST:
             continue
-        losses = {"alone": _loss(some, alone(some)), "common": _loss(some, crossed[mine])}
+        losses = {"alone": _loss(some, alone(some)), "common": _loss(some, p_of(crossed[mine]))}
         if least >= OWN_LEAST:
-            losses["own"] = _loss(some, cross_fitted(some, green[mine], iodine[mine]))
+            losses["own"] = _loss(some, p_of(cross_fitted(some, green[mine], iodine[mine])))
         leading = min(losses, key=losses.__getitem__)
         best[device] = leading if losses["alone"] - losses[leading] >= GAIN else "alone"
         figures |= {f"{device}: log loss {name}": value for name, value in losses.items()}
@@ -188,15 +226,15 @@ def _by_device(rows: Table, green: Floats, iodine: Floats, crossed: Floats) -> t
 
 
 def cross_fitted(table: Table, green: Floats, iodine: Floats) -> Floats:
-    """p(non-regular) (N,) of every row by weights that its patient had no part in."""
+    """Log odds (N, 2) of every row by weights that its patient had no part in."""
     order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(table.patients.tolist()))).tolist())}
     folds = np.array([order[patient] % FOLDS for patient in table.patients.tolist()])
-    answers = np.zeros(len(table))
+    answers = np.zeros((len(table), 2))
     for fold in range(FOLDS):
         out = folds == fold
         if out.any() and (~out).any():
             weights = fit_weights(green[~out], iodine[~out], table.targets[~out], table.weights[~out])
-            answers[out] = p_non_regular(weights, green[out], iodine[out])
+            answers[out] = log_odds(weights, green[out], iodine[out])
     return answers
 
 

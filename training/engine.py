@@ -44,14 +44,22 @@ class Reporter:
         self.said = time.monotonic()
         if self.cancelled():
             raise Cancelled
-        names = list(self.weights)
-        before = sum(self.weights[name] for name in names[: names.index(stage)])
-        fraction = min(1.0, (before + share * self.weights[stage]) / sum(self.weights.values()))
+        fraction = self._fraction(stage, share)
         if self.first < 0:
             self.first, self.started = fraction, time.monotonic()
         gained, spent = fraction - self.first, time.monotonic() - self.started
         left = None if gained < 0.01 or spent < 5 else spent / gained * (1 - fraction)
         self.report(Progress(stage=stage, fraction=fraction, seconds_left=left, message=message, figures=figures))
+
+    def continues(self, stage: str, share: float) -> None:
+        """The stage goes on from a checkpoint: what was done before this process says nothing about its speed."""
+        if share > 0:
+            self.first, self.started = self._fraction(stage, share), time.monotonic()
+
+    def _fraction(self, stage: str, share: float) -> float:
+        names = list(self.weights)
+        before = sum(self.weights[name] for name in names[: names.index(stage)])
+        return min(1.0, (before + share * self.weights[stage]) / sum(self.weights.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +119,7 @@ def fit(
     objective = parallel.objective(model, loss_of)
     run = _Run(ema={k: v.detach().clone() for k, v in model.state_dict().items()})
     run.restore(loop.checkpoint, model, optimizer)
+    reporter.continues(loop.stage, run.epoch / loop.epochs)
     for epoch in range(run.epoch, loop.epochs):
         loss, waiting = _epoch(model, optimizer, batches, objective, loop, reporter, run, epoch)
         run.losses.append(loss)

@@ -69,7 +69,7 @@ def report_of(
     return EvaluationReport(
         bundle_hash=bundle_hash, snapshot_hash=data.hash, split=split, images_total=len(judged), patients_total=patients_of(judged),
         kinds=kinds, figures=binary_figures(judged), auroc=auroc_of(judged),
-        confusion=tuple(tuple(sum(a.record.kind == t and a.said == p for a in judged) for p in kinds) for t in kinds),
+        confusion=tuple(_confusion_row([a for a in judged if a.record.kind == kind], kinds) for kind in kinds),
         per_site={site: binary_figures(group) for site, group in by_site(judged)},
         per_kind={kind: share(group, lambda a: a.right) for kind, group in by_kind(judged)},
         faint_green=share(faint, lambda a: a.says_positive) if faint else None,
@@ -86,6 +86,12 @@ def report_of(
         review_points=operating.review_points(judged, about["fusion"]["t_hi"]), repeatability=repeat.figures(judged),
         cost=cost,
     )  # fmt: skip
+
+
+def _confusion_row(answers: Sequence[Answer], kinds: Sequence[str]) -> tuple[int, ...]:
+    """How often each kind was the answer, and last anything else: quality may find no cervix, or nothing that can be used."""
+    counts = [sum(a.said == kind for a in answers) for kind in kinds]
+    return (*counts, len(answers) - sum(counts))
 
 
 def held_out(about: Mapping[str, Any], data: Snapshot, judged: Sequence[Answer]) -> tuple[str, ...]:

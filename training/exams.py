@@ -15,6 +15,8 @@ from training.context import Table, joined
 
 GREEN, IODINE = 0.40, 0.25
 """Shares of the copies under a filter and under a stain; the rest is taken again without either."""
+FAINTEST = 0.25
+"""Strength of the faintest filter: what nobody could see, in any exam, only teaches to be unsure."""
 MOST = 6
 """Images of an exam at most."""
 SURROUNDINGS = 0.6
@@ -32,7 +34,7 @@ def copies(crops: Pixels, frames: Pixels, rng: Generator) -> tuple[Pixels, Pixel
     pick = torch.rand(count, generator=rng)
     greened, stained = pick < GREEN, pick > 1 - IODINE
     # More faint ones than strong ones, as in training: there the comparison is needed
-    strength = 0.05 + 0.95 * uniform(count, 0, 1, rng) ** 1.6
+    strength = FAINTEST + (1 - FAINTEST) * uniform(count, 0, 1, rng) ** 1.6
     shot[greened] = green_tint(shot[greened], strength[greened], rng)
     depth = uniform(count, 0.3, 1, rng)[stained]
     shot[stained, :, :, :side] = iodine_stain(shot[stained, :, :, :side], depth, rng)

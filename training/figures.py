@@ -117,20 +117,29 @@ def scatter(points: Sequence[Sequence[float]], labels: Sequence[str], title: str
     return done[0]
 
 
+OTHER = "something else"
+"""Of an answer that is none of the kinds told apart: not a cervix, or unusable."""
+
+
 def confusion(matrix: Sequence[Sequence[int]], kinds: Sequence[str]) -> str:
-    """Counts by truth (rows) and answer (columns), shaded within each row. Raises ValueError for a matrix that is not of the kinds."""
+    """Counts by truth (rows) and answer (columns), shaded within each row; a last column, of any other answer, where it is not empty.
+
+    Raises ValueError for a matrix that is not of the kinds.
+    """
     counts = np.asarray(matrix, dtype=np.int64).reshape(len(matrix), -1)
-    if counts.shape != (len(kinds), len(kinds)):
+    if len(counts) != len(kinds) or counts.shape[1] not in (len(kinds), len(kinds) + 1):
         raise ValueError(f"A confusion matrix of {len(kinds)} kinds is {len(kinds)} x {len(kinds)}, not {counts.shape}.")
     names = [kind.replace("_", " ") for kind in kinds]
+    answers = [*names, OTHER] if counts[:, len(kinds) :].any() else names
+    counts = counts[:, : len(answers)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    with _axes(1.8 + 1.0 * len(kinds), 1.2 + 0.8 * len(kinds)) as (axes, done):
+    with _axes(1.8 + 1.0 * len(answers), 1.2 + 0.8 * len(kinds)) as (axes, done):
         axes.pcolormesh(shares, cmap="Blues", vmin=0.0, vmax=1.0, edgecolors="white", linewidth=1)
         for (row, column), count in np.ndenumerate(counts):
             ink = "white" if shares[row, column] > 0.6 else "#1c2527"
             axes.text(column + 0.5, row + 0.5, str(count), ha="center", va="center", color=ink)
         ticks = np.arange(len(kinds)) + 0.5
-        axes.set_xticks(ticks, names)
+        axes.set_xticks(np.arange(len(answers)) + 0.5, answers)
         axes.set_yticks(ticks, names)
         axes.invert_yaxis()
         axes.set_xlabel("answer")

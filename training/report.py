@@ -45,19 +45,19 @@ def plain(value: Any) -> Any:
     return value
 
 
-def digest(report: EvaluationReport) -> dict[str, Any]:
-    """The figures of a report that a bundle takes along in `metrics.leave_one_source_out`, under the site that its sibling never saw."""
-    named = {**report.figures, **{f"{kind} named right": one for kind, one in report.per_kind.items()}}
-    for point in report.operating_points:
-        if not point.site:
-            at = f"sensitivity at {point.specificity:.0%} specificity"
-            named |= {at: point.sensitivity, **{f"{at}, {kind}": one for kind, one in point.per_kind.items()}}
-    if report.auroc:
-        named = {"auroc": report.auroc, **named}
-    if report.faint_green:
-        named["faint green found"] = report.faint_green
-    step = max(1, math.ceil(len(report.roc) / DIGEST_POINTS))
-    curve = [[x, y] for n, (x, y, _) in enumerate(report.roc) if n % step == 0 or n == len(report.roc) - 1]
-    told = {name: asdict(one) for name, one in named.items()}
-    made: dict[str, Any] = plain({"images": report.images_total, "patients": report.patients_total, **told, "roc": curve})
+def digest(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a report, as plain data, that a bundle takes along in `metrics.leave_one_source_out`, under the site that its
+    sibling never saw."""
+    named = {**report["figures"], **{f"{kind} named right": one for kind, one in report["per_kind"].items()}}
+    for point in report["operating_points"]:
+        if not point["site"]:
+            at = f"sensitivity at {point['specificity']:.0%} specificity"
+            named |= {at: point["sensitivity"], **{f"{at}, {kind}": one for kind, one in point["per_kind"].items()}}
+    if report["auroc"]:
+        named = {"auroc": report["auroc"], **named}
+    if report["faint_green"]:
+        named["faint green found"] = report["faint_green"]
+    step = max(1, math.ceil(len(report["roc"]) / DIGEST_POINTS))
+    curve = [[x, y] for n, (x, y, _) in enumerate(report["roc"]) if n % step == 0 or n == len(report["roc"]) - 1]
+    made: dict[str, Any] = plain({"images": report["images_total"], "patients": report["patients_total"], **named, "roc": curve})
     return made

@@ -138,7 +138,7 @@ class EvaluationReport:
     """A bundle on one split of one snapshot, as plain data (JSON-serialisable by dataclasses.asdict).
 
     figures: `sensitivity`, `specificity`, `precision`, `accuracy`, `f1` (f1 by patient bootstrap).
-    confusion: rows truth, columns answer, in order of `kinds`.
+    confusion: rows truth, columns answer, in order of `kinds`; a last column, which old reports lack, for any other answer.
     per_site: site -> the same figures. per_kind: kind -> recall.
     roc: points (false positive rate, true positive rate, threshold). auroc with bootstrap interval by patient.
     box_plot: list of {site, kind, scores: five-number summary + outliers}, for the score box plot.

@@ -79,9 +79,15 @@ def composition_chart(counts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def confusion(kinds: Sequence[str], rows: Sequence[Sequence[int]]) -> Table:
-    """Truth in rows, answer in columns; shaded within a row, as the kinds are of different size."""
+    """Truth in rows, answer in columns; shaded within a row, as the kinds are of different size.
+
+    A last column, of any other answer, is shown where it is not empty; reports of old have none.
+    """
+    other = any(count for row in rows for count in row[len(kinds) :])
+    columns = (*kinds, "something_else") if other else tuple(kinds)
+    rows = [row[: len(columns)] for row in rows]
     shaded = tuple(
         (kind, tuple(Cell(images=count, patients=None, shade=shade(count, sum(row))) for count in row))
         for kind, row in zip(kinds, rows, strict=True)
     )
-    return Table("Confusion matrix", tuple(kinds), shaded)
+    return Table("Confusion matrix", columns, shaded)

@@ -54,6 +54,26 @@ def test_known_signs_are_kept() -> None:
     assert green["red_green"] < -0.5
 
 
+def test_how_sure_to_be_is_learned_on_real_exams_whatever_the_made_up_ones_hold() -> None:
+    real = clinic("steady", wander=0.25)
+    # Made-up exams with hardly any regular picture
+    pool = clinic("steady", wander=0.25, seed=4)
+    stained = exams.make_up(pool.rows((pool.targets > 0) | (np.arange(len(pool)) % 10 == 0)), 800, seed=2)
+    learned, _ = context.fit(real, stained)
+    assert learned.weights is not None
+    fresh, green, iodine = context.beside_others(clinic("steady", wander=0.25, seed=9, patients=200))
+    p = context.p_of(context.log_odds(learned.weights, green, iodine))
+    assert p.mean() == pytest.approx((fresh.targets > 0).mean(), abs=0.05)
+    assert (fresh.targets[p > 0.8] > 0).mean() == pytest.approx(p[p > 0.8].mean(), abs=0.06)
+
+
+def test_calibration_undoes_a_shift_and_a_scale() -> None:
+    rng = np.random.default_rng(8)
+    true = np.stack([rng.normal(0, 3, 20000), np.full(20000, -30.0)], axis=1)
+    positive = rng.random(20000) < context.p_of(true)
+    assert context.calibration(0.5 * true + 1.0, positive) == pytest.approx((-2.0, 2.0), abs=0.1)
+
+
 def test_a_device_on_which_it_does_not_help_is_left_out_and_teaches_the_others_nothing() -> None:
     steady = clinic("steady", wander=0.03)
     same = clinic("twins", wander=0.03, seed=1)

@@ -19,6 +19,7 @@ DRAWN = {
     "box_plot": lambda: figures.box_plot([(HOSTILE, [0.1, 0.2, 0.9]), ("north, green_filter", [])], 0.5),
     "scatter": lambda: figures.scatter([(0, 1), (1, 0)], ["regular", HOSTILE], HOSTILE),
     "confusion": lambda: figures.confusion([[90, 1], [2, 7]], ["regular", HOSTILE]),
+    "confusion, other answers": lambda: figures.confusion([[90, 1, 3], [2, 7, 0]], ["regular", HOSTILE]),
     "histogram": lambda: figures.histogram([1.0, 2.0, float("nan")], HOSTILE),
 }
 

@@ -19,7 +19,9 @@ from inference import bundle as bundles
 from inference.types import Analysis, Kind, Progress
 from portal import ml
 from tests.training import toys
+from training import __main__ as shell
 from training import config
+from training.engine import Reporter
 from training.types import Cancelled, TrainConfig, TrainingRefused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,3 +159,52 @@ def test_a_split_without_pictures_cannot_be_evaluated(trained: tuple[Path, list[
     records = [r for r in toys.records(tmp_path / "made") if r.split != "calibration"]
     with pytest.raises(TrainingRefused, match="nothing can be measured"):
         ml.evaluate(trained[0], toys.write_snapshot(tmp_path / "snap", records), split="calibration")
+
+
+def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
+    trained: tuple[Path, list[Progress]], snapshot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, made, report, parts = str(trained[0]), tmp_path / "shipped", tmp_path / "report.json", tmp_path / "parts.json"
+    assert shell.main(["evaluate", bundle, str(snapshot), "--json", str(report)]) == 0
+    assert shell.main(["ablation", bundle, str(snapshot), "--untinted", bundle, "--json", str(parts)]) == 0
+    rows = {row["name"]: row for row in json.loads(parts.read_text())}
+    assert len(rows) == 5
+    assert all((row["images"], row["patients"]) == (12, 3) for row in rows.values())
+    # The same networks under both names, and the report's own figure where the report's own score is used
+    first, second, deep_sad, fused, beside = rows.values()
+    assert first["auroc"] == second["auroc"]
+    assert deep_sad["name"] == "Deep SAD alone"
+    assert deep_sad["auroc"] != second["auroc"] or deep_sad["points"] != second["points"]
+    assert beside["auroc"] == json.loads(report.read_text())["auroc"]
+    assert len({fused["name"], beside["name"]}) == 2
+    told = ["--left-out", f"site-0={report}", "--test", str(report), "--ablation", str(parts), "--name", "shipped"]
+    assert shell.main(["publish", bundle, str(made), *told]) == 0
+    about, digest = bundles.verify(made)
+    assert capsys.readouterr().out.strip().endswith(digest)
+    assert about["name"] == "shipped"
+    assert about["metrics"]["leave_one_source_out"]["site-0"]["patients"] == 3
+    assert about["recipes"]["resnest"]["size"] == toys.TINY.resnest.size
+    card = (made / bundles.CARD).read_text(encoding="utf-8")
+    assert f"`{digest}`" in card
+    assert "`site-0` never seen" in card
+    assert "| Deep SAD alone |" in card
+    assert "start weights | random" in card
+    assert str(tmp_path) not in card
+    # The networks are the same, and a bundle is never overwritten
+    assert bundles.sha256(made / "resnest.safetensors") == bundles.sha256(trained[0] / "resnest.safetensors")
+    assert shell.main(["publish", bundle, str(made), *told]) == 1
+    assert shell.main(["publish", bundle, str(tmp_path / "other"), "--left-out", "site-0"]) == 1
+
+
+def test_time_left_does_not_count_what_was_done_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    lines: list[Progress] = []
+    reporter = Reporter(lines.append, lambda: False, {"reading": 1.0, "detector": 99.0})
+    reporter.at("reading", 0.0, "")
+    clock[0] += 10
+    reporter.continues("detector", 50 / 99)
+    clock[0] += 60
+    reporter.at("detector", 60 / 99, "")
+    assert lines[-1].fraction == pytest.approx(0.61)
+    assert lines[-1].seconds_left == pytest.approx(60 / 0.10 * 0.39)

@@ -21,7 +21,7 @@ def report(**changes: Any) -> EvaluationReport:
     base = EvaluationReport(
         bundle_hash="b" * 64, snapshot_hash="s" * 64, split="test", images_total=200, patients_total=80,
         kinds=("regular", "green_filter", "lugol_iodine"), figures={name: figure(0.9) for name in names}, auroc=figure(0.95),
-        confusion=((90, 8, 2), (6, 40, 4), (3, 2, 45)), per_site={"north": {name: figure(0.9, total=50) for name in names}},
+        confusion=((90, 8, 1, 1), (6, 40, 4, 0), (3, 2, 45, 0)), per_site={"north": {name: figure(0.9, total=50) for name in names}},
         per_kind={"regular": figure(0.9), "green_filter": figure(0.8, total=50), "lugol_iodine": figure(0.9, total=50)},
         faint_green=figure(0.7, total=12, patients=6), roc=((0.0, 0.0, float("inf")), (0.1, 0.9, 0.5), (1.0, 1.0, 0.0)),
         box_plot=(

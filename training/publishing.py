@@ -1,0 +1,39 @@
+"""From a trained bundle to one that is shipped: it takes along what its reports say, and a card that no figure was typed into."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from inference import bundle as bundles
+from training import card, report
+
+Told = Mapping[str, Any]
+
+
+def publish(
+    bundle: Path, out: Path, *, left_out: Mapping[str, Path], reports: Mapping[str, Path], ablation: Path | None = None, name: str = "",
+    notes: str = "",
+) -> str:  # fmt: skip
+    """Write `bundle` anew as `out`, with figures of its siblings and a card. Returns the new bundle's hash.
+
+    left_out: source -> report (`evaluate --json`) of a sibling that never saw it. reports: `test` and `examples` of the bundle itself.
+    ablation: JSON of `ablation`. Raises BundleError for a broken bundle or where `out` exists.
+    """
+    about, _ = bundles.verify(bundle)
+    told = {site: report.digest(_read(path)) for site, path in left_out.items()}
+    changes: dict[str, Any] = {"metrics": {**about["metrics"], "leave_one_source_out": told}}
+    if ablation is not None:
+        changes["metrics"]["ablation"] = json.loads(ablation.read_text(encoding="utf-8"))
+    digest = bundles.amend(bundle, out, {**changes, "name": name or about["name"]})
+    loaded = {key: _read(path) for key, path in reports.items()}
+    siblings = {site: _read(path) for site, path in left_out.items()}
+    (out / bundles.CARD).write_text(card.write(out, siblings, loaded, notes=notes), encoding="utf-8")
+    return digest
+
+
+def _read(path: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return read
