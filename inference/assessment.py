@@ -39,16 +39,23 @@ class Assessor:
         )  # fmt: skip
 
     def assess(self, exam: Sequence[Evidence], *, known_devices_only: bool = False) -> list[Assessed]:
-        """Each image of one exam beside the others of the same device, in order. An image without such others is what it is alone.
+        """Each image of one exam beside the others of the same device, in order. An image without such others is what it is alone; so is
+        one among others of which none looks regular, as they show nothing to compare with.
 
         known_devices_only: what comes from a device that the calibration has not seen goes to people.
         """
         seen = [comparing.signals(one) for one in exam]
         judged = []
         for own, one in enumerate(exam):
-            others = [seen[k] for k, other in enumerate(exam) if k != own and _comparable(other, one)]
+            others = [k for k, other in enumerate(exam) if k != own and _comparable(other, one)]
             weights = self.context.of(one.device) if others else None
-            answer = alone(one) if weights is None else self._beside(one, comparing.probabilities(weights, seen[own], others), len(others))
+            if weights is None:
+                answer = alone(one)
+            elif not any(comparing.looks_regular(seen[k]) for k in others):
+                answer = replace(alone(one), siblings=len(others))
+            else:
+                shares = comparing.probabilities(weights, seen[own], [seen[k] for k in others])
+                answer = self._beside(one, shares, len(others))
             judged.append(_doubted(answer) if known_devices_only and one.device not in self.devices else answer)
         return judged
 

@@ -107,6 +107,11 @@ def signals(one: Evidence) -> Floats:
     return np.array([*odds, *_colours(one.colour), math.log(one.deep_sad_distance + 1e-6)])
 
 
+def looks_regular(own: Floats) -> bool:
+    """Whether an image with these signals is more likely regular than not, by itself."""
+    return bool(np.exp(own[:2]).sum() < 1.0)
+
+
 def _log_odds(part: float, regular: float) -> float:
     return min(max(math.log((part + 1e-12) / (regular + 1e-12)), -LIMIT), LIMIT)
 

@@ -116,7 +116,7 @@ class Assessed:
     route: Route
     reasons: tuple[str, ...]
     siblings: int
-    """How many other images it was compared with; 0 where there is none, or where the bundle does not compare for this device."""
+    """How many other images it was seen beside; 0 where there is none, or where the bundle does not compare for this device."""
     p_alone: float
     kind_alone: Kind
 

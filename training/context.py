@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from inference.context import FEATURES, Context, Floats, Weights, compared
+from inference.context import FEATURES, Context, Floats, Weights, compared, looks_regular
 
 RIDGE = 0.002
 FOLDS = 5
@@ -61,11 +61,14 @@ def joined(tables: Iterable[Table]) -> Table:
 
 
 def beside_others(table: Table) -> tuple[Table, Floats, Floats]:
-    """The rows that have others of their exam and device, and their features (M, 8) for green and for iodine."""
+    """The rows that have others of their exam and device, of which one at least looks regular, and their features (M, 8) for green and for
+    iodine. All other rows are what they are alone (`inference.assessment`)."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row, key in enumerate(zip(table.exams.tolist(), table.devices.tolist(), strict=True)):
         groups.setdefault(key, []).append(row)
-    kept = [(row, [other for other in rows if other != row]) for rows in groups.values() if len(rows) > 1 for row in rows]
+    regular = [looks_regular(own) for own in table.signals]
+    pairs_of = [(row, [other for other in rows if other != row]) for rows in groups.values() for row in rows]
+    kept = [(row, others) for row, others in pairs_of if any(regular[other] for other in others)]
     pairs = [compared(table.signals[row], [table.signals[other] for other in others]) for row, others in kept]
     features = np.array(pairs).reshape(-1, 2, len(FEATURES))
     return table.rows(np.array([row for row, _ in kept], dtype=np.int64)), features[:, 0], features[:, 1]
@@ -124,17 +127,19 @@ def p_of(odds: Floats) -> Floats:
     return p
 
 
-def calibration(odds: Floats, positive: NDArray[np.bool_]) -> tuple[float, float]:
+def calibration(odds: Floats, positive: NDArray[np.bool_], share: float) -> tuple[float, float]:
     """Shift and scale >= 0 of log odds (N, 2) that make p(non-regular) right on real exams, with Platt's targets.
 
-    Weights learned on made-up exams know what to look at, not how often a filter is used or how plainly it shows.
+    Weights learned on made-up exams know what to look at, not how plainly a filter shows. The rows count so that `share` of them are
+    non-regular: sources that send whole exams may use filters rarely, and an answer shall not shift because it has company.
     """
     count, none = int(positive.sum()), int((~positive).sum())
     goal = np.where(positive, (count + 1) / (count + 2), 1 / (none + 2))
+    weight = np.where(positive, share / count, (1 - share) / none)
 
     def loss(values: Floats) -> float:
         p = np.clip(p_of(values[0] + values[1] * odds), 1e-9, 1 - 1e-9)
-        return float(-(goal * np.log(p) + (1 - goal) * np.log1p(-p)).mean())
+        return float(-(goal * np.log(p) + (1 - goal) * np.log1p(-p)) @ weight)
 
     found = minimize(loss, np.array([0.0, 1.0]), bounds=[(-20.0, 20.0), (0.0, 20.0)], method="L-BFGS-B").x
     return float(found[0]), float(found[1])
@@ -155,26 +160,32 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     What to look at is learned on real and made-up exams together; how sure to be, on the real ones alone. A device with enough real
     images is judged by itself: it gets weights of its own, those of all, or none.
     """
-    rows, green, iodine = beside_others(with_a_regular(real))
-    few = LEAST / (LEAST + float((rows.targets > 0).sum()))
+    rows, green, iodine = beside_others(teaching(real))
+    taught_by = rows.weights > 0
+    few = LEAST / (LEAST + float((rows.targets[taught_by] > 0).sum()))
     extra, extra_green, extra_iodine = beside_others(replace(made_up, weights=made_up.weights * few))
     table = joined([rows, extra])
     features = np.concatenate([green, extra_green]), np.concatenate([iodine, extra_iodine])
-    if min((table.targets == 0).sum(), (table.targets > 0).sum()) < LEAST:
-        return Context(None, {}), {"images": float(len(rows)), "patients": _patients(rows)}
+    told = rows.rows(taught_by)
+    figures = {"images": float(len(told)), "patients": _patients(told)}
+    counted = table.targets[table.weights > 0]
+    if min((counted == 0).sum(), (counted > 0).sum()) < LEAST:
+        return Context(None, {}), figures
     crossed = cross_fitted(table, *features)
     lone, joint = _loss(table, alone(table)), _loss(table, p_of(crossed))
-    figures = {
-        "images": float(len(rows)), "patients": _patients(rows), "non_regular": float((rows.targets > 0).sum()),
-        "made_up_images": float(len(extra)), "log_loss_alone": lone, "log_loss_beside": joint,
+    figures |= {
+        "non_regular": float((told.targets > 0).sum()), "made_up_images": float(len(extra)), "log_loss_alone": lone,
+        "log_loss_beside": joint,
     }  # fmt: skip
     if joint >= lone - GAIN:
         return Context(None, {}), figures
-    sure, said = _sureness(rows, crossed[: len(rows)])
+    crossed = crossed[: len(rows)]
+    sure, said = _sureness(told, crossed[taught_by], float((real.targets > 0).mean()))
     figures |= said
     if said and said["real_log_loss_beside"] > said["real_log_loss_alone"] + GAIN:
         return Context(None, {}), figures
-    helped, said = _by_device(rows, green, iodine, sure[0] + sure[1] * crossed[: len(rows)])
+    # On all groups of a device, as nobody will know which of them hold a regular image
+    helped, said = _by_device(replace(rows, weights=np.ones(len(rows))), green, iodine, sure[0] + sure[1] * crossed)
     # Where comparing does not help, the groups are no exams (near-duplicates, say), and teach the other devices nothing
     off = [device for device, choice in helped.items() if choice == "alone"]
     taught = ~np.isin(np.concatenate([rows.devices, np.full(len(extra), "", dtype=np.str_)]), off)
@@ -189,21 +200,24 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     return Context(common, chosen), {**figures, **said}
 
 
-def _sureness(rows: Table, crossed: Floats) -> tuple[tuple[float, float], dict[str, float]]:
+def _sureness(rows: Table, crossed: Floats, share: float) -> tuple[tuple[float, float], dict[str, float]]:
     """Shift and scale of the log odds (N, 2) on real exams, and the log losses there; nothing to change where they are too few."""
     positive = rows.targets > 0
     if min(positive.sum(), (~positive).sum()) < LEAST:
         return (0.0, 1.0), {}
-    shift, scale = calibration(crossed, positive)
+    shift, scale = calibration(crossed, positive, share)
     beside = p_of(shift + scale * crossed)
     said = {"real_log_loss_alone": _loss(rows, alone(rows)), "real_log_loss_beside": _loss(rows, beside), "scale": scale, "shift": shift}
     return (shift, scale), said
 
 
-def with_a_regular(table: Table) -> Table:
-    """Exams with one regular image at least: near-duplicates that are all stained would teach that to be like the others means nothing."""
+def teaching(table: Table) -> Table:
+    """The same rows; those of exams without a regular image count nothing.
+
+    Near-duplicates that are all stained would teach that to be like the others means nothing.
+    """
     has = set(table.exams[table.targets == 0].tolist())
-    return table.rows(np.array([exam in has for exam in table.exams.tolist()], dtype=bool))
+    return replace(table, weights=np.where([exam in has for exam in table.exams.tolist()], table.weights, 0.0))
 
 
 def _by_device(rows: Table, green: Floats, iodine: Floats, crossed: Floats) -> tuple[dict[str, str], dict[str, float]]:

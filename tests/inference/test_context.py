@@ -62,6 +62,16 @@ def test_a_faint_filter_shows_beside_the_others_and_is_then_asked_about() -> Non
     assert sum(answers[2].probabilities.values()) == pytest.approx(1)
 
 
+def test_among_images_of_which_none_looks_regular_each_stands_as_it_is_alone() -> None:
+    stained = [seen(0.95, GREENISH), seen(0.9, GREENISH), seen(0.8, GREENISH)]
+    answers = assessor().assess(stained)
+    assert [(a.p_non_regular, a.kind, a.route, a.siblings) for a in answers] == [
+        (one.p_non_regular, one.kind, one.route, 2) for one in stained
+    ]
+    # Where some look regular, there is something to compare with
+    assert assessor().assess([stained[2], seen(0.05), seen(0.1)])[0].p_non_regular > 0.95
+
+
 def test_the_order_of_the_images_changes_nothing() -> None:
     exam = [seen(0.1), seen(0.4, GREENISH), seen(0.9), seen(0.2, (PINK * 0.8).astype(np.uint8))]
     first = assessor().assess(exam)

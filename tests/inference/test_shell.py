@@ -73,8 +73,9 @@ def test_a_manifest_that_cannot_be_used_is_told_at_once(
 
 @pytest.fixture
 def comparing(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """The toy bundle with a comparison that looks at red and green alone."""
-    bundles.amend(tiny_bundle, tmp_path / "comparing", {"context": Context(COMPARE, {}).as_json()})
+    """The toy bundle with a comparison that looks at red and green alone; by itself every picture looks regular to it."""
+    fusion = {**bundles.verify(tiny_bundle)[0]["fusion"], "intercept": -2.0, "w_logit": 0.0, "w_distance": 0.0}
+    bundles.amend(tiny_bundle, tmp_path / "comparing", {"context": Context(COMPARE, {}).as_json(), "fusion": fusion})
     return tmp_path / "comparing"
 
 
