@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -117,7 +119,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--sizes", default="800x600,3264x2448")
     options = parser.parse_args()
-    for text in options.sizes.split(","):
+    sizes = options.sizes.split(",")
+    if len(sizes) > 1:
+        # Each in a process of its own: Django is set up once in a process, for one database
+        for size in sizes:
+            subprocess.run([sys.executable, "-m", "benchmarks.end_to_end", "--images", str(options.images), "--sizes", size], check=True)
+        return
+    for text in sizes:
         width, height = map(int, text.split("x"))
         with servers() as folder:
             from django.conf import settings
