@@ -111,10 +111,31 @@ def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, F
         (
             site,
             f"{told.get('images')} images of {told.get('patients')} patients",
-            [(_said(name), figure) for _, name, figure, _ in card(told) if figure is not None],
+            [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
         )
         for site, told in report.left_out.items()
     ]
+
+
+def _of_weight(row: tuple[str, str, Figure | None, str]) -> tuple[int, str]:
+    """What tells most comes first: the order of all, then what is found when regular images are spared; JSON keeps no order."""
+    name = row[1]
+    rank = 0 if name == "auroc" else 1 if name.startswith("sensitivity at") else 2
+    return rank, name
+
+
+def ablation(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """What each part adds, as the bundle tells it: `columns`, and `rows` of (judged by, figures); empty where it tells nothing."""
+    told = metrics.get("ablation") or []
+    points = [(point, kind) for point in (told[0]["points"] if told else []) for kind in ("", *sorted(point["per_kind"]))]
+    columns = [f"{_said(kind) if kind else 'all'} at {point['specificity']:.0%}" for point, kind in points]
+    rows = []
+    for row in told:
+        by = {f"{point['specificity']:.0%}": point for point in row["points"]}
+        found = [by[f"{point['specificity']:.0%}"] for point, _ in points]
+        cells = [one["per_kind"].get(kind) if kind else one["sensitivity"] for one, (_, kind) in zip(found, points, strict=True)]
+        rows.append((row["name"], [_of_card(row["auroc"]), *(_of_card(cell) if cell else None for cell in cells)]))
+    return {"columns": ["AUROC", *columns], "rows": rows} if rows else {}
 
 
 def reading(report: EvaluationReport) -> list[tuple[str, str, Figure | None, Figure | None]]:

@@ -1,6 +1,7 @@
 """The pages of training and models: who reaches what, and what they say."""
 
 import re
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from portal.accounts.models import Role
 from portal.datasets.models import Snapshot
 from portal.images.models import Image
 from portal.learning.models import TrainingRun
-from portal.registry.models import PromotionRequest
+from portal.registry.models import ModelVersion, PromotionRequest
 from portal.registry.selectors import champion
 from tests.cast import Cast, make_image, make_run, make_user, make_version
 from tests.portal.learning.conftest import Stage
@@ -181,3 +182,23 @@ def test_lists_take_the_same_number_of_queries_whatever_there_is(
     client = cast.client(cast.max)
     with django_assert_max_num_queries(14):
         assert client.get(address).status_code == 200
+
+
+def test_what_each_part_adds_stands_with_the_source_that_was_left_out(cast: Cast, stage: Stage) -> None:
+    point = {
+        "specificity": 0.98,
+        "sensitivity": asdict(figure(0.78, total=190)),
+        "per_kind": {"green_filter": asdict(figure(0.65, total=105))},
+    }
+    told = [
+        {"name": name, "auroc": asdict(figure(area)), "points": [point]} for name, area in (("Deep SAD alone", 0.914), ("fused", 0.959))
+    ]
+    version = make_version(name="published")
+    ModelVersion.objects.filter(pk=version.pk).update(metrics={"ablation": told, "validation": {"detector": {"iou": 0.836}}})
+    stage.evaluate(version, full())
+    page = _page(cast, f"/models/{version.pk}/")
+    assert "What each part adds there" in page
+    assert page.index("<b>0.914</b>") < page.index("<b>0.959</b>")
+    assert "green filter at 98%" in page
+    assert page.index("Leave one source out") < page.index("What the bundle says of its own training")
+    assert "What each part adds there" not in _page(cast, f"/models/{stage.champion.pk}/")
