@@ -51,7 +51,7 @@ showReasons();
 form.addEventListener("submit", (event) => {
   if (sent || !complete()) return event.preventDefault();
   sent = true;
-  get("seconds").value = ((performance.now() - opened) / 1000).toFixed(1);
+  get("seconds").value = ((performance.now() - opened) / 1000).toFixed(3);
   get("submit").disabled = true;
 });
 function complete() {
