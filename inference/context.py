@@ -129,10 +129,18 @@ def compared(own: Floats, others: Sequence[Floats]) -> tuple[Floats, Floats]:
 
     Medians, so that one odd image moves little and their order nothing.
     """
-    difference = own - np.median(np.stack(others), axis=0)
-    # What either side does not know makes no difference
+    difference = own - _median(np.stack(others))
+    # What the image or all the others do not know makes no difference
     shift = np.nan_to_num(difference)[2:]
     return np.array([own[0], difference[0], *shift]), np.array([own[1], difference[1], *shift])
+
+
+def _median(others: Floats) -> Floats:
+    """Of each column over the rows that know it; NaN where none does."""
+    known = ~np.isnan(others)
+    if known.all():
+        return np.asarray(np.median(others, axis=0))
+    return np.array([np.median(column[here]) if here.any() else math.nan for column, here in zip(others.T, known.T, strict=True)])
 
 
 def probabilities(weights: Weights, own: Floats, others: Sequence[Floats]) -> dict[str, float]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Count, Exists, OuterRef, Value
 
 from portal import ml
 from portal.analyses.models import Analysis
@@ -12,7 +15,8 @@ from portal.images.models import BESIDE_OTHERS, Image, ImageState
 from portal.registry.models import ModelVersion
 
 MOST = 100
-"""An exam with more images of one device is no visit but a table that says too little: each of them is judged alone."""
+"""An exam with more images of one device is no visit but a table that says too little: each of them is judged alone. All that count
+beside others are counted, whichever version has analysed them."""
 _COLUMNS = ("image", "version", "probabilities", "p_non_regular", "kind", "deep_sad_distance", "colour", "route", "reasons")
 
 Group = tuple[int, int, str]
@@ -31,11 +35,11 @@ class Beside:
 def beside(judged: Sequence[tuple[Image, Analysis]]) -> list[Beside]:
     """Judge each image, by the version of its analysis, among all images of the exam and device that this version has analysed.
 
-    Two statements. Exam and device are taken from the images, which the caller has read under a lock.
+    Three statements. Exam and device are taken from the images, which the caller has read under a lock.
     """
     groups = _groups(judged)
     versions = ModelVersion.objects.in_bulk({analysis.version_id for _, analysis in judged})
-    answers = {key: _answers(versions[key[1]], members) for key, members in groups.items() if 1 < len(members) <= MOST}
+    answers = {key: _answers(versions[key[1]], members) for key, members in groups.items() if len(members) > 1}
     found = []
     for image, analysis in judged:
         known = answers.get(_key(image, analysis), {}).get(image.pk)
@@ -49,7 +53,8 @@ def _key(image: Image, analysis: Analysis) -> Group:
 
 
 def _groups(judged: Sequence[tuple[Image, Analysis]]) -> dict[Group, list[Analysis]]:
-    wanted = {_key(image, analysis) for image, analysis in judged if image.exam_id}
+    heaps = crowded({image.exam_id for image, _ in judged if image.exam_id})
+    wanted = {_key(image, analysis) for image, analysis in judged if image.exam_id and (image.exam_id, image.device) not in heaps}
     rows = Analysis.objects.filter(
         image__exam__in={exam for exam, _, _ in wanted}, version__in={version for _, version, _ in wanted},
         image__state__in=BESIDE_OTHERS, kind__in=ml.CLASSIFIED_KINDS,
@@ -59,6 +64,50 @@ def _groups(judged: Sequence[tuple[Image, Analysis]]) -> dict[Group, list[Analys
         if (key := _key(row.image, row)) in found:
             found[key].append(row)
     return found
+
+
+def crowded(exams: Collection[int]) -> set[tuple[int, str]]:
+    """Of these exams, each device that has more than MOST images there: by exam id and device."""
+    groups = Image.objects.filter(exam__in=exams, state__in=BESIDE_OTHERS).order_by().values("exam", "device")
+    return {(row["exam"], row["device"]) for row in groups.annotate(n=Count("id")).filter(n__gt=MOST)}
+
+
+def unseen(judged: Sequence[tuple[Image, Analysis]]) -> dict[tuple[int, str, int], list[int]]:
+    """What the versions of these analyses have not looked at yet, though it would be compared with these images: ids of images by exam,
+    device and version. Two statements and one for each version.
+
+    After a promotion the exam's other images have the earlier version's word only, and no two versions' words are compared.
+    """
+    versions = ModelVersion.objects.in_bulk({analysis.version_id for _, analysis in judged})
+    found: dict[tuple[int, str, int], list[int]] = {}
+    for pk, version in versions.items():
+        bundle = Path(version.bundle_path)
+        mine = [image for image, analysis in judged if analysis.version_id == pk and image.exam_id and compares(bundle, image.device)]
+        keys = {(image.exam_id, image.device) for image in mine}
+        rows = Image.objects.filter(exam__in={exam for exam, _ in keys}, state__in=BESIDE_OTHERS).order_by().values("exam", "device")
+        looked_at = Exists(Analysis.objects.filter(image=OuterRef("pk"), version=pk))
+        groups = rows.annotate(n=Count("id"), left=ArrayAgg("id", filter=~looked_at, default=Value([]))).filter(n__lte=MOST)
+        for row in groups if keys else []:
+            if row["left"] and (row["exam"], row["device"]) in keys:
+                found[(row["exam"], row["device"], pk)] = sorted(row["left"])
+    return found
+
+
+def compares(bundle: Path, device: str) -> bool:
+    """Whether this bundle compares the images of this device; one that cannot be opened does not."""
+    try:
+        return ml.compares(bundle, device)
+    except ValueError:
+        return False
+
+
+def opens(version: ModelVersion) -> bool:
+    """Whether this version's bundle can still be asked."""
+    try:
+        ml.compares(Path(version.bundle_path), "")
+    except ValueError:
+        return False
+    return True
 
 
 def _answers(version: ModelVersion, members: Sequence[Analysis]) -> dict[int, tuple[ml.Assessed, tuple[int, ...]]]:
@@ -87,7 +136,7 @@ def to_follow(judged: Sequence[tuple[Image, Analysis]]) -> list[int]:
     versions = ModelVersion.objects.in_bulk({analysis.version_id for _, analysis in judged})
     first: dict[int, int] = {}
     for image, analysis in judged:
-        if image.exam_id and ml.compares(Path(versions[analysis.version_id].bundle_path), image.device):
+        if image.exam_id and compares(Path(versions[analysis.version_id].bundle_path), image.device):
             first[image.exam_id] = min(image.pk, first.get(image.exam_id, image.pk))
     others = Image.objects.filter(exam__in=first).exclude(pk__in=[image.pk for image, _ in judged])
     waiting = others.exclude(state__in=[ImageState.REJECTED, ImageState.WITHDRAWN]).order_by().values_list("exam", flat=True).distinct()

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 
 from portal import ml
-from portal.analyses.beside import MOST
+from portal.analyses.beside import MOST, compares, opens
 from portal.analyses.models import Assessment
 from portal.images.models import BESIDE_OTHERS
 from portal.registry.models import ModelVersion
@@ -39,17 +39,20 @@ INVARIANTS = {
 
 _BEHIND = f"""
 WITH comparing AS (SELECT * FROM unnest(%(versions)s::bigint[], %(devices)s::text[]) AS c (version_id, device)),
+heap AS (SELECT exam_id, device FROM images_image WHERE state = ANY (%(states)s) AND exam_id IS NOT NULL
+    GROUP BY exam_id, device HAVING count(*) > %(most)s),
 due AS (
     SELECT s.id, s.image_id, s.siblings, ARRAY(
         SELECT o.id FROM images_image o JOIN analyses_analysis oa ON oa.image_id = o.id AND oa.version_id = a.version_id
         WHERE o.exam_id = i.exam_id AND o.device = i.device AND o.id <> i.id AND o.state = ANY (%(states)s)
         AND oa.kind = ANY (%(kinds)s) AND a.kind = ANY (%(kinds)s) AND (a.version_id, i.device) IN (SELECT * FROM comparing)
+        AND (i.exam_id, i.device) NOT IN (SELECT * FROM heap)
         ORDER BY o.id) AS others
     FROM analyses_assessment s JOIN analyses_analysis a ON a.id = s.analysis_id JOIN images_image i ON i.id = s.image_id
     WHERE s.current AND i.state = ANY (%(states)s) AND a.version_id = ANY (%(opened)s) AND NOT {_IN_WORK}
 )
 SELECT id, image_id, siblings, others FROM due
-WHERE siblings <> CASE WHEN cardinality(others) < %(most)s THEN others ELSE '{{}}' END ORDER BY id
+WHERE siblings <> others ORDER BY id
 """  # noqa: S608
 
 
@@ -61,9 +64,9 @@ def behind_its_exam() -> list[tuple[Any, ...]]:
     """
     judged = Assessment.objects.filter(current=True).exclude(image__exam=None).order_by()
     pairs = list(judged.values_list("analysis__version", "image__device").distinct())
-    folders = {pk: Path(path) for pk, path in ModelVersion.objects.values_list("pk", "bundle_path")}
-    opened = {version for version, _ in pairs if _opens(folders[version])}
-    comparing = [(version, device) for version, device in pairs if version in opened and ml.compares(folders[version], device)]
+    versions = ModelVersion.objects.in_bulk({version for version, _ in pairs})
+    opened = {pk for pk, version in versions.items() if opens(version)}
+    comparing = [(version, device) for version, device in pairs if compares(Path(versions[version].bundle_path), device)]
     values: dict[str, Any] = {
         "versions": [version for version, _ in comparing], "devices": [device for _, device in comparing], "opened": list(opened),
         "states": list(BESIDE_OTHERS), "kinds": list(ml.CLASSIFIED_KINDS), "most": MOST,
@@ -71,14 +74,6 @@ def behind_its_exam() -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(_BEHIND, values)
         return list(cursor.fetchall())
-
-
-def _opens(bundle: Path) -> bool:
-    try:
-        ml.compares(bundle, "")
-    except ValueError:
-        return False
-    return True
 
 
 CHECKS: dict[str, Callable[[], list[tuple[Any, ...]]]] = {"analyses.assessment_behind_its_exam": behind_its_exam}

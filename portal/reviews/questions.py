@@ -9,7 +9,7 @@ from django.db import transaction
 
 from portal.accounts.models import User
 from portal.analyses import services as analyses
-from portal.analyses.beside import Beside, beside, to_follow
+from portal.analyses.beside import Beside, beside, to_follow, unseen
 from portal.analyses.models import Analysis, Assessment
 from portal.analyses.services import Judged
 from portal.audit import services as audit
@@ -71,7 +71,8 @@ class Case:
 def triage(fresh: Sequence[tuple[Image, Analysis]]) -> list[Routed]:
     """Route fresh analyses by their sites' rules: automatic labels, or questions to readers. In the caller's transaction.
 
-    Each is judged beside what its exam has by now; the exam's other images are judged anew by `reassess`, for which work is queued.
+    Each is judged beside what its exam has by now; the exam's other images are judged anew by `reassess`, for which work is queued, and
+    looked at first where this version has not.
     What people have settled stays as it is. What was accepted is asked about when a new model objects or says another kind; an
     open question only moves in the queue. A fixed number of statements; the caller holds the images' rows.
     """
@@ -85,6 +86,8 @@ def triage(fresh: Sequence[tuple[Image, Analysis]]) -> list[Routed]:
     accept([(case, made) for case, made in new if case.sure])
     open_tasks(asked)
     jobs.put(kind="assess", subject_ids=to_follow(fresh))
+    # after a promotion the others of an exam have an earlier version's word only, beside which nothing can be judged
+    jobs.put(kind="analyse", subject_ids=sorted({pk for left in unseen(fresh).values() for pk in left}))
     return [case.routed for case in cases]
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from portal.analyses.beside import Beside, beside
+from portal.analyses.beside import Beside, beside, crowded, opens, unseen
 from portal.analyses.models import Assessment
 from portal.audit import services as audit
 from portal.images.models import BESIDE_OTHERS, Image, ImageState
@@ -20,6 +21,7 @@ from portal.reviews import selectors
 from portal.reviews.models import ReviewTask, TaskState
 from portal.reviews.questions import Case, Question, accept, judge, move_in_queue, objection, open_tasks
 
+log = logging.getLogger(__name__)
 BY_PEOPLE = ("reopened",)
 """Why people ask; no machine takes such a question back."""
 _NOISE = 1e-9
@@ -34,12 +36,18 @@ class Moved(Exception):
 def reassess(image_ids: Sequence[int]) -> list[Assessment]:
     """Judge these images and all others of their exams beside one another as they are now; write what differs from what stands.
 
-    Each by the version that it stands judged by. A fixed number of statements. Raises Moved.
+    Each by the version that it stands judged by; one whose version cannot be opened any more keeps its word. A number of statements that
+    depends on that of the versions alone. Raises Moved.
     """
     images = _hold(image_ids)
     current = Assessment.objects.filter(image__in=[image.pk for image in images], current=True)
-    standing = {one.image_id: one for one in current.select_related("analysis").defer("analysis__embedding", "analysis__quality")}
-    judged = [(image, standing[image.pk].analysis) for image in images if image.pk in standing]
+    standing = {one.image_id: one for one in current.select_related("analysis__version").defer("analysis__embedding", "analysis__quality")}
+    readable = _readable(standing.values())
+    judged = [
+        (image, standing[image.pk].analysis)
+        for image in images
+        if image.pk in standing and standing[image.pk].analysis.version_id in readable
+    ]
     changed = [(image, one) for (image, _), one in zip(judged, beside(judged), strict=True) if _differs(standing[image.pk], one)]
     if not changed:
         return []
@@ -55,6 +63,14 @@ def reassess(image_ids: Sequence[int]) -> list[Assessment]:
     return made
 
 
+def _readable(standing: Iterable[Assessment]) -> set[int]:
+    versions = {one.analysis.version_id: one.analysis.version for one in standing}
+    gone = [version for version in versions.values() if not opens(version)]
+    for version in gone:
+        log.error("The bundle of %s cannot be opened: what it judged is not judged anew. Restore its folder.", version)
+    return set(versions) - {version.pk for version in gone}
+
+
 def _hold(image_ids: Sequence[int]) -> list[Image]:
     """The images of the exams of these, and of those that these were compared with, locked in the order of their ids.
 
@@ -64,7 +80,12 @@ def _hold(image_ids: Sequence[int]) -> list[Image]:
     seen = Assessment.objects.filter(image__in=image_ids, current=True).values_list("siblings", flat=True)
     near = {*image_ids, *(pk for siblings in seen for pk in siblings)}
     exams = set(Image.objects.filter(pk__in=near, exam__isnull=False).values_list("exam", flat=True))
-    rows = Image.objects.filter(Q(exam__in=exams) | Q(pk__in=near)).order_by("pk")
+    # of a heap without end only those that were compared while it was small, to be judged alone from now on
+    heaps = Q(pk__in=[])
+    for exam, device in crowded(exams):
+        heaps |= Q(exam=exam, device=device)
+    compared = Exists(Assessment.objects.filter(image=OuterRef("pk"), current=True, siblings__len__gt=0))
+    rows = Image.objects.filter(Q(exam__in=exams) & (~heaps | compared) | Q(pk__in=near)).order_by("pk")
     images = list(rows.select_for_update(no_key=True))
     if any(image.exam_id and image.exam_id not in exams for image in images if image.pk in image_ids):
         raise Moved
@@ -81,12 +102,18 @@ def _differs(standing: Assessment, now: Beside) -> bool:
 
 
 def _follow(judged: Sequence[tuple[Case, Assessment]], before: Mapping[int, Assessment]) -> None:
-    """Labels and questions after the new word. What is settled keeps its label."""
+    """Labels and questions after the new word. What is settled keeps its label; no question is taken back while there are images of the
+    exam that this version has yet to look at."""
     accepted = [one for one in judged if one[0].image.state == ImageState.ACCEPTED]
     waiting = [one for one in judged if one[0].image.state == ImageState.IN_REVIEW]
     label_of = label_selectors.current_of_all([case.image.pk for case, _ in (*accepted, *waiting)])
     asked = _about_accepted(accepted, label_of)
-    cleared = [(case, made) for case, made in waiting if _cleared(case, before[case.image.pk], label_of.get(case.image.pk))]
+    left = unseen([(case.image, case.beside.analysis) for case, _ in waiting])
+    cleared = [
+        (case, made) for case, made in waiting
+        if (case.image.exam_id, case.image.device, case.beside.analysis.version_id) not in left
+        and _cleared(case, before[case.image.pk], label_of.get(case.image.pk))
+    ]  # fmt: skip
     taken_back = _take_back({case.image.pk for case, _ in cleared})
     labelled = [case.image.pk for case, _ in cleared if case.image.pk in label_of and label_of[case.image.pk].kind == case.kind]
     accept([(case, made) for case, made in cleared if case.image.pk in taken_back], labelled=labelled)
@@ -95,16 +122,18 @@ def _follow(judged: Sequence[tuple[Case, Assessment]], before: Mapping[int, Asse
 
 
 def _about_accepted(accepted: Sequence[tuple[Case, Assessment]], label_of: Mapping[int, Label]) -> list[Question]:
-    """An automatic label follows the machines' new word; what is in doubt again is asked about."""
-    followed = [(case, made) for case, made in accepted if case.sure and _is_automatic(label_of.get(case.image.pk))]
+    """An automatic label of the same version follows the machines' new word; what is in doubt again, or what a new model says
+    otherwise, is asked about."""
+    followed = [(case, made) for case, made in accepted if case.sure and _is_its_own(case, label_of.get(case.image.pk))]
     labels.set_labels([case.label(made) for case, made in followed if label_of[case.image.pk].kind != case.kind])
     rest = [case for case, _ in accepted if case.image.pk not in {one.image.pk for one, _ in followed}]
     questions = [objection(case, label_of.get(case.image.pk)) for case in rest]
     return [question for question in questions if question is not None]
 
 
-def _is_automatic(label: Label | None) -> bool:
-    return label is not None and label.provenance == Provenance.AUTOMATIC
+def _is_its_own(case: Case, label: Label | None) -> bool:
+    """Whether the label is the word of the very version that speaks now."""
+    return label is not None and label.provenance == Provenance.AUTOMATIC and label.basis.get("version") == case.beside.analysis.version_id
 
 
 def _cleared(case: Case, before: Assessment, label: Label | None) -> bool:
@@ -113,7 +142,7 @@ def _cleared(case: Case, before: Assessment, label: Label | None) -> bool:
         return False
     if label is None or label.kind == case.kind:
         return True
-    return _is_automatic(label) and label.basis.get("version") == case.beside.analysis.version_id
+    return _is_its_own(case, label)
 
 
 def _take_back(image_ids: set[int]) -> set[int]:

@@ -12,7 +12,7 @@ from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
-from portal.images.models import Image, ImageState
+from portal.images.models import UPLOAD_CANCELLED, Image, ImageState
 from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
@@ -69,13 +69,22 @@ def withdraw(*, image: Image, actor: User, reason: str) -> Image:
     held = Image.objects.select_for_update(no_key=True).get(pk=image.pk)
     if held.state in (ImageState.WITHDRAWN, ImageState.REJECTED):
         raise WrongState("This image is out already. Reload the page.")
-    Image.objects.filter(pk=held.pk).update(state=ImageState.WITHDRAWN, state_reason=reason.strip()[:300])
+    # whoever opens a question holds the image, so from here on there is none but these; one opened between the two locks cannot be
+    # locked now without the danger of a deadlock
+    if live.exclude(pk__in=[task.pk for task in tasks]).exists():
+        raise WrongState("A question about this image was opened in this very moment. Nothing was changed: withdraw it again.")
+    Image.objects.filter(pk=held.pk).update(state=ImageState.WITHDRAWN, state_reason=_unlike_a_cancelled_upload(reason.strip()[:300]))
     for task in tasks:
         close(task, TaskState.CANCELLED)
     jobs.put(kind="assess", subject_ids=[held.pk], actor_id=actor.pk)
     audit.record(actor_id=actor.pk, action="image.withdrawn", subject=held, site_id=held.site_id, before=held.state, tasks=len(tasks))
     held.refresh_from_db()
     return held
+
+
+def _unlike_a_cancelled_upload(reason: str) -> str:
+    """That very reason brings an image back when its file is sent again, and is the upload's alone to give."""
+    return f"{reason} Withdrawn by hand." if reason == UPLOAD_CANCELLED else reason
 
 
 @transaction.atomic

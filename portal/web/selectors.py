@@ -10,6 +10,7 @@ from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, QuerySet, 
 
 from portal.accounts import access
 from portal.accounts.models import Site, User
+from portal.analyses.beside import MOST
 from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
 from portal.datasets.models import SnapshotItem
@@ -20,6 +21,8 @@ from portal.ml import NON_REGULAR_KINDS, Kind
 from portal.reviews.models import Read, ReviewTask, TaskState
 
 PAGE = 48
+SAME = 1e-9
+"""Probabilities nearer than this are one and the same, stored twice."""
 _CURRENT = (
     Prefetch("labels", Label.objects.filter(current=True), to_attr="current_labels"),
     Prefetch("assessments", Assessment.objects.filter(current=True), to_attr="current_assessments"),
@@ -82,7 +85,8 @@ class Story:
     labels: list[Label]
     tasks: list[ReviewTask]
     snapshots: list[SnapshotItem]
-    siblings: list[Image]
+    siblings: Sequence[Image]
+    siblings_count: int
     events: list[AuditEvent]
 
     @property
@@ -92,6 +96,17 @@ class Story:
     @property
     def assessment(self) -> Assessment | None:
         return self.assessments[0] if self.assessments else None
+
+    @property
+    def stands(self) -> Assessment | Analysis | None:
+        """What counts of the machines' word: beside the exam, or alone where nothing was assessed yet."""
+        return self.assessment or self.analysis
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether the answer is that of the image alone, although it was looked at beside others."""
+        one = self.assessment
+        return bool(one and one.siblings and one.kind == one.analysis.kind and abs(one.p_non_regular - one.analysis.p_non_regular) < SAME)
 
     @property
     def compared(self) -> list[Image]:
@@ -106,7 +121,8 @@ class Story:
 
 def story(image: Image) -> Story:
     """One image with its whole story: a fixed number of queries."""
-    siblings = Image.objects.filter(exam=image.exam_id).exclude(pk=image.pk) if image.exam_id else Image.objects.none()
+    others = Image.objects.filter(exam=image.exam_id).exclude(pk=image.pk) if image.exam_id else Image.objects.none()
+    siblings = list(others.select_related("exam__patient").order_by("captured", "id").prefetch_related(*_CURRENT)[: MOST + 1])
     reads = Prefetch("reads", Read.objects.select_related("reader").order_by("id"))
     return Story(
         image=image,
@@ -115,7 +131,8 @@ def story(image: Image) -> Story:
         labels=list(image.labels.select_related("actor").order_by("-id")),
         tasks=list(image.review_tasks.prefetch_related(reads).order_by("-id")),
         snapshots=list(image.snapshot_items.select_related("snapshot").prefetch_related("snapshot__runs").order_by("-id")),
-        siblings=list(siblings.select_related("exam__patient").order_by("captured", "id").prefetch_related(*_CURRENT)[:24]),
+        siblings=siblings[:MOST],
+        siblings_count=others.count() if len(siblings) > MOST else len(siblings),
         events=list(AuditEvent.objects.filter(subject_type="images.Image", subject_id=image.pk).order_by("-id")[:50]),
     )
 

@@ -118,6 +118,13 @@ def test_colours_that_are_not_known_make_no_difference() -> None:
     assert len(green) == len(iodine) == len(FEATURES)
 
 
+def test_one_image_without_colours_hides_nothing_of_the_others() -> None:
+    own, plain, unknown = signals(seen(0.3, GREENISH)), signals(seen()), signals(replace(seen(), colour=()))
+    with_unknown, without = compared(own, [plain, unknown, plain])[0], compared(own, [plain, plain])[0]
+    assert with_unknown[2:7] == pytest.approx(without[2:7])
+    assert abs(with_unknown[2]) > 0.05
+
+
 def test_a_bundle_keeps_what_it_learned_and_one_of_before_compares_nothing(tmp_path: Path) -> None:
     exam = [seen(0.3, GREENISH), seen()]
     learned = Context(COMPARE, {"x": None})

@@ -13,8 +13,9 @@ from django.db import connection
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, NotAllowed, WrongState
 from portal.images import selectors, services, storage
-from portal.images.models import FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.images.models import UPLOAD_CANCELLED, FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.jobs.models import Job
+from portal.reviews.services import withdraw
 from tests.cast import Cast
 from tests.portal.images import pictures
 from tests.portal.images.conftest import Send, image_of, sanitise_all
@@ -128,6 +129,14 @@ def test_what_was_withdrawn_for_another_reason_does_not_come_back(send: Send) ->
     data = pictures.encoded()
     row = send("a.jpg", data)
     Image.objects.update(state="withdrawn", state_reason="The patient asked for it.")
+    assert send("b.jpg", data).outcome == FileOutcome.REJECTED
+    assert image_of(row).state == ImageState.WITHDRAWN
+
+
+def test_what_a_person_withdrew_in_the_words_of_a_cancelled_upload_does_not_come_back(send: Send, cast: Cast) -> None:
+    data = pictures.encoded()
+    row = send("a.jpg", data)
+    withdraw(image=image_of(row), actor=cast.lena, reason=UPLOAD_CANCELLED)
     assert send("b.jpg", data).outcome == FileOutcome.REJECTED
     assert image_of(row).state == ImageState.WITHDRAWN
 

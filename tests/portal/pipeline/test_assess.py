@@ -24,7 +24,7 @@ from portal.jobs import services
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.ml import Kind
-from portal.pipeline import runner, tasks
+from portal.pipeline import tasks
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import violations
 from portal.reviews import reassess as reassessing
@@ -114,34 +114,61 @@ def test_judging_again_writes_nothing_where_nothing_changed(cast: Cast, toy: Toy
 # ---- what is not compared ---------------------------------------------------------------------------------------------
 
 
-def test_another_device_another_exam_and_another_version_are_not_compared(cast: Cast, toy: Toy) -> None:
-    old = comparing()
-    (by_old,) = settle_in(cast.north, toy, PLAIN)
+def test_another_device_and_another_exam_are_not_compared(cast: Cast, toy: Toy) -> None:
     comparing()
     (faint,) = arrive(cast.north, toy, FAINT)
     (other_device,) = arrive(cast.north, toy, PLAIN)
     Image.objects.filter(pk=other_device.pk).update(device="Another camera")
     (other_exam,) = arrive(cast.north, toy, PLAIN, exam="E2")
     drain()
-    assert by_old.analyses.get().version == old
-    assert [now(image).siblings for image in (by_old, faint, other_device, other_exam)] == [[], [], [], []]
+    assert [now(image).siblings for image in (faint, other_device, other_exam)] == [[], [], []]
     assert now(faint).kind == "regular"
     assert healthy()
 
 
-def test_what_a_new_champion_says_of_a_sibling_stands_beside_what_it_says_of_the_image(cast: Cast, toy: Toy) -> None:
+def test_after_a_promotion_the_others_of_a_late_images_exam_are_looked_at_and_compared_too(cast: Cast, toy: Toy) -> None:
     comparing()
-    plain, faint = settle_in(cast.north, toy, PLAIN, FAINT)
-    comparing()
-    for image in (plain, faint):
-        services.enqueue(kind="analyse", subject_id=image.pk)
-        drain()
-        # meanwhile the other stands beside what the version before said of this one
-        assert now(faint).siblings == ([plain.pk] if image == faint or now(faint).analysis.version != now(plain).analysis.version else [])
+    (plain,) = settle_in(cast.north, toy, PLAIN)
+    (elsewhere,) = settle_in(cast.north, toy, PLAIN, exam="E2")
+    new = comparing()
+    (faint,) = arrive(cast.north, toy, FAINT)
+    HANDLERS["analyse"].work(services.claim("analyse", worker="w"))
+    assert (now(faint).siblings, now(faint).kind) == ([], "regular"), "no two versions' words are compared"
+    assert not violations().keys() & {"analyses.assessment_behind_its_exam"}
+    drain()
     assert now(faint).siblings == [plain.pk]
     assert now(plain).siblings == [faint.pk]
-    assert now(faint).analysis.version == now(plain).analysis.version
+    assert now(faint).kind == "green_filter"
+    assert now(plain).analysis.version == now(faint).analysis.version == new
+    assert now(elsewhere).analysis.version != new, "an exam to which nothing came stays as it was"
     assert healthy()
+
+
+def test_a_question_is_not_taken_back_before_the_new_version_has_seen_the_others(cast: Cast, toy: Toy) -> None:
+    comparing()
+    first, second, unsure = settle_in(cast.north, toy, PLAIN, PLAIN, looks(0.5))
+    assert unsure.state == "in_review"
+    comparing()
+    # the new version has its doubts too, and the first sibling that it sees would take them away
+    toy.answers[f"{unsure.clean_sha256}.{unsure.clean_format}"] = UNSURE
+    services.enqueue(kind="analyse", subject_id=unsure.pk)
+    HANDLERS["analyse"].work(services.claim("analyse", worker="w"))
+    queued = Job.objects.filter(kind="analyse", state="queued")
+    assert sorted(queued.values_list("subject_id", flat=True)) == [first.pk, second.pk]
+    queued.filter(subject_id=second.pk).update(not_before=Now() + timedelta(hours=1))
+    drain()
+    unsure.refresh_from_db()
+    assert (now(unsure).siblings, now(unsure).route) == ([first.pk], "auto_regular")
+    assert unsure.state == "in_review"
+
+
+def test_a_heap_of_another_version_is_not_looked_at_again(cast: Cast, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.analyses.beside.MOST", 2)
+    comparing()
+    settle_in(cast.north, toy, PLAIN, PALE)
+    comparing()
+    settle_in(cast.north, toy, FAINT)
+    assert Analysis.objects.count() == 3
 
 
 def test_a_bundle_that_does_not_compare_queues_nothing(cast: Cast, toy: Toy) -> None:
@@ -363,6 +390,23 @@ def test_an_exam_of_another_models_label_is_asked_about_and_not_relabelled(cast:
     assert healthy()
 
 
+def test_a_new_models_comparison_asks_about_the_old_ones_accepted_label_and_does_not_change_it(cast: Cast, toy: Toy) -> None:
+    comparing()
+    (stained,) = settle_in(cast.north, toy, STAINED)
+    assert (stained.state, Label.objects.get(image=stained, current=True).kind) == ("accepted", "green_filter")
+    comparing()
+    services.enqueue(kind="analyse", subject_id=stained.pk)
+    drain()
+    stained.refresh_from_db()
+    assert stained.state == "accepted", "the new model says the same of it, alone"
+    settle_in(cast.north, toy, PLAIN, PALE)
+    stained.refresh_from_db()
+    assert (now(stained).kind, now(stained).route) == ("lugol_iodine", "auto_non_regular")
+    assert (stained.state, stained.review_tasks.get().reasons) == ("in_review", ["models_disagree"])
+    assert Label.objects.get(image=stained, current=True).kind == "green_filter"
+    assert healthy()
+
+
 # ---- many at once, and deaths -----------------------------------------------------------------------------------------
 
 
@@ -545,14 +589,16 @@ def test_a_planted_fault_is_found(cast: Cast, toy: Toy, fault: Callable[[list[Im
     assert name not in violations() or name == "analyses.assessment_beside_itself", "and heals it"
 
 
-def test_a_bundle_that_is_gone_fails_its_work_and_not_the_check(cast: Cast, toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PAUSES", (0.0, 0.0))
+def test_a_bundle_that_is_gone_stops_neither_the_check_nor_the_rest_of_the_exam(cast: Cast, toy: Toy) -> None:
     version = comparing()
     plain, _ = settle_in(cast.north, toy, PLAIN, PALE)
     (Path(version.bundle_path) / "bundle.json").unlink()
     assert healthy()
-    services.enqueue(kind="assess", subject_id=plain.pk)
+    comparing()
+    late, later = arrive(cast.north, toy, FAINT, PALE)
+    HANDLERS["analyse"].work(services.claim("analyse", worker="w"))
+    Job.objects.filter(kind="analyse", state="queued").update(not_before=Now() + timedelta(hours=1))
     drain("assess")
-    job = Job.objects.get(kind="assess", subject_id=plain.pk)
-    assert (job.state, "is not a bundle" in job.error) == ("failed", True)
-    assert len(now(plain).siblings) == 1
+    assert set(Job.objects.filter(kind="assess").values_list("state", flat=True)) == {"done"}
+    assert (now(plain).analysis.version, len(now(plain).siblings)) == (version, 1), "what nobody can say anew stands"
+    assert (now(late).siblings, now(late).kind) == ([later.pk], "green_filter"), "and keeps nobody from saying what can be said"

@@ -51,6 +51,7 @@ BREAKS: dict[str, Callable[[Image], object]] = {
     "stuck.analysed_without_triage": lambda image: make_image(image.site, state="analysed"),
     "stuck.accepted_without_label": lambda image: Label.objects.filter(image__state="accepted").update(current=False),
     "stuck.in_review_without_task": lambda image: ReviewTask.objects.update(state="closed"),
+    "stuck.open_task_of_image_out": lambda image: Image.objects.filter(state="in_review").update(state="withdrawn"),
     "stuck.failed_without_reason": lambda image: Image.objects.filter(state="rejected").update(state_reason=""),
     "jobs.failed_without_reason": lambda image: Job.objects.update(state="failed", finished=image.created),
     "blobs.row_without_blob": lambda image: storage.original_path(image.site_id, image.sha256).unlink(),

@@ -146,6 +146,24 @@ def test_an_image_whose_answer_stands_says_so_and_one_without_an_exam_says_nothi
     assert "Judged" not in alone
 
 
+def test_a_doubt_that_the_comparison_took_away_is_not_shown_as_standing(cast: Cast) -> None:
+    image, other = make_image(cast.north, state="accepted", p_non_regular=0.5), make_image(cast.north, state="accepted")
+    _beside(image, [other], p=0.0, kind="regular", reasons=[])
+    page = cast.client(cast.alice).get(f"/images/{image.pk}/")
+    words = _words(page)
+    assert "Why it is asked" not in words
+    assert "non-regular (calibrated)0.000" in words.replace(" 0.000", "0.000")
+    assert "green filter, the classifier alone" in words
+
+
+def test_an_answer_that_had_nothing_to_compare_with_says_so(cast: Cast) -> None:
+    image, other = (make_image(cast.north, state="accepted", p_non_regular=0.97, kind="green_filter") for _ in range(2))
+    alone = image.assessments.get(current=True)
+    _beside(image, [other], p=alone.p_non_regular, kind=alone.kind, reasons=[])
+    words = _words(cast.client(cast.alice).get(f"/images/{image.pk}/"))
+    assert "None of the others looks regular, so there was nothing to compare with" in words
+
+
 def _words(page: Any) -> str:
     text = re.sub(r"<[^>]*>", "", page.content.decode())
     return unescape(" ".join(text.split()))
