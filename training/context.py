@@ -155,7 +155,8 @@ def calibrated(weights: Weights, shift: float, scale: float) -> Weights:
 
 
 def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
-    """The comparison as a bundle keeps it, and what it changed: log loss alone and beside others, cross-fitted by patient.
+    """The comparison as a bundle keeps it, and what it changed: log loss alone and beside others, cross-fitted by patient. Where it does
+    not lower that loss by GAIN, on all exams and on the real ones by themselves, there is none.
 
     What to look at is learned on real and made-up exams together; how sure to be, on the real ones alone. A device with enough real
     images is judged by itself: it gets weights of its own, those of all, or none.
@@ -182,7 +183,7 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     crossed = crossed[: len(rows)]
     sure, said = _sureness(told, crossed[taught_by], float((real.targets > 0).mean()))
     figures |= said
-    if said and said["real_log_loss_beside"] > said["real_log_loss_alone"] + GAIN:
+    if said and said["real_log_loss_beside"] >= said["real_log_loss_alone"] - GAIN:
         return Context(None, {}), figures
     # On all groups of a device, as nobody will know which of them hold a regular image
     helped, said = _by_device(replace(rows, weights=np.ones(len(rows))), green, iodine, sure[0] + sure[1] * crossed)
@@ -201,12 +202,21 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
 
 
 def _sureness(rows: Table, crossed: Floats, share: float) -> tuple[tuple[float, float], dict[str, float]]:
-    """Shift and scale of the log odds (N, 2) on real exams, and the log losses there; nothing to change where they are too few."""
+    """Shift and scale of the log odds (N, 2) on real exams, and the log losses there; nothing to change where they are too few.
+
+    The losses are of shifts and scales that a patient had no part in, as `crossed` is of weights that they had none in.
+    """
     positive = rows.targets > 0
     if min(positive.sum(), (~positive).sum()) < LEAST:
         return (0.0, 1.0), {}
     shift, scale = calibration(crossed, positive, share)
     beside = p_of(shift + scale * crossed)
+    folds = _folds(rows)
+    for fold in range(FOLDS):
+        out = folds == fold
+        if out.any() and positive[~out].any() and not positive[~out].all():
+            a, b = calibration(crossed[~out], positive[~out], share)
+            beside[out] = p_of(a + b * crossed[out])
     said = {"real_log_loss_alone": _loss(rows, alone(rows)), "real_log_loss_beside": _loss(rows, beside), "scale": scale, "shift": shift}
     return (shift, scale), said
 
@@ -241,8 +251,7 @@ def _by_device(rows: Table, green: Floats, iodine: Floats, crossed: Floats) -> t
 
 def cross_fitted(table: Table, green: Floats, iodine: Floats) -> Floats:
     """Log odds (N, 2) of every row by weights that its patient had no part in."""
-    order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(table.patients.tolist()))).tolist())}
-    folds = np.array([order[patient] % FOLDS for patient in table.patients.tolist()])
+    folds = _folds(table)
     answers = np.zeros((len(table), 2))
     for fold in range(FOLDS):
         out = folds == fold
@@ -250,6 +259,12 @@ def cross_fitted(table: Table, green: Floats, iodine: Floats) -> Floats:
             weights = fit_weights(green[~out], iodine[~out], table.targets[~out], table.weights[~out])
             answers[out] = log_odds(weights, green[out], iodine[out])
     return answers
+
+
+def _folds(table: Table) -> NDArray[np.int64]:
+    """The fold of each row (N,): a patient is in one, the same for the same patients."""
+    order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(table.patients.tolist()))).tolist())}
+    return np.array([order[patient] % FOLDS for patient in table.patients.tolist()], dtype=np.int64)
 
 
 def alone(table: Table) -> Floats:

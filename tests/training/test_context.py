@@ -9,7 +9,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from inference.context import FEATURES, Context
+from inference.context import FEATURES, Context, Weights
 from inference.fusion import bent
 from training import calibrate, context, exams, novelty
 from training.context import Table
@@ -30,6 +30,11 @@ def clinic(device: str, *, wander: float, patients: int = 60, seed: int = 0) -> 
             names.append(f"{device}-{patient}")
     texts = exams.texts(names)
     return Table(np.array(signals), np.array(targets), texts, texts, exams.texts([device] * len(targets)), np.ones(len(targets)))
+
+
+def directions(weights: Weights) -> list[float]:
+    rows = np.array([weights.green[1:], weights.iodine[1:]])
+    return [float(value) for value in (rows / np.linalg.norm(rows, axis=1, keepdims=True)).ravel()]
 
 
 def nothing(like: Table) -> Table:
@@ -85,12 +90,27 @@ def test_a_device_on_which_it_does_not_help_is_left_out_and_teaches_the_others_n
     twins = replace(
         same,
         signals=np.where(
-            same.targets[:, None] > 0, same.signals * 0 + [3, 3, 0, 0, 0, 0, 0, 0], same.signals * 0 - [3, 3, 0, 0, 0, 0, 0, 0]
+            same.targets[:, None] > 0, same.signals * 0 + [8, 8, 0, 0, 0, 0, 0, 0], same.signals * 0 - [8, 8, 0, 0, 0, 0, 0, 0]
         ),
     )
     learned, figures = context.fit(context.joined([steady, twins]), nothing(steady))
-    assert "twins: log loss common" in figures
+    assert figures["twins: log loss common"] > figures["twins: log loss alone"] - context.GAIN
+    assert learned.of("twins") is None
     assert learned.of("steady") is not None
+    alone, _ = context.fit(steady, nothing(steady))
+    ours, theirs = learned.of("steady"), alone.of("steady")
+    assert ours is not None
+    assert theirs is not None
+    # the same direction: how sure to be is set on all real exams afterwards
+    assert directions(ours) == pytest.approx(directions(theirs), abs=0.02)
+
+
+def test_where_each_answers_for_itself_as_well_as_beside_others_there_is_no_comparison() -> None:
+    same = clinic("twins", wander=0.03, seed=1)
+    sure = np.where(same.targets[:, None] > 0, same.signals * 0 + [8, 8, 0, 0, 0, 0, 0, 0], same.signals * 0 - [8, 8, 0, 0, 0, 0, 0, 0])
+    learned, figures = context.fit(replace(same, signals=sure), exams.make_up(clinic("steady", wander=0.03), 400, seed=2))
+    assert figures["real_log_loss_beside"] >= figures["real_log_loss_alone"] - context.GAIN
+    assert learned == Context(None, {})
 
 
 def test_too_few_images_leave_it_switched_off() -> None:
