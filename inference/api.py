@@ -19,7 +19,7 @@ from inference import fusion as fusing
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
 from inference.detector import OTHERS_SCORE, CervixDetector, DetectorConfig, state_of, to_file_pixels
-from inference.preprocess import DecodeError, Picture, Pixels, crop_to, decode, letterbox
+from inference.preprocess import DecodeError, Picture, Pixels, crop_to, decode, letterbox, region_of
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Route, Unreadable
 
@@ -162,7 +162,7 @@ class Analyzer:
         ood = self.known.rank(neighbours) if self.known and neighbours is not None else None
         p = self.fusion.probability(logit, distance, neighbours=neighbours or 0.0, detector=score)
         route, reasons = fusing.route(self.fusion, p, logit, distance, found.state, ood=ood)
-        measures = quality.measure(crop_to(picture, found.crop, quality.SIDE))
+        measures = {**quality.measure(crop_to(picture, found.crop, quality.SIDE)), quality.NATIVE: _native(picture, found.crop)}
         kind = fusing.likeliest(fusing.fused_probabilities(p, probabilities))
         if self.judge:
             measures = self.judge.scored(measures, quality.Seen(score, distance, embedding))
@@ -182,6 +182,11 @@ class Analyzer:
     def tensor(self, pixels: Sequence[Pixels]) -> Tensor:
         """Pictures of one size (N, S, S, 3) of bytes as the networks take them: (N, 3, S, S), RGB in [0, 1], on their device."""
         return torch.from_numpy(np.stack(pixels)).to(self.device).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def _native(picture: Picture, crop: Box | None) -> float:
+    x0, y0, x1, y1 = region_of(picture, crop)
+    return quality.native(x1 - x0, y1 - y0)
 
 
 def colours(picture: Picture, crop: Box | None) -> tuple[float, ...]:

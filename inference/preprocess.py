@@ -132,12 +132,17 @@ def letterbox(picture: Picture, size: int) -> tuple[Pixels, float]:
 
 def crop_to(picture: Picture, box: Box | None, size: int, *, margin: float = CROP_MARGIN) -> Pixels:
     """The box with `margin` of its size on every side (clipped to the picture), squeezed to (size, size, 3). No box: the whole frame."""
-    region = (
-        (0.0, 0.0, float(picture.width), float(picture.height)) if box is None else with_margin(box, picture.width, picture.height, margin)
-    )
+    region = region_of(picture, box, margin)
     sx, sy = picture.image.width / picture.width, picture.image.height / picture.height
     inside = (region[0] * sx, region[1] * sy, min(region[2] * sx, picture.image.width), min(region[3] * sy, picture.image.height))
     return np.asarray(picture.image.resize((size, size), Image.Resampling.BILINEAR, box=inside, reducing_gap=3.0), dtype=np.uint8)
+
+
+def region_of(picture: Picture, box: Box | None, margin: float = CROP_MARGIN) -> tuple[float, float, float, float]:
+    """What `crop_to` cuts out: (x0, y0, x1, y1) in pixels of the upright file."""
+    if box is None:
+        return 0.0, 0.0, float(picture.width), float(picture.height)
+    return with_margin(box, picture.width, picture.height, margin)
 
 
 def with_margin(box: Box, width: int, height: int, margin: float = CROP_MARGIN) -> tuple[float, float, float, float]:

@@ -6,6 +6,7 @@ ellipse that the square holds, as corners are speculum, scope rim or burnt-in te
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from inference.types import Kind
 
 SIDE = 256
 """Crops are measured at one size, as the variance of the Laplacian depends on it."""
+NATIVE_RANGE = (-2.0, 0.5)
 SATURATED = 250
 WHITE = 240
 """A pixel whose three channels reach this is burnt out: tissue has no white of its own."""
@@ -52,7 +54,7 @@ def measure(crop: Pixels) -> dict[str, float]:
     (`_details`), `contrast`: log of luma's standard deviation; `light`, `middle`, `shade`: 95th, 50th and 5th percentile of luma in [0, 1];
     `white`: share of burnt-out pixels; `glare_blob`: share of the largest connected burnt-out spot; `washed`: share of pixels with two
     channels at 250 or above; `red`, `green`, `red_spread`, `green_spread`, `colour`: mean and standard deviation of R and G as shares of
-    R + G + B, and mean saturation.
+    R + G + B, and mean saturation. How large the crop was in its file, `native`, is not to be seen in it: see there.
     """
     luma = crop.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     pixels = crop[::2, ::2]
@@ -65,6 +67,14 @@ def measure(crop: Pixels) -> dict[str, float]:
         "light": light, "middle": middle, "shade": shade, "white": float(burnt.sum() / INSIDE.sum()),
         "glare_blob": largest_blob(burnt) / float(INSIDE.sum()), **_colours(pixels[INSIDE]),
     }  # fmt: skip
+
+
+def native(width: float, height: float) -> float:
+    """How finely a crop of so many pixels of its file was taken, against what it is measured at: log2 of its side over SIDE, in
+    NATIVE_RANGE. Below 0 it was enlarged, and has no fine detail however sharp it is; what is far above 0 is reduced, and no sharper
+    for it."""
+    least, most = NATIVE_RANGE
+    return min(max(math.log2(max(math.sqrt(width * height), 1.0) / SIDE), least), most)
 
 
 def darkest(pixels: Pixels) -> NDArray[np.uint8]:
@@ -130,6 +140,7 @@ def largest_blob(marked: NDArray[np.bool_]) -> int:
 
 DETAILS = tuple(f"detail_{level}_{p}" for level in range(LEVELS) for p in PERCENTILES)
 BLUR_MEASURES = (*DETAILS, "contrast")
+NATIVE = "native"
 CONTENT_MEASURES = (
     *DETAILS, "contrast", "light", "middle", "shade", "white", "washed", "red", "green", "red_spread", "green_spread", "colour",
 )  # fmt: skip
@@ -169,11 +180,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """bundle.json's `quality`: two small heads and the limits. A bundle without it measures and judges nothing."""
+    """bundle.json's `quality`: two small heads and the limits. A bundle without it measures and judges nothing.
+
+    `by_size`: the head for blur knows how large the crop was in its file (`blur_features`); one of an older bundle does not.
+    """
 
     blur: Head
     content: Head
     limits: Limits
+    by_size: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -181,11 +196,11 @@ class Judge:
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Judge:
         heads = {name: Head(float(values[name]["intercept"]), tuple(values[name]["weights"])) for name in ("blur", "content")}
-        return Judge(**heads, limits=Limits(**values["limits"]))
+        return Judge(**heads, limits=Limits(**values["limits"]), by_size=bool(values.get("by_size", False)))
 
     def scored(self, measures: Mapping[str, float], seen: Seen) -> dict[str, float]:
         """The measures with `blur` and `not_a_cervix`, both probabilities, added."""
-        blur = self.blur.probability([measures[name] for name in BLUR_MEASURES])
+        blur = self.blur.probability(blur_features(measures, by_size=self.by_size))
         return {**measures, "blur": blur, NOT_A_CERVIX: self.content.probability(content_features(measures, seen))}
 
 
@@ -196,6 +211,17 @@ class Seen:
     score: float
     distance: float
     embedding: Sequence[float]
+
+
+def blur_features(measures: Mapping[str, float], *, by_size: bool) -> Floats:
+    """Features of the head for blur: BLUR_MEASURES (13,); by size also `native` and DETAILS times it, over all its range and once more
+    below 0 alone (39,): how little fine detail is too little depends on how finely the crop was taken."""
+    known = np.array([measures[name] for name in BLUR_MEASURES], np.float64)
+    if not by_size:
+        return known
+    size = measures[NATIVE]
+    per_size = np.array([1.0, *(measures[name] for name in DETAILS)])
+    return np.concatenate([known, size * per_size, min(size, 0.0) * per_size])
 
 
 def content_features(measures: Mapping[str, float], seen: Seen) -> Floats:

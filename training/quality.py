@@ -18,7 +18,6 @@ from inference import bundle as bundles
 from inference.api import Analyzer
 from inference.preprocess import DecodeError, Picture, decode
 from inference.quality import (
-    BLUR_MEASURES,
     BLURRED,
     GLARE,
     NOT_A_CERVIX,
@@ -29,6 +28,7 @@ from inference.quality import (
     Judge,
     Limits,
     Seen,
+    blur_features,
     content_features,
 )  # fmt: skip
 from inference.types import CLASSIFIED_KINDS, Analysis, Kind
@@ -69,9 +69,8 @@ class Specimen:
     def site(self) -> str:
         return self.record.site if self.record else "drawn"
 
-    @property
-    def blur_features(self) -> list[float]:
-        return [self.analysis.quality[name] for name in BLUR_MEASURES]
+    def blur_features(self, *, by_size: bool) -> Floats:
+        return blur_features(self.analysis.quality, by_size=by_size)
 
     @property
     def content_features(self) -> Floats:
@@ -196,9 +195,9 @@ def judge_of(fitted: Sequence[Specimen], kept: Sequence[Specimen], recipe: Quali
         raise TrainingRefused("The quality part needs pictures of a cervix in the train split and in validation or calibration.")
     faces = [s for s in fitted if s.cervix]
     of_blur = [s for s in faces if s.fault in (CLEAN, "glare") or FINDING_OF[s.fault] == BLURRED]
-    blur = logistic([s.blur_features for s in of_blur], [s.fault in ("defocus", "shake") for s in of_blur], recipe.blur_c)
+    blur = logistic([s.blur_features(by_size=True) for s in of_blur], [s.fault in ("defocus", "shake") for s in of_blur], recipe.blur_c)
     content = logistic([s.content_features for s in fitted], [not s.cervix for s in fitted], recipe.content_c)
-    return Judge(blur, content, limits_of(blur, content, kept))
+    return Judge(blur, content, limits_of(blur, content, kept), by_size=True)
 
 
 def logistic(features: Sequence[Sequence[float] | Floats], truth: Sequence[bool], c: float) -> Head:
@@ -229,7 +228,7 @@ def worst(code: str, specimen: Specimen, blur: Head, content: Head) -> float:
     """How strongly a picture has a fault: higher is worse, on a scale on which half-way means something."""
     measures = specimen.analysis.quality
     if code == BLURRED:
-        return log_odds(blur.probability(specimen.blur_features))
+        return log_odds(blur.probability(specimen.blur_features(by_size=True)))
     if code == NOT_A_CERVIX:
         return log_odds(content.probability(specimen.content_features))
     if code == TOO_DARK:

@@ -46,6 +46,26 @@ def test_measures_hardly_depend_on_the_size_of_the_file() -> None:
         assert small[name] == pytest.approx(large[name], abs=0.35), name
 
 
+def test_how_finely_a_crop_was_taken_is_counted_in_octaves_and_bounded() -> None:
+    assert [quality.native(side, side) for side in (256, 128, 64, 16, 0)] == [0, -1, -2, -2, -2]
+    assert quality.native(512, 128) == 0
+    assert quality.native(3000, 3000) == quality.native(400, 400) == 0.5
+
+
+def test_an_older_head_for_blur_is_asked_as_it_was_fitted() -> None:
+    old = judge().as_json()
+    del old["by_size"]
+    assert Judge.from_json(old) == judge()
+    measures = measured(textured(400))
+    assert len(quality.blur_features(measures, by_size=False)) == len(BLUR_MEASURES)
+    small, large = ({**measures, "native": size} for size in (-1.0, 0.5))
+    features = [quality.blur_features(one, by_size=True) for one in (small, large)]
+    assert [len(one) for one in features] == [39, 39]
+    assert features[0][: len(BLUR_MEASURES)] == pytest.approx(features[1][: len(BLUR_MEASURES)])
+    assert features[1][26:] == pytest.approx(0)
+    assert features[0][26:] == pytest.approx(features[0][13:26])
+
+
 def test_a_flat_picture_has_no_detail_on_any_level_and_blur_takes_the_fine_one_first() -> None:
     flat = quality.measure(np.full((256, 256, 3), 90, np.uint8))
     assert {flat[name] for name in quality.DETAILS} == {0.0}

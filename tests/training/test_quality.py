@@ -5,24 +5,30 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from inference import bundle as bundles
 from inference.bundle import BundleError
-from inference.quality import BLURRED, TOO_DARK, Head, Judge
+from inference.preprocess import Picture, crop_to, decode, region_of
+from inference.quality import BLURRED, SIDE, TOO_DARK, Head, Judge, blur_features, measure, native
 from inference.types import Analysis, DetectorState, Kind, Route
 from tests.inference import toys as bundle_toys
 from tests.training import toys
 from training import __main__ as shell
 from training import config, quality, quality_report
 from training.config import QualityRecipe
-from training.manifest import Record, Snapshot, read_snapshot
+from training.degrade import spoilt
+from training.manifest import Record, Snapshot, read_development_data, read_snapshot
 from training.types import TrainingRefused
 
 torch.set_num_threads(1)
+SIZES = ("mobileodt", "iarc-colposcopy")
 RECIPE = QualityRecipe(images=12, held=12, scenes=12, strips=2)
 
 
@@ -73,6 +79,30 @@ def test_the_heads_weights_are_for_raw_features() -> None:
     head = quality.logistic(list(x), [False] * 80 + [True] * 80, 1.0)
     assert head.probability([100, 100]) < 0.05 < 0.95 < head.probability([120, 120])
     assert head.probability([110, 110]) == pytest.approx(0.5, abs=0.15)
+
+
+def test_real_pictures_of_different_sizes_are_told_from_blurred_ones_better_by_size(real_data: Path) -> None:
+    """Of another half of the patients: 224 px across at one site, 800 at the other."""
+    features: dict[bool, list[Any]] = {False: [], True: []}
+    blurred, patients = [], []
+    rng = np.random.default_rng(7)
+    for record in quality.chosen([r for r in read_development_data(real_data / "manifest.csv") if r.site in SIZES], 160, seed=1):
+        sharp = np.asarray(decode(record.path).image)
+        for pixels, fault in ((sharp, False), (spoilt(sharp, "defocus", rng), True), (spoilt(sharp, "shake", rng), True)):
+            picture = Picture(Image.fromarray(pixels), pixels.shape[1], pixels.shape[0])
+            x0, y0, x1, y1 = region_of(picture, record.box)
+            measures = {**measure(crop_to(picture, record.box, SIDE)), "native": native(x1 - x0, y1 - y0)}
+            for by_size, rows in features.items():
+                rows.append(blur_features(measures, by_size=by_size))
+            blurred.append(fault)
+            patients.append(record.patient)
+    train = np.isin(patients, sorted(set(patients))[::2])
+    truth = np.array(blurred)
+    areas = {}
+    for by_size, rows in features.items():
+        head = quality.logistic([x for x, own in zip(rows, train, strict=True) if own], list(truth[train]), 1.0)
+        areas[by_size] = roc_auc_score(truth[~train], [head.probability(x) for x, own in zip(rows, train, strict=True) if not own])
+    assert 1 - areas[True] < 0.7 * (1 - areas[False])
 
 
 def test_no_site_loses_more_of_its_clean_pictures_than_the_budget(data: Snapshot) -> None:
