@@ -81,8 +81,7 @@ def unseen(judged: Sequence[tuple[Image, Analysis]]) -> dict[tuple[int, str, int
     versions = ModelVersion.objects.in_bulk({analysis.version_id for _, analysis in judged})
     found: dict[tuple[int, str, int], list[int]] = {}
     for pk, version in versions.items():
-        bundle = Path(version.bundle_path)
-        mine = [image for image, analysis in judged if analysis.version_id == pk and image.exam_id and compares(bundle, image.device)]
+        mine = [image for image, analysis in judged if analysis.version_id == pk and image.exam_id and compares(version, image.device)]
         keys = {(image.exam_id, image.device) for image in mine}
         rows = Image.objects.filter(exam__in={exam for exam, _ in keys}, state__in=BESIDE_OTHERS).order_by().values("exam", "device")
         looked_at = Exists(Analysis.objects.filter(image=OuterRef("pk"), version=pk))
@@ -93,21 +92,17 @@ def unseen(judged: Sequence[tuple[Image, Analysis]]) -> dict[tuple[int, str, int
     return found
 
 
-def compares(bundle: Path, device: str) -> bool:
-    """Whether this bundle compares the images of this device; one that cannot be opened does not."""
+def compares(version: ModelVersion, device: str) -> bool | None:
+    """Whether this version compares the images of this device; None where its bundle cannot be opened any more."""
     try:
-        return ml.compares(bundle, device)
+        return ml.compares(Path(version.bundle_path), device)
     except ValueError:
-        return False
+        return None
 
 
 def opens(version: ModelVersion) -> bool:
     """Whether this version's bundle can still be asked."""
-    try:
-        ml.compares(Path(version.bundle_path), "")
-    except ValueError:
-        return False
-    return True
+    return compares(version, "") is not None
 
 
 def _answers(version: ModelVersion, members: Sequence[Analysis]) -> dict[int, tuple[ml.Assessed, tuple[int, ...]]]:
@@ -136,7 +131,7 @@ def to_follow(judged: Sequence[tuple[Image, Analysis]]) -> list[int]:
     versions = ModelVersion.objects.in_bulk({analysis.version_id for _, analysis in judged})
     first: dict[int, int] = {}
     for image, analysis in judged:
-        if image.exam_id and compares(Path(versions[analysis.version_id].bundle_path), image.device):
+        if image.exam_id and compares(versions[analysis.version_id], image.device):
             first[image.exam_id] = min(image.pk, first.get(image.exam_id, image.pk))
     others = Image.objects.filter(exam__in=first).exclude(pk__in=[image.pk for image, _ in judged])
     waiting = others.exclude(state__in=[ImageState.REJECTED, ImageState.WITHDRAWN]).order_by().values_list("exam", flat=True).distinct()

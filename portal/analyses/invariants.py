@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from django.db import connection
@@ -66,7 +65,7 @@ def behind_its_exam() -> list[tuple[Any, ...]]:
     pairs = list(judged.values_list("analysis__version", "image__device").distinct())
     versions = ModelVersion.objects.in_bulk({version for version, _ in pairs})
     opened = {pk for pk, version in versions.items() if opens(version)}
-    comparing = [(version, device) for version, device in pairs if compares(Path(versions[version].bundle_path), device)]
+    comparing = [(version, device) for version, device in pairs if compares(versions[version], device)]
     values: dict[str, Any] = {
         "versions": [version for version, _ in comparing], "devices": [device for _, device in comparing], "opened": list(opened),
         "states": list(BESIDE_OTHERS), "kinds": list(ml.CLASSIFIED_KINDS), "most": MOST,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -10,7 +11,7 @@ from itertools import permutations
 from pathlib import Path
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
@@ -18,6 +19,7 @@ from portal.analyses import beside as besides
 from portal.analyses.beside import MOST
 from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
+from portal.core.errors import WrongState
 from portal.images.models import Image, Patient
 from portal.images.services import apply_table
 from portal.jobs import services
@@ -405,6 +407,48 @@ def test_a_new_models_comparison_asks_about_the_old_ones_accepted_label_and_does
     assert (stained.state, stained.review_tasks.get().reasons) == ("in_review", ["models_disagree"])
     assert Label.objects.get(image=stained, current=True).kind == "green_filter"
     assert healthy()
+
+
+def test_a_question_that_is_opened_while_an_image_is_withdrawn_is_never_left_open(cast: Cast, toy: Toy) -> None:
+    comparing()
+    (plain,) = settle_in(cast.north, toy, PLAIN)
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Image.objects.select_for_update(no_key=True).get(pk=plain.pk)
+            refused = pool.submit(_withdraw, cast, plain)
+            wait_for_a_lock()  # it has found no question, and waits for the image
+            reopen(image=plain, actor=cast.lena)
+        assert "was opened in this very moment" in refused.result(20)
+    plain.refresh_from_db()
+    assert (plain.state, plain.review_tasks.get().state) == ("in_review", "open")
+    assert _withdraw(cast, plain) == ""
+    plain.refresh_from_db()
+    assert (plain.state, plain.review_tasks.get().state) == ("withdrawn", "cancelled")
+    assert healthy()
+
+
+def _withdraw(cast: Cast, image: Image) -> str:
+    """Why it was refused; empty where it was done."""
+    try:
+        withdraw(image=image, actor=cast.lena, reason="The patient asked for it.")
+    except WrongState as refused:
+        return str(refused)
+    finally:
+        if threading.current_thread() is not threading.main_thread():
+            connection.close()
+    return ""
+
+
+def wait_for_a_lock() -> None:
+    """Until another connection waits for one that this one holds."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))")
+            if cursor.fetchone() != (0,):
+                return
+        time.sleep(0.02)
+    raise AssertionError("nobody waits")
 
 
 # ---- many at once, and deaths -----------------------------------------------------------------------------------------
