@@ -440,11 +440,11 @@ def _withdraw(cast: Cast, image: Image) -> str:
 
 
 def wait_for_a_lock() -> None:
-    """Until another connection waits for one that this one holds."""
+    """Until another connection waits for one that this one holds. (`pg_stat_activity` stands still within a transaction.)"""
     end = time.monotonic() + 20
     while time.monotonic() < end:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))")
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))")
             if cursor.fetchone() != (0,):
                 return
         time.sleep(0.02)
