@@ -36,6 +36,7 @@ WIDEST: dict[str, frozenset[Role]] = {
     "audit/": SYSTEM,
     "sites/": STAFF | ADMINS,
     "images/": STAFF | ADMINS,
+    "patients/": STAFF | ADMINS,
     "uploads/": STAFF | ADMINS,
     "collection/": frozenset({Role.LEAD}) | ADMINS,
     "example/": ADMINS,

@@ -79,6 +79,8 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "health": OPEN,
     "gallery": SITE_STAFF | ADMINS,
     "image": SITE_STAFF | ADMINS,
+    "patient_list": SITE_STAFF | ADMINS,
+    "patient": SITE_STAFF | ADMINS,
     # uploads
     "upload_list": SITE_STAFF | ADMINS,
     "upload_new": SITE_STAFF,

@@ -14,6 +14,7 @@ _AREAS = (
     ("Home", "home"),
     ("Uploads", "upload_list"),
     ("Images", "gallery"),
+    ("Patients", "patient_list"),
     ("Reading", "reading"),
     ("Adjudication", "adjudication"),
     ("Review queue", "review_list"),

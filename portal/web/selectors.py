@@ -23,7 +23,7 @@ from portal.reviews.models import Read, ReviewTask, TaskState
 PAGE = 48
 SAME = 1e-9
 """Probabilities nearer than this are one and the same, stored twice."""
-_CURRENT = (
+CURRENT = (
     Prefetch("labels", Label.objects.filter(current=True), to_attr="current_labels"),
     Prefetch("assessments", Assessment.objects.filter(current=True), to_attr="current_assessments"),
 )
@@ -53,7 +53,7 @@ def gallery(user: User, wanted: GalleryFilter) -> GalleryPage:
     """One page of the images this person may see, newest first, over how many images and patients: 4 queries and the user's roles."""
     within = _narrowed(Image.objects.all(), wanted)
     page = images.gallery(user, wanted.own, size=PAGE, within=within)
-    prefetch_related_objects(list(page.images), *_CURRENT)
+    prefetch_related_objects(list(page.images), *CURRENT)
     counts = images.counted(images.filtered(user, wanted.own).filter(pk__in=within.values("pk")))
     return GalleryPage(page.images, counts["images"], counts["patients"], page.next_before)
 
@@ -122,7 +122,7 @@ class Story:
 def story(image: Image) -> Story:
     """One image with its whole story: a fixed number of queries."""
     others = Image.objects.filter(exam=image.exam_id).exclude(pk=image.pk) if image.exam_id else Image.objects.none()
-    siblings = list(others.select_related("exam__patient").order_by("captured", "id").prefetch_related(*_CURRENT)[: MOST + 1])
+    siblings = list(others.select_related("exam__patient").order_by("captured", "id").prefetch_related(*CURRENT)[: MOST + 1])
     reads = Prefetch("reads", Read.objects.select_related("reader").order_by("id"))
     return Story(
         image=image,
