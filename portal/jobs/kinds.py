@@ -8,6 +8,8 @@ class JobKind:
     """queue: io, gpu or train. batch: how many are claimed at once. lease: seconds a claim lasts before it must be extended.
 
     lanes: how many batches one worker has in hand at once: while one is decoded or written, another is computed.
+    owners: the table of the subjects where each has a `site_id`: among those sites the work takes turns. Named as data, as it belongs to
+    a room above.
     """
 
     name: str
@@ -15,6 +17,7 @@ class JobKind:
     batch: int
     lease: int = 120
     lanes: int = 1
+    owners: str = ""
 
     @property
     def bell(self) -> str:
@@ -25,9 +28,9 @@ class JobKind:
 KINDS = {
     kind.name: kind
     for kind in (
-        JobKind("sanitise", "io", 8),
-        JobKind("analyse", "gpu", 16, lanes=2),
-        JobKind("assess", "io", 16),
+        JobKind("sanitise", "io", 8, owners="images_image"),
+        JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),
+        JobKind("assess", "io", 16, owners="images_image"),
         JobKind("freeze", "io", 1),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),

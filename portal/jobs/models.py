@@ -20,6 +20,7 @@ class Job(Created):
 
     kind = models.CharField(max_length=30)
     subject_id = models.BigIntegerField()
+    site_id = models.BigIntegerField(db_default=0, help_text="Whose work it is, for taking turns; 0 for work of no site.")
     actor_id = models.BigIntegerField(null=True)
     state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
     attempt = models.IntegerField(default=0, help_text="Counted at the claim.")
@@ -45,7 +46,7 @@ class Job(Created):
             ),
         ]
         indexes = [
-            models.Index(fields=["kind", "not_before", "id"], condition=Q(state="queued"), name="job_claimable"),
+            models.Index(fields=["kind", "site_id", "not_before", "id"], condition=Q(state="queued"), name="job_in_turn"),
             models.Index(fields=["lease_until"], condition=Q(state="claimed"), name="job_leased"),
             models.Index(fields=["kind", "subject_id"], name="job_subject"),
         ]

@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from portal.audit.services import record
 from portal.core.errors import WrongState
 from portal.core.faults import fault
-from portal.jobs import bell
+from portal.jobs import bell, turns
 from portal.jobs.kinds import KINDS
 from portal.jobs.models import Job, JobState
 
@@ -58,36 +58,24 @@ def enqueue(*, kind: str, subject_id: int, actor_id: int | None = None) -> Job:
     return enqueue_many(kind=kind, subject_ids=[subject_id], actor_id=actor_id)[0]
 
 
-_PUT = """
-INSERT INTO jobs_job (kind, subject_id, actor_id, state, attempt, deaths, errors, alone, batch_size, worker, error, progress,
-    cancel_requested)
-SELECT %(kind)s, subject, %(actor)s, 'queued', 0, 0, 0, false, 0, '', '', '{}', false FROM unnest(%(subjects)s::bigint[]) AS subject
-ON CONFLICT (kind, subject_id) WHERE state IN ('queued', 'claimed') DO NOTHING
-"""
-
-
 def put(*, kind: str, subject_ids: Sequence[int], actor_id: int | None = None) -> None:
     """`enqueue_many` where nobody asks for the jobs: one statement, none where there are no subjects."""
     KINDS[kind]
     if not subject_ids:
         return
     with connection.cursor() as cursor:
-        cursor.execute(_PUT, {"kind": kind, "subjects": list(dict.fromkeys(subject_ids)), "actor": actor_id})
+        cursor.execute(turns.put_statement(kind), {"kind": kind, "subjects": list(dict.fromkeys(subject_ids)), "actor": actor_id})
     bell.ring_after_commit(kind)
 
 
 def enqueue_many(*, kind: str, subject_ids: Sequence[int], actor_id: int | None = None) -> list[Job]:
     """The same for many, in the order of `subject_ids`: each job is the new one, or the one that was already in work."""
-    KINDS[kind]
     found: dict[int, Job] = {}
     wanted = list(dict.fromkeys(subject_ids))
     while missing := [subject for subject in wanted if subject not in found]:
         # a live job may end between the two statements: then it is neither inserted nor found, and tried again
-        new = [Job(kind=kind, subject_id=subject, actor_id=actor_id) for subject in missing]
-        Job.objects.bulk_create(new, ignore_conflicts=True, batch_size=1000)
+        put(kind=kind, subject_ids=missing, actor_id=actor_id)
         found |= {job.subject_id: job for job in Job.objects.filter(kind=kind, subject_id__in=missing, state__in=LIVE)}
-    if found:
-        bell.ring_after_commit(kind)
     return [found[subject] for subject in subject_ids]
 
 
@@ -127,31 +115,22 @@ def cancel(*, job: Job, actor_id: int) -> None:
 
 # ---- in a worker's hands ----------------------------------------------------------------------------------------------
 
-_CLAIM = """
-WITH head AS (
-    SELECT id, alone FROM jobs_job WHERE state = 'queued' AND kind = %(kind)s AND not_before <= statement_timestamp()
-    ORDER BY not_before, id LIMIT 1 FOR UPDATE SKIP LOCKED
-), batch AS (
-    SELECT id FROM jobs_job
-    WHERE state = 'queued' AND kind = %(kind)s AND not_before <= statement_timestamp() AND NOT alone
-      AND EXISTS (SELECT FROM head WHERE NOT head.alone AND head.id <> jobs_job.id)
-    ORDER BY not_before, id LIMIT %(more)s FOR UPDATE SKIP LOCKED
-), picked AS (SELECT id FROM head UNION SELECT id FROM batch)
-UPDATE jobs_job SET state = 'claimed', attempt = attempt + 1, batch_size = (SELECT count(*) FROM picked),
-    lease_until = statement_timestamp() + make_interval(secs => %(lease)s), worker = %(worker)s, progress = '{}'
-FROM picked WHERE jobs_job.id = picked.id
-RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, cancel_requested
-"""
-
 
 def claim(kind: str, *, worker: str, limit: int | None = None) -> list[Claim]:
-    """Take up to a batch of claimable jobs for one worker (`FOR UPDATE SKIP LOCKED`); commits at once.
+    """Take up to a batch of claimable jobs for one worker (`FOR UPDATE SKIP LOCKED`), from all sites in turns; commits at once.
 
     A job marked `alone` is taken by itself: what it does to its worker, it does to no batch-mate.
     """
     size = limit or min(KINDS[kind].batch, settings.JOB_BATCH)
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"kind": kind, "more": size - 1, "lease": lease_seconds(kind), "worker": worker[:120]})
+        values: dict[str, int | str] = {
+            "kind": kind,
+            "size": size,
+            "lease": lease_seconds(kind),
+            "worker": worker[:120],
+            "turn": turns.turn(kind),
+        }
+        cursor.execute(turns.CLAIM, values)
         return sorted((Claim(*row) for row in cursor.fetchall()), key=lambda taken: taken.job_id)
 
 
