@@ -123,14 +123,8 @@ def claim(kind: str, *, worker: str, limit: int | None = None) -> list[Claim]:
     """
     size = limit or min(KINDS[kind].batch, settings.JOB_BATCH)
     with connection.cursor() as cursor:
-        values: dict[str, int | str] = {
-            "kind": kind,
-            "size": size,
-            "lease": lease_seconds(kind),
-            "worker": worker[:120],
-            "turn": turns.turn(kind),
-        }
-        cursor.execute(turns.CLAIM, values)
+        values: dict[str, int | str] = {"kind": kind, "size": size, "lease": lease_seconds(kind), "worker": worker[:120]}
+        cursor.execute(turns.CLAIM, {**values, "turn": turns.turn(kind)})
         return sorted((Claim(*row) for row in cursor.fetchall()), key=lambda taken: taken.job_id)
 
 
