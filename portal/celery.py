@@ -24,5 +24,6 @@ app.conf.beat_schedule = {
     "sweep": _every(10, "sweep"),
     "seal_audit": _every(60, "seal_audit"),
     "check_invariants": _every(3600, "check_invariants"),
+    "finish_arrivals": _every(60, "finish_arrivals"),
     "sweep_incoming": _every(3600, "sweep_incoming"),
 }

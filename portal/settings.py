@@ -75,6 +75,10 @@ SINGLE_ADMINISTRATOR: bool = env.bool("WINNOW_SINGLE_ADMINISTRATOR", default=Fal
 READ_OWN_SITE_FIRST: bool = env.bool("WINNOW_READ_OWN_SITE_FIRST", default=False)
 """Readers may read images of their own site first: for an installation with one site; the page says so."""
 MAX_FILE_BYTES: int = env.int("WINNOW_MAX_FILE_BYTES", default=60_000_000)
+PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)
+"""How long a file that came only in part waits for its rest."""
+TOKEN_DAYS: int = env.int("WINNOW_TOKEN_DAYS", default=90)
+"""The longest life of an upload token."""
 FAULTS: str = env.str("WINNOW_FAULTS", default="")
 """Armed fault points, for chaos tests only."""
 if FAULTS and not DEVELOPMENT:
@@ -142,6 +146,7 @@ STATICFILES_DIRS = [
             ("panzoom", "@panzoom/panzoom", "dist"),
             ("chart", "chart.js", "dist"),
             ("kurkle", "@kurkle/color", "dist"),
+            ("uppy", "uppy", "dist"),
         ]
         if (NODE_MODULES / package / folder).is_dir()
     ],
@@ -230,4 +235,6 @@ LOGGING: dict[str, Any] = {
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # a line that broke is no error of ours, and its messages name files
+    "loggers": {"resumable_upload": {"level": "CRITICAL"}},
 }

@@ -15,15 +15,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Model
 from django.test import Client
 from django.utils import timezone
 
-from portal.accounts import access, routes, services
-from portal.accounts.models import Role, User
-from portal.images.models import Image, Patient
+from portal.accounts import access, routes, services, tokens
+from portal.accounts.models import Role, Site, UploadToken, User
+from portal.images.models import Arrival, Image, Patient, Upload
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
 from portal.registry.models import PromotionRequest
@@ -74,6 +75,8 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "token": Thing(link.split("/")[2], used.split("/")[2], "x" * 43),
         "image_id": Thing(north, river),
         "upload_id": Thing(upload[north.pk], upload[river.pk]),
+        "arrival_id": Thing(_arrival(upload[north.pk]), _arrival(upload[river.pk]), str(UUID(int=ABSENT))),
+        "token_id": Thing(_token(cast.north, cast.alice), _token(cast.river, cast.bob)),
         "file_id": Thing(north.arrivals.get(), river.arrivals.get()),
         "patient_id": Thing(_patient(north), _patient(river)),
         "exam_id": Thing(north.exam, river.exam),
@@ -91,6 +94,14 @@ def make_things(cast: Cast) -> dict[str, Thing]:
 def _lease(image: Image, reader: User) -> Lease:
     until = timezone.now() + timedelta(hours=1)
     return Lease.objects.create(task=image.review_tasks.get(), reader=reader, token=f"lease-of-{reader.pk}-{image.pk}", until=until)
+
+
+def _arrival(upload: Upload) -> Arrival:
+    return Arrival.objects.create(upload=upload, actor=upload.created_by, name="half.jpg", size=10)
+
+
+def _token(site: Site, user: User) -> UploadToken:
+    return tokens.make(site=site, name="laptop", days=1, actor=user)[0]
 
 
 def _patient(image: Image) -> Patient:

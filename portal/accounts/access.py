@@ -27,11 +27,13 @@ NOBODY: frozenset[Role] = frozenset()
 
 SITE_OF: dict[str, str] = {
     "accounts.Site": "pk",
+    "accounts.UploadToken": "site",
     "images.Patient": "site",
     "images.Exam": "patient__site",
     "images.Image": "site",
     "images.Upload": "site",
     "images.UploadFile": "upload__site",
+    "images.Arrival": "upload__site",
     "analyses.Analysis": "image__site",
     "analyses.Assessment": "image__site",
     "labels.Label": "image__site",
@@ -91,6 +93,9 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "upload_table": SITE_STAFF,
     "upload_close": SITE_STAFF,
     "upload_cancel": SITE_STAFF,
+    "upload_held": SITE_STAFF,
+    "upload_tus": SITE_STAFF,
+    "upload_tus_file": SITE_STAFF,
     "image_thumb": SITE_STAFF | ADMINS,
     "image_picture": SITE_STAFF | ADMINS,
     "image_original": SITE_STAFF,
@@ -105,6 +110,9 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "membership_revoke": frozenset({Role.SYSTEM_ADMIN}),
     "invite": frozenset({Role.SYSTEM_ADMIN}),
     "invitation_void": frozenset({Role.SYSTEM_ADMIN}),
+    "token_list": SITE_STAFF,
+    "token_make": SITE_STAFF,
+    "token_revoke": SITE_STAFF,
     "site_list": SITE_STAFF | ADMINS,
     "site_create": frozenset({Role.SYSTEM_ADMIN}),
     "site": SITE_STAFF | ADMINS,
@@ -179,6 +187,18 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "account_email_verification_sent": NOBODY,
 }
 
+BY_TOKEN: dict[str, str] = {
+    "api:token": "upload",
+    "api:upload-list": "upload",
+    "api:upload-held": "upload",
+    "api:upload-table": "upload",
+    "api:upload-close": "upload",
+    "api:upload-tus": "upload",
+    "api:upload-tus-file": "upload",
+}
+"""Routes for programs: an upload token opens these and no other route, and no session opens them. The action is the right that its
+person must hold at the token's site with every request."""
+
 OWN_ACCOUNT = frozenset({
     "account_logout", "account_reauthenticate", "account_change_password", "account_set_password", "socialaccount_connections",
     "mfa_index", "mfa_reauthenticate", "mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes",
@@ -189,7 +209,7 @@ OWN_ACCOUNT = frozenset({
 
 
 def has_rule(route: str) -> bool:
-    return route in ROUTES or route in OWN_ACCOUNT
+    return route in ROUTES or route in OWN_ACCOUNT or route in BY_TOKEN
 
 
 def is_open(route: str) -> bool:
@@ -216,6 +236,13 @@ def roles(user: User) -> set[tuple[Role, int | None]]:
 def has_role(user: User, wanted: frozenset[Role], *, site: int | None = None) -> bool:
     """Whether the user holds one of `wanted`; a role of SITE_STAFF counts only at `site`, where a site is named."""
     return any(role in wanted and (site is None or role not in SITE_STAFF or at == site) for role, at in roles(user))
+
+
+def narrowed(user: User, site: int) -> User:
+    """The person as their token for `site` may act: with the roles of that site's staff, there, and no others."""
+    held = user.memberships.filter(site=site, role__in=SITE_STAFF).values_list("role", "site_id")
+    user._roles = {(Role(role), at) for role, at in held}  # type: ignore[attr-defined]
+    return user
 
 
 def sites(user: User, wanted: frozenset[Role] = SITE_STAFF) -> set[int]:

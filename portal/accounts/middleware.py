@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from portal.accounts import access, routes
+from portal.accounts import access, routes, tokens
 from portal.core.errors import NotAllowed, NotVisible, WinnowError
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -31,11 +31,34 @@ class RouteRules:
         key = routes.key_of(request.resolver_match)
         if access.is_open(key):
             return None
+        if key in access.BY_TOKEN:
+            return _by_token(request, access.BY_TOKEN[key])
         if not request.user.is_authenticated:
             return _log_in_first(request)
         if not access.reaches(request.user, key):
             return answer(request, NotAllowed("Your roles do not include this page. Ask your administrator."))
         return None
+
+
+def _by_token(request: HttpRequest, action: str) -> HttpResponse | None:
+    """Let an upload token in, as its person at its site; a session is told that it is at the wrong door."""
+    token = tokens.find(request.headers.get("Authorization", ""))
+    if token is None:
+        if request.user.is_authenticated:
+            return answer(request, NotAllowed("This address is for programs with an upload token. Use the pages instead."))
+        return _token_first()
+    request.user = access.narrowed(token.user, token.site_id)
+    if not access.can(request.user, action, site=token.site_id):
+        return answer(request, NotAllowed("The right to send to this site has ended. Ask your administrator."))
+    request.token = token  # type: ignore[attr-defined]
+    return None
+
+
+def _token_first() -> HttpResponse:
+    message = "Send a valid upload token: `Authorization: Token ...`. It may have expired or been revoked; make a new one."
+    response = JsonResponse({"code": "token", "message": message}, status=401)
+    response["WWW-Authenticate"] = "Token"
+    return response
 
 
 class Errors:

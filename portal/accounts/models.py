@@ -89,3 +89,15 @@ class Invitation(Created):
     expires = models.DateTimeField()
     accepted = models.DateTimeField(null=True)
     accepted_by = models.OneToOneField(User, on_delete=models.PROTECT, null=True, related_name="invitation")
+
+
+class UploadToken(Created):
+    """A secret with which a program sends files to one site, for one person. Only its hash is kept."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="tokens")
+    site = models.ForeignKey(Site, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=80)
+    digest = models.CharField(max_length=128, unique=True)
+    expires = models.DateTimeField()
+    last_used = models.DateTimeField(null=True)
+    revoked = models.DateTimeField(null=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from django.db.models import Count, Prefetch, QuerySet
+from django.db.models import Case, Count, Prefetch, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from portal.accounts import access
-from portal.accounts.models import Invitation, Membership, Site, User
+from portal.accounts.models import Invitation, Membership, Site, UploadToken, User
 
 
 def people(user: User) -> QuerySet[User]:
@@ -22,6 +22,13 @@ def open_invitations(user: User) -> QuerySet[Invitation]:
 
 def sites(user: User) -> QuerySet[Site]:
     return access.visible(Site, user).annotate(people=Count("memberships__user", distinct=True)).order_by("name")
+
+
+def tokens(user: User) -> QuerySet[UploadToken]:
+    """Upload tokens of this person's sites, newest first; those that work before those that have ended."""
+    over = Q(revoked__isnull=False) | Q(expires__lte=Now())
+    rows = access.visible(UploadToken, user).annotate(over=Case(When(over, then=True), default=False))
+    return rows.select_related("user", "site").order_by("over", "-pk")
 
 
 def people_of(site: Site) -> QuerySet[Membership]:

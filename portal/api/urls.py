@@ -3,7 +3,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView
 
-from portal.api import views
+from portal.api import uploads, views
 
 app_name = "api"
 urlpatterns = [
@@ -12,4 +12,5 @@ urlpatterns = [
     path("v1/images/", views.Images.as_view(), name="image-list"),
     path("v1/images/<int:image_id>/", views.OneImage.as_view(), name="image-detail"),
     path("v1/schema/", SpectacularAPIView.as_view(), name="schema"),
+    *uploads.urlpatterns,
 ]

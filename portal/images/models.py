@@ -1,9 +1,11 @@
 """Patients, their exams and photographs, and the uploads that brought them."""
 
+import uuid
+
 import pgtrigger
 from django.db import models
 from django.db.models import F, Q
-from django.db.models.functions import Upper
+from django.db.models.functions import Now, Upper
 
 from portal.accounts.models import Site, User
 from portal.core.models import Created
@@ -151,3 +153,25 @@ class UploadFile(Created):
 
     class Meta:
         indexes = [models.Index(F("upload"), Upper("name"), name="upload_file_by_name")]
+
+
+class Arrival(Created):
+    """One file on its way, sent piece by piece: how much of it lies safely in the originals store's `.partial`.
+
+    Complete it points to its outcome, and stays to answer a sender who did not hear that.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, help_text="Its address, and its name on the disk.")
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="arrivals")
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=255)
+    mark = models.CharField(max_length=80, blank=True, help_text="Of the sender's file, so that a changed one is not continued.")
+    size = models.BigIntegerField()
+    offset = models.BigIntegerField(default=0, help_text="Bytes that are on the disk.")
+    sha256 = models.CharField(max_length=64, blank=True, help_text="Known once the last byte is here.")
+    moved = models.DateTimeField(db_default=Now(), help_text="When bytes last came.")
+    file = models.ForeignKey(UploadFile, on_delete=models.CASCADE, null=True, related_name="sent")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(offset__gte=0, offset__lte=F("size")), name="arrival_offset_within_size")]
+        indexes = [models.Index(fields=["moved"], condition=Q(file=None), name="arrival_unfinished")]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.conf import settings
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce, Now
 
 from portal.accounts import access
 from portal.accounts.models import Site, User
@@ -13,6 +17,7 @@ from portal.images import storage
 from portal.images.models import FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.jobs.models import Job, JobState
 
+ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
 IN_WORK = (ImageState.RECEIVED, ImageState.CLEAN, ImageState.ANALYSED)
 PAGE = 60
 FILES_PAGE = 100
@@ -101,7 +106,7 @@ def upload_counts(upload: Upload) -> dict[str, int]:
     """Files by outcome, and the accepted ones' images by state: one query."""
     own = Q(outcome=FileOutcome.ACCEPTED)
     return upload.files.aggregate(
-        files=Count("pk", filter=Q(outcome__in=[FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED])),
+        files=Count("pk", filter=Q(outcome__in=ARRIVED)),
         patients=Count("image__exam__patient", filter=own, distinct=True),
         without_patient=Count("pk", filter=own & Q(image__exam=None, patient_code="")),
         row_errors=Count("pk", filter=~Q(table_error="")),
@@ -120,6 +125,25 @@ def upload_files(upload: Upload, *, only: str = "", after: int = 0, size: int | 
     elif only:
         rows = rows.filter(outcome=only)
     return list(rows if size is None else rows[: size + 1])
+
+
+def open_uploads(user: User, *, site: int | None = None, size: int = 5) -> list[Upload]:
+    """The uploads that this person began and has not ended, newest first."""
+    rows = access.visible(Upload, user).filter(created_by=user, closed=None, cancelled=None)
+    return list((rows if site is None else rows.filter(site=site)).select_related("site").order_by("-pk")[:size])
+
+
+def held(upload: Upload, base: str) -> dict[str, list[dict[str, Any]]]:
+    """What has come of an upload: whole files with name, size and outcome, and files in part with the address to go on at. Two queries."""
+    arrived = upload.files.filter(outcome__in=ARRIVED).annotate(size=Coalesce(Max("sent__size"), F("image__size")))
+    partial = upload.arrivals.filter(file=None, moved__gt=Now() - timedelta(days=settings.PARTIAL_DAYS))
+    return {
+        "files": [dict(file) for file in arrived.order_by("pk").values("name", "size", "outcome", "message")],
+        "partial": [
+            {"name": name, "size": size, "mark": mark, "offset": offset, "address": f"{base}{pk}"}
+            for pk, name, size, mark, offset in partial.order_by("created").values_list("pk", "name", "size", "mark", "offset")
+        ],
+    }
 
 
 # ---- invariants -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Self
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -20,8 +21,8 @@ from portal.images.tables import Applied, apply_table, lock, match_left_over, pl
 from portal.jobs import services as jobs
 
 __all__ = [
-    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "receive", "record_view",
-    "retry", "sanitise_claimed",
+    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "plain_name", "receive",
+    "record_view", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle",
 ]  # fmt: skip
 
 
@@ -30,6 +31,11 @@ class StoreFull(WinnowError):
 
     status = 507
     code = "store_full"
+
+    @classmethod
+    def of(cls, error: OSError) -> Self:
+        why = error.strerror or type(error).__name__
+        return cls(f"The portal could not store the file ({why}). Tell your administrator, then send it again.")
 
 
 @transaction.atomic
@@ -48,25 +54,33 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
     What is wrong with the file becomes its outcome and is never raised. Safe to repeat: the same file of the same name is the same
     row. `size` is the number of bytes announced; where fewer come, the line broke: BadInput, no row, send again.
     """
-    name = _plain_name(name)
-    _require_open(upload)
+    name = plain_name(name)
+    require_open(upload)
     try:
         spooled = storage.spool(file, limit=settings.MAX_FILE_BYTES)
     except storage.TooBig:
-        return _refuse(upload, name, actor, f"The file has more than {settings.MAX_FILE_BYTES // 10**6} MB. Send it smaller.")
+        return refuse_size(upload=upload, name=name, actor=actor)
     except OSError as error:
-        raise StoreFull(
-            f"The portal could not store the file ({error.strerror or error}). Tell your administrator, then send it again."
-        ) from error
+        raise StoreFull.of(error) from error
     if size is not None and spooled.size != size:
         spooled.path.unlink()
         raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete")
+    return settle(upload=upload, spooled=spooled, name=name, actor=actor)
+
+
+def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User) -> UploadFile:
+    """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row."""
     if reason := formats.refusal(spooled.head):
-        spooled.path.unlink()
+        spooled.path.unlink(missing_ok=True)
         return _refuse(upload, name, actor, reason)
     storage.keep_original(upload.site_id, spooled)
     fault("after_blob")
     return _take_in(upload, name, actor, spooled)
+
+
+def refuse_size(*, upload: Upload, name: str, actor: User) -> UploadFile:
+    """The outcome of a file that is over the limit."""
+    return _refuse(upload, name, actor, f"The file has more than {settings.MAX_FILE_BYTES // 10**6} MB. Send it smaller.")
 
 
 @transaction.atomic
@@ -120,13 +134,13 @@ def _again(image: Image, actor: User) -> Image:
     return image
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name to show and to match, never to open: one line, with its folders, at most 255 characters (the end counts)."""
     shown = "".join(c for c in unicodedata.normalize("NFC", name).replace("\\", "/") if c.isprintable())
     return shown.strip().lstrip("/")[-255:] or "(no name)"
 
 
-def _require_open(upload: Upload) -> None:
+def require_open(upload: Upload) -> None:
     if upload.cancelled:
         raise WrongState("This upload was cancelled. Start a new one.")
     if upload.closed:
@@ -148,7 +162,7 @@ def _row_for(upload: Upload, name: str, namesakes: list[UploadFile]) -> UploadFi
 @transaction.atomic
 def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
     locked = lock(upload)
-    _require_open(locked)
+    require_open(locked)
     namesakes = _namesakes(locked, name)
     for row in namesakes:
         if (row.name, row.outcome, row.message) == (name, FileOutcome.REJECTED, reason):
@@ -163,7 +177,7 @@ def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
 @transaction.atomic
 def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -> UploadFile:
     locked = lock(upload)
-    _require_open(locked)
+    require_open(locked)
     namesakes = _namesakes(locked, name)
     for row in namesakes:
         if row.name == name and row.image and row.image.sha256 == spooled.sha256:

@@ -141,7 +141,7 @@ def _checked(sha256: str) -> str:
 def _move(made: Path, final: Path) -> None:
     final.parent.mkdir(parents=True, exist_ok=True)
     if final.exists():
-        made.unlink()
+        made.unlink(missing_ok=True)
     else:
         os.rename(made, final)
 
