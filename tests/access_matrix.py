@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from portal.accounts import access, routes, services, tokens
 from portal.accounts.models import Role, Site, UploadToken, User
-from portal.images.models import Arrival, Image, Patient, Upload
+from portal.images.models import Arrival, Image, NearDuplicate, Patient, Upload
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
 from portal.registry.models import PromotionRequest
@@ -82,6 +82,7 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "exam_id": Thing(north.exam, river.exam),
         "task_id": Thing(north.review_tasks.get(), make_task(cast.river)),
         "job_id": Thing(job, job),
+        "pair_id": Thing(_pair(cast.north), _pair(cast.river)),
         "snapshot_id": Thing(snapshot, snapshot),
         "run_id": Thing(run := make_run(snapshot), run),
         "version_id": Thing(version, version),
@@ -102,6 +103,11 @@ def _arrival(upload: Upload) -> Arrival:
 
 def _token(site: Site, user: User) -> UploadToken:
     return tokens.make(site=site, name="laptop", days=1, actor=user)[0]
+
+
+def _pair(site: Site) -> NearDuplicate:
+    earlier, later = make_image(site, state="in_review"), make_image(site, state="in_review")
+    return NearDuplicate.objects.create(image=later, other=earlier, distance=2)
 
 
 def _patient(image: Image) -> Patient:

@@ -33,6 +33,17 @@ class Snapshot(Created):
         constraints = [models.UniqueConstraint(fields=["hash"], condition=~Q(hash=""), name="snapshot_once")]
 
 
+class CrossSiteCopy(Created):
+    """Two images of different sites that show the same photograph. For the splits alone: no site may learn of the other's holdings."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    other = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    distance = models.IntegerField(help_text="Bits of 64.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "other"], name="cross_site_copy_once")]
+
+
 class SnapshotItem(models.Model):
     """One image of a snapshot, as it was labelled then."""
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, Q, QuerySet
 
 from portal.accounts.models import Site
+from portal.datasets import closure
 from portal.datasets.models import Snapshot
 from portal.datasets.query import HUMAN_ONLY, Query
 from portal.datasets.rows import Row
-from portal.datasets.splits import assign
+from portal.datasets.splits import assign, assign_group
 from portal.images.models import Image, ImageState
 from portal.labels.models import HUMAN, Label
 from portal.ml import Kind
@@ -29,21 +31,34 @@ class Chosen:
     without_patient: int
     repeated: int
     """The same picture again, by its clean bytes: kept once, so that it cannot lie in two splits."""
+    joined: int
+    """Groups of these patients that share a split, because images of theirs show the same photograph."""
+    moved: int
+    """Patients who are in another split than they would be alone."""
+    not_compared: int
+    """Images that were not compared with all others yet."""
 
 
 def choose(query: Query) -> Chosen:
     """What a snapshot of this query would hold now."""
     hold_out = Site.objects.filter(pk=query.hold_out).values_list("slug", flat=True).first() if query.hold_out else None
-    found = [_row(values, hold_out or "") for values in _labels(query).values(*_COLUMNS).order_by("image_id")]
-    with_patient = [row for row in found if row.patient]
-    rows = _once(with_patient)
-    return Chosen(rows=tuple(rows), without_patient=len(found) - len(with_patient), repeated=len(with_patient) - len(rows))
+    linked = closure.members()
+    values = list(_labels(query).values(*_COLUMNS).order_by("image_id"))
+    with_patient = [v for v in values if v["image__exam__patient__code"]]
+    rows = _once(_row(v, hold_out or "", linked) for v in with_patient)
+    joined, moved = _joined(with_patient, hold_out or "", linked)
+    return Chosen(
+        rows=tuple(rows), without_patient=len(values) - len(with_patient), repeated=len(with_patient) - len(rows),
+        joined=joined, moved=moved, not_compared=sum(v["image__likeness__compared"] is None for v in with_patient),
+    )  # fmt: skip
 
 
 _COLUMNS = (
     "id", "image_id", "kind", "provenance", "box", "image__site__slug", "image__exam__patient__code", "image__exam__code",
-    "image__device", "image__clean_sha256", "image__clean_format", "image__site_id",
+    "image__device", "image__clean_sha256", "image__clean_format", "image__site_id", "image__exam__patient", "image__likeness__compared",
 )  # fmt: skip
+_Linked = Mapping[int, Sequence[tuple[int, str, str]]]
+"""`closure.members()`."""
 
 
 def _labels(query: Query) -> QuerySet[Label]:
@@ -57,13 +72,27 @@ def _labels(query: Query) -> QuerySet[Label]:
     return Label.objects.filter(wanted)
 
 
-def _row(values: dict[str, Any], hold_out: str) -> Row:
-    site, patient = values["image__site__slug"], values["image__exam__patient__code"] or ""
+def _split(values: Mapping[str, Any], hold_out: str, linked: _Linked) -> str:
+    if members := linked.get(values["image__exam__patient"]):
+        return assign_group([(site, code) for _, site, code in members], hold_out=hold_out)
+    return assign(site=values["image__site__slug"], patient=values["image__exam__patient__code"], hold_out=hold_out)
+
+
+def _joined(chosen: Sequence[dict[str, Any]], hold_out: str, linked: _Linked) -> tuple[int, int]:
+    """How many groups have two or more patients here, and how many patients are elsewhere than they would be alone."""
+    patients = {v["image__exam__patient"]: v for v in chosen if v["image__exam__patient"] in linked}
+    sizes = Counter(linked[patient][0][0] for patient in patients)
+    moved = sum(_split(v, hold_out, linked) != _split(v, hold_out, {}) for v in patients.values())
+    return sum(size > 1 for size in sizes.values()), moved
+
+
+def _row(values: dict[str, Any], hold_out: str, linked: _Linked) -> Row:
+    site, patient = values["image__site__slug"], values["image__exam__patient__code"]
     return Row(
         label_id=values["id"], image_id=values["image_id"], kind=values["kind"], provenance=values["provenance"],
         box=tuple(values["box"]) if values["box"] else None, site_id=values["image__site_id"], site=site, patient=patient,
         exam=values["image__exam__code"] or "", device=values["image__device"], sha256=values["image__clean_sha256"],
-        format=values["image__clean_format"], split=assign(site=site, patient=patient, hold_out=hold_out),
+        format=values["image__clean_format"], split=_split(values, hold_out, linked),
     )  # fmt: skip
 
 

@@ -23,8 +23,7 @@ def preview(query: Query) -> dict[str, Any]:
     chosen = selectors.choose(query)
     return {
         **tabulate(chosen.rows),
-        "without_patient": chosen.without_patient,
-        "repeated": chosen.repeated,
+        **_left_and_joined(chosen),
         "warnings": warnings(chosen.rows),
     }
 
@@ -53,7 +52,7 @@ def create_snapshot(*, name: str, query: Query, actor: User) -> Snapshot:
 
 def _insert(name: str, query: Query, actor: User, chosen: selectors.Chosen) -> Snapshot:
     found = digest(manifest(chosen.rows))
-    counts = {**tabulate(chosen.rows), "without_patient": chosen.without_patient, "repeated": chosen.repeated}
+    counts = {**tabulate(chosen.rows), **_left_and_joined(chosen)}
     try:
         with transaction.atomic():
             return Snapshot.objects.create(name=name, query=query.as_json(), created_by=actor, hash=found, counts=counts)
@@ -62,6 +61,13 @@ def _insert(name: str, query: Query, actor: User, chosen: selectors.Chosen) -> S
         if same is None:
             raise BadInput("Give the snapshot a name that no other has.") from error
         raise WrongState(f"The snapshot “{same.name}” holds exactly these images with these labels: use that one.") from error
+
+
+def _left_and_joined(chosen: selectors.Chosen) -> dict[str, int]:
+    return {
+        "without_patient": chosen.without_patient, "repeated": chosen.repeated, "joined": chosen.joined, "moved": chosen.moved,
+        "not_compared": chosen.not_compared,
+    }  # fmt: skip
 
 
 def write_snapshot(claim: Claim) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "calibration", "test")
 SHARES = (0.70, 0.10, 0.10, 0.10)
@@ -16,6 +17,19 @@ def assign(*, site: str, patient: str, salt: str = SALT, hold_out: str = "") -> 
     if hold_out:
         return "test" if site == hold_out else _of_others(site, patient, salt)
     return _hashed(site, patient, salt)
+
+
+def assign_group(members: Sequence[tuple[str, str]], *, salt: str = SALT, hold_out: str = "") -> str:
+    """The one split of patients whose images show the same photographs: (site, pseudonym) of each, the oldest first.
+
+    The oldest patient's, so that whoever is found to be linked later moves nobody else. With `hold_out`, a group that reaches into
+    that site is the site's.
+    """
+    sites = {site for site, _ in members}
+    if hold_out and hold_out in sites:
+        return "test"
+    site, patient = members[0]
+    return assign(site=site, patient=patient, salt=salt, hold_out=hold_out)
 
 
 def _of_others(site: str, patient: str, salt: str) -> str:

@@ -13,6 +13,8 @@ from django.db import connection
 from portal.audit.services import event, record, record_all
 from portal.core.faults import fault
 from portal.images import sanitise, storage
+from portal.images.comparing import remember
+from portal.images.likeness import Look
 from portal.images.models import FileOutcome, Image, ImageState, UploadFile
 from portal.images.placing import place
 from portal.jobs import services as jobs
@@ -148,9 +150,11 @@ def _write_clean(cleaned: Mapping[jobs.Claim, sanitise.Cleaned], hashes: Mapping
     for image in images:
         if notes := cleaned[claim_of[image.pk]].notes:
             image.arrivals.filter(message="").update(message=" ".join(notes)[:400])
+    remember([(image, _look(cleaned[claim_of[image.pk]])) for image in images])
     for actor in {claim_of[image.pk].actor_id for image in images}:
         theirs = [image.pk for image in images if claim_of[image.pk].actor_id == actor]
         jobs.put(kind="analyse", subject_ids=theirs, actor_id=actor)
+        jobs.put(kind="compare", subject_ids=theirs, actor_id=actor)
     record_all(
         event(
             actor_id=claim_of[image.pk].actor_id, action="image.cleaned", subject=image, site_id=image.site_id,
@@ -158,6 +162,10 @@ def _write_clean(cleaned: Mapping[jobs.Claim, sanitise.Cleaned], hashes: Mapping
         )
         for image in images
     )  # fmt: skip
+
+
+def _look(made: sanitise.Cleaned) -> Look:
+    return Look(made.phash, bytes.fromhex(made.sketch))
 
 
 def _fill(image: Image, made: sanitise.Cleaned, sha256: str) -> None:

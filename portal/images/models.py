@@ -6,9 +6,11 @@ import pgtrigger
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now, Upper
+from pgvector.django import BitField, HnswIndex
 
 from portal.accounts.models import Site, User
 from portal.core.models import Created
+from portal.images.likeness import BITS
 from portal.ml import Kind
 
 
@@ -125,6 +127,42 @@ class Image(Created):
     def without_patient(self) -> bool:
         """Analysed and shown, but flagged and kept out of snapshots."""
         return self.exam_id is None
+
+
+class Likeness(Created):
+    """By what a picture is known again (`likeness.py`); `compared` is empty while it waits to be compared with the others."""
+
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, primary_key=True)
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    phash = BitField(length=BITS)
+    sketch = models.BinaryField()
+    compared = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            HnswIndex(fields=["phash"], name="likeness_by_phash", opclasses=["bit_hamming_ops"]),
+            models.Index(fields=["image"], condition=Q(compared=None), name="likeness_not_compared"),
+        ]
+
+
+class NearDuplicate(Created):
+    """Two images of one site that show the same photograph, by different bytes. Information: nothing is thrown away for it."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="near_earlier")
+    other = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="near_later", help_text="The one that came first.")
+    distance = models.IntegerField(help_text="Bits of 64.")
+    dismissed = models.DateTimeField(null=True, help_text="When a person said that they are not the same.")
+    dismissed_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["image", "other"], name="near_duplicate_once"),
+            models.CheckConstraint(condition=Q(image__gt=F("other")), name="near_duplicate_later_first"),
+            models.CheckConstraint(
+                condition=Q(dismissed=None, dismissed_by=None) | Q(dismissed__isnull=False, dismissed_by__isnull=False),
+                name="near_duplicate_dismissed_by",
+            ),
+        ]
 
 
 class FileOutcome(models.TextChoices):

@@ -26,6 +26,7 @@ from PIL import Image
 
 from portal.images.decode import Decoded, Unfit, decode
 from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
+from portal.images.likeness import look
 
 MEMORY = 1_200_000_000
 """Bytes of address space: 50 megapixels need 596 MB as baseline JPEG and 995 MB as WebP."""
@@ -50,6 +51,9 @@ class Cleaned:
     captured: datetime | None
     device: str
     notes: tuple[str, ...] = ()
+    phash: str = ""
+    sketch: str = ""
+    """As hexadecimal digits: what a child says goes through JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,15 @@ def make(path: Path, stem: Path) -> Cleaned:
     picture, thumb = stem.with_suffix(f".{clean_format}"), stem.with_suffix(".thumb.jpg")
     width, height = decoded.picture.size
     _write(decoded, picture, thumb)
-    return Cleaned(picture, thumb, format_, clean_format, width, height, decoded.captured, decoded.device, tuple(decoded.notes))
+    seen = look(decoded.picture)
+    return Cleaned(
+        picture, thumb, format_, clean_format, width, height, decoded.captured, decoded.device, tuple(decoded.notes),
+        phash=seen.phash, sketch=seen.sketch.hex(),
+    )  # fmt: skip
 
 
 def _write(decoded: Decoded, picture: Path, thumb: Path) -> None:
+    """Both files; the picture in hand is the thumbnail afterwards."""
     if decoded.lossless:
         decoded.picture.save(picture, "PNG", compress_level=1)
     else:

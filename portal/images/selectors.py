@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Now
 from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.images import storage
-from portal.images.models import FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.images.models import FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
 from portal.jobs.models import Job, JobState
 
 ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
@@ -144,6 +144,39 @@ def held(upload: Upload, base: str) -> dict[str, list[dict[str, Any]]]:
             for pk, name, size, mark, offset in partial.order_by("created").values_list("pk", "name", "size", "mark", "offset")
         ],
     }
+
+
+# ---- near-duplicates --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Another image of the same site that shows the same photograph, as its people read it."""
+
+    pair: NearDuplicate
+    other: Image
+    relation: str
+    """same_patient, other_patient or unknown_patient (of either of the two)."""
+
+
+def near(image_ids: Sequence[int], *, earlier_only: bool = False) -> dict[int, list[Near]]:
+    """By image id, the images that it is a near-duplicate of; those withdrawn or dismissed left out. One query."""
+    ids = set(image_ids)
+    either = Q(image__in=ids) if earlier_only else Q(image__in=ids) | Q(other__in=ids)
+    rows = NearDuplicate.objects.filter(either, dismissed=None).select_related("image__exam__patient", "other__exam__patient")
+    found: dict[int, list[Near]] = {}
+    for pair in rows.order_by("distance", "id"):
+        for one, other in ((pair.image, pair.other), (pair.other, pair.image)):
+            if one.pk in ids and other.state != ImageState.WITHDRAWN and (one is pair.image or not earlier_only):
+                found.setdefault(one.pk, []).append(Near(pair, other, relation(one, other)))
+    return found
+
+
+def relation(one: Image, other: Image) -> str:
+    """Whether two images are of one patient, as they are placed now."""
+    if one.exam is None or other.exam is None:
+        return "unknown_patient"
+    return "same_patient" if one.exam.patient_id == other.exam.patient_id else "other_patient"
 
 
 # ---- invariants -------------------------------------------------------------------------------------------------------

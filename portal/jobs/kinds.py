@@ -29,6 +29,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         JobKind("sanitise", "io", 8, owners="images_image"),
+        JobKind("compare", "io", 64, owners="images_image"),
         JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),
         JobKind("assess", "io", 16, owners="images_image"),
         JobKind("freeze", "io", 1),

@@ -13,7 +13,9 @@ from portal import ml
 from portal.analyses import selectors as analyses_selectors
 from portal.analyses import services as analyses
 from portal.audit import services as audit
+from portal.datasets import closure
 from portal.datasets import services as datasets
+from portal.images import comparing
 from portal.images import services as images
 from portal.images.models import Image, ImageState
 from portal.images.storage import clean_path
@@ -119,6 +121,18 @@ def assess(claims: list[Claim]) -> None:
         jobs.release(claims)
 
 
+def compare(claims: list[Claim]) -> None:
+    """Find what shows the same photograph as these images: at their own site for its people, and elsewhere for the splits alone."""
+    comparing.look_again([claim.subject_id for claim in claims])
+
+    def write(held: Sequence[Claim]) -> None:
+        ids = [claim.subject_id for claim in held]
+        comparing.compare(ids)
+        closure.link(ids)
+
+    finish_many(claims, write)
+
+
 def image_failed(claim: Claim, reason: str) -> None:
     """An image that has no analysis yet fails with its job; one that has keeps its state. The caller ends the job."""
     failed = Image.objects.filter(pk=claim.subject_id, state=ImageState.CLEAN).update(state=ImageState.FAILED, state_reason=reason[:300])
@@ -147,6 +161,7 @@ HANDLERS = {
     "sanitise": Handler(images.sanitise_claimed, images.give_up),
     "analyse": Handler(analyse, _and_fail(image_failed)),
     "assess": Handler(assess, jobs.fail),
+    "compare": Handler(compare, jobs.fail),
     "freeze": Handler(_each(datasets.write_snapshot), _and_fail(datasets.snapshot_failed)),
     "train": Handler(_each(learning.run_training), _and_fail(learning.training_failed), learning.training_cancelled),
     "evaluate": Handler(_each(evaluations.run_evaluation), _and_fail(evaluations.evaluation_failed)),

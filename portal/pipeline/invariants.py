@@ -33,6 +33,9 @@ INVARIANTS = {
     # lost: in a state that a worker should take up, and nothing queued that would
     "lost.received_without_sanitise": _without_work("images_image", "x.state = 'received'", "sanitise"),
     "lost.clean_without_analyse": _without_work("images_image", "x.state = 'clean'", "analyse"),
+    "lost.likeness_without_compare": """
+        SELECT x.image_id FROM images_likeness x WHERE x.compared IS NULL AND NOT EXISTS (
+            SELECT FROM jobs_job j WHERE j.kind = 'compare' AND j.subject_id = x.image_id AND j.state IN ('queued', 'claimed'))""",
     "lost.snapshot_without_freeze": _without_work("datasets_snapshot", "x.state = 'writing'", "freeze"),
     "lost.run_without_train": _without_work("learning_trainingrun", "x.state IN ('queued', 'running')", "train"),
     "lost.evaluation_without_evaluate": _without_work("learning_evaluation", "x.state IN ('queued', 'running')", "evaluate"),

@@ -14,8 +14,9 @@ from django.views.decorators.http import require_POST
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
+from portal.images import comparing
 from portal.images import selectors as images
-from portal.images.models import Image, ImageState
+from portal.images.models import Image, ImageState, NearDuplicate
 from portal.labels.models import Provenance
 from portal.ml import Kind
 from portal.reviews import services as reviews
@@ -23,7 +24,7 @@ from portal.web import selectors
 
 _ANY = [("", "any")]
 _STATES = [*_ANY, ("in_work", "in work"), *((s.value, s.label.lower()) for s in ImageState)]
-_MAY = {"see_original": "view_original", "withdraw": "withdraw"}
+_MAY = {"see_original": "view_original", "withdraw": "withdraw", "upload": "upload"}
 _KINDS = [(k.value, k.value.replace("_", " ")) for k in Kind]
 
 
@@ -67,7 +68,8 @@ def image(request: UserRequest, image_id: int) -> HttpResponse:
     found = access.get_visible(Image, request.user, image_id)
     story = selectors.story(found)
     may = {f"may_{verb}": access.can(request.user, action, site=found.site_id) for verb, action in _MAY.items()}
-    return render(request, "images/image.html", {"story": story, "image": found, **may})
+    near = images.near([found.pk]).get(found.pk, [])
+    return render(request, "images/image.html", {"story": story, "image": found, "near": near, **may})
 
 
 @require_POST
@@ -78,8 +80,17 @@ def image_withdraw(request: UserRequest, image_id: int) -> HttpResponse:
     return redirect("image", found.pk)
 
 
+@require_POST
+def near_dismiss(request: UserRequest, pair_id: int) -> HttpResponse:
+    pair = access.get_visible(NearDuplicate, request.user, pair_id)
+    comparing.dismiss(pair=pair, actor=request.user)
+    messages.success(request, "Noted: these two images are not the same photograph.")
+    return redirect("image", pair.image_id)
+
+
 urls = [
     path("images/", gallery, name="gallery"),
     path("images/<int:image_id>/", image, name="image"),
     path("images/<int:image_id>/withdraw/", image_withdraw, name="image_withdraw"),
+    path("images/near/<int:pair_id>/dismiss/", near_dismiss, name="near_dismiss"),
 ]

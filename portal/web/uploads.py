@@ -109,8 +109,10 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
 def _with_findings(files: list[UploadFile]) -> None:
     """Give each file what is wrong with its picture, so that it can be taken again while the patient is there."""
     found = joined.findings([file.image_id for file in files if file.image_id], ADVICE)
+    near = selectors.near([file.image_id for file in files if file.image_id], earlier_only=True)
     for file in files:
         file.findings = found.get(file.image_id or 0, [])  # type: ignore[attr-defined]
+        file.near = near.get(file.image_id or 0, [])  # type: ignore[attr-defined]
 
 
 @require_safe

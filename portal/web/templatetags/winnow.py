@@ -7,6 +7,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.images.selectors import Near
+
 register = template.Library()
 
 REASONS = {
@@ -46,6 +48,21 @@ QUALITY = {
     "exposure": "brightness, mean", "glare": "burnt-out share", "glare_blob": "largest glare spot, share",
 }  # fmt: skip
 """Measures that mean something to people; the others only feed the bundle's judgement and stand in the database."""
+
+
+NEAR = {
+    "same_patient": "Shows the same photograph as image {pk} of the same patient. Nothing is wrong if you sent it twice.",
+    "other_patient": "Shows the same photograph as image {pk} of patient {code}. Two patients may have been mixed up: check both.",
+    "unknown_patient": "Shows the same photograph as image {pk}. One of the two names no patient.",
+}
+"""What a near-duplicate means to who sent it, by the relation of the two."""
+
+
+@register.filter
+def near_text(near: Near) -> str:
+    """A near-duplicate in words; where the patient is another, named, because a mix-up is the worst that it can mean."""
+    code = near.other.exam.patient.code if near.other.exam else ""
+    return NEAR[near.relation].format(pk=near.other.pk, code=code)
 
 
 @register.filter

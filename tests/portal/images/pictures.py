@@ -23,6 +23,13 @@ def scene(width: int = 160, height: int = 120) -> Picture.Image:
     return Picture.fromarray(pixels)
 
 
+def textured(seed: int, width: int = 320, height: int = 240) -> Picture.Image:
+    """Soft patches of reds: unlike any other seed's, and the same whatever its size."""
+    patches = np.random.default_rng(seed).integers(0, 255, (9, 12, 3), dtype=np.uint8)
+    patches[..., 0] |= 128
+    return Picture.fromarray(patches).resize((width, height), Picture.Resampling.BICUBIC)
+
+
 def encoded(picture: Picture.Image | None = None, format_: str = "JPEG", **options: Any) -> bytes:
     sink = io.BytesIO()
     (picture or scene()).save(sink, format_, **options)

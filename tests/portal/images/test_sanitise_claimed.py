@@ -34,7 +34,9 @@ def test_an_image_becomes_clean_and_waits_for_its_analysis(send: Send, cast: Cas
     with Picture.open(storage.clean_path(cast.north.pk, image.clean_sha256, "jpg")) as picture:
         assert picture.size == (160, 120)
     assert storage.thumb_path(cast.north.pk, image.clean_sha256).exists()
-    assert list(Job.objects.values_list("kind", "state").order_by("kind")) == [("analyse", "queued"), ("sanitise", "done")]
+    assert list(Job.objects.values_list("kind", "state").order_by("kind")) == [
+        ("analyse", "queued"), ("compare", "queued"), ("sanitise", "done"),
+    ]  # fmt: skip
     assert AuditEvent.objects.filter(action="image.cleaned", subject_id=image.pk, actor_id=cast.alice.pk).count() == 1
     assert not selectors.stuck().exists()
     assert selectors.rows_without_blob() == []
@@ -49,7 +51,7 @@ def test_a_damaged_file_is_rejected_at_its_row_and_the_others_go_through(send: S
     assert (fresh(bad).outcome, fresh(bad).message) == (FileOutcome.REJECTED, sanitise.DAMAGED.message)
     assert "200 megapixels" in fresh(huge).message
     assert fresh(good).outcome == FileOutcome.ACCEPTED
-    assert not Job.objects.exclude(state=JobState.DONE).exclude(kind="analyse").exists()
+    assert not Job.objects.exclude(state=JobState.DONE).exclude(kind__in=["analyse", "compare"]).exists()
 
 
 def test_a_rejected_file_sent_again_is_rejected_with_the_same_reason(send: Send) -> None:

@@ -10,15 +10,19 @@ from django.core.management.base import BaseCommand
 
 from portal.accounts.services import first_administrator_link
 from portal.core.errors import WinnowError
+from portal.images.comparing import compare_the_rest
 from portal.registry.services import ensure_baseline
 
 
 class Command(BaseCommand):
-    help = "Register the shipped bundle, and make the first administrator's one-time link where there is none yet."
+    help = (
+        "Register the shipped bundle, make the first administrator's one-time link where there is none yet, queue what was never compared."
+    )
     # they import every page, which costs seconds of the start; the web server checks its routes itself
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:  # noqa: ARG002
+        compare_the_rest()
         self.stdout.write(json.dumps({"notes": _register(), "link": first_administrator_link()}))
 
 
