@@ -79,6 +79,8 @@ PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)
 """How long a file that came only in part waits for its rest."""
 TOKEN_DAYS: int = env.int("WINNOW_TOKEN_DAYS", default=90)
 """The longest life of an upload token."""
+MAX_ARCHIVE_BYTES: int = env.int("WINNOW_MAX_ARCHIVE_BYTES", default=10_000_000_000)
+"""Of a ZIP archive as it is sent, and of all that it holds together."""
 FAULTS: str = env.str("WINNOW_FAULTS", default="")
 """Armed fault points, for chaos tests only."""
 if FAULTS and not DEVELOPMENT:

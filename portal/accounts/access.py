@@ -36,6 +36,7 @@ SITE_OF: dict[str, str] = {
     "images.Upload": "site",
     "images.UploadFile": "upload__site",
     "images.Arrival": "upload__site",
+    "images.Archive": "site",
     "analyses.Analysis": "image__site",
     "analyses.Assessment": "image__site",
     "labels.Label": "image__site",

@@ -64,8 +64,8 @@ def speak(*, upload: Upload, actor: User, said: Spoken, arrival: Arrival | None)
     shelf = tus.Shelf(upload, actor, _name(said), tus.as_on_disk(arrival) if arrival else None)
     if said.method in ("POST", "PATCH", "DELETE"):
         services.require_open(upload)
-    if said.method == "POST" and _number(said.headers.get("upload-length", "")) > settings.MAX_FILE_BYTES:
-        return Answer(413, {"Tus-Resumable": "1.0.0"}, file=services.refuse_size(upload=upload, name=shelf.name, actor=actor))
+    if said.method == "POST" and _number(said.headers.get("upload-length", "")) > (limit := services.promised_limit(shelf.name)):
+        return Answer(413, {"Tus-Resumable": "1.0.0"}, file=services.refuse_size(upload=upload, name=shelf.name, actor=actor, limit=limit))
     if said.method == "DELETE" and arrival and arrival.file_id:
         raise WrongState("This file is in already. Its image can be withdrawn on the image's page.")
     with _troubles(shelf):
@@ -174,7 +174,7 @@ def finish(*, arrival: Arrival, actor: User) -> UploadFile:
 
 def _settle(arrival: Arrival, actor: User) -> UploadFile:
     upload = arrival.upload
-    spooled = partials.complete(arrival.pk, site_id=upload.site_id, sha256=arrival.sha256, size=arrival.size)
+    spooled = partials.complete(arrival.pk, upload_id=upload.pk, site_id=upload.site_id, sha256=arrival.sha256, size=arrival.size)
     fault("before_settle")
     file = services.settle(upload=upload, spooled=spooled, name=arrival.name, actor=actor)
     arrival.file = file

@@ -14,8 +14,15 @@ _MAGIC = (
     (b"BM", "BMP"),
     (b"%PDF", "PDF"),
     (b"PK\x03\x04", "ZIP"),
+    (b"PK\x05\x06", "ZIP"),
+    (b"PK\x07\x08", "part"),
     (b"\xd0\xcf\x11\xe0", "Office"),
+    (b"Rar!\x1a\x07", "archive"),
+    (b"7z\xbc\xaf\x27\x1c", "archive"),
+    (b"\x1f\x8b", "archive"),
 )
+_OFFICE_STARTS = (b"[Content_Types].xml", b"_rels/", b"docProps/", b"word/", b"xl/", b"ppt/", b"mimetype")
+"""How the first name in a ZIP begins that is an office document, a drawing or a book."""
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"}
 _VIDEO_BRANDS = {b"isom", b"mp42", b"mp41", b"qt  ", b"iso2", b"avc1", b"M4V "}
 _OTHER_WORDS = {
@@ -23,7 +30,9 @@ _OTHER_WORDS = {
     "BMP": "a BMP picture",
     "AVIF": "an AVIF picture",
     "PDF": "a PDF document",
-    "ZIP": "a ZIP archive or an office document; unpack it first",
+    "ZIP": "an archive inside an archive; unpack it first",
+    "part": "one part of a ZIP archive in several parts; pack it as one",
+    "archive": "an archive that is no ZIP; unpack it, or pack it as ZIP",
     "Office": "an office document",
     "video": "a video; send single photographs",
 }
@@ -37,7 +46,13 @@ def sniff(head: bytes) -> str:
         return "WebP"
     if head[4:8] == b"ftyp":
         return _sniff_boxes(head)
-    return next((name for magic, name in _MAGIC if head.startswith(magic)), "")
+    found = next((name for magic, name in _MAGIC if head.startswith(magic)), "")
+    return "Office" if found == "ZIP" and head[30:].startswith(_OFFICE_STARTS) else found
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that starts like this is a ZIP archive to be unpacked, and not an office document, which is one inside."""
+    return sniff(head) == "ZIP"
 
 
 def _sniff_boxes(head: bytes) -> str:
@@ -52,7 +67,7 @@ def _sniff_boxes(head: bytes) -> str:
 
 
 def refusal(head: bytes) -> str:
-    """Why a file that starts like this is not taken; empty where it may go on to the sanitiser."""
+    """Why a file that starts like this is no picture to take; empty where it may go on to the sanitiser."""
     if not head:
         return "The file is empty (0 bytes). Copy it from the camera again."
     found = sniff(head)

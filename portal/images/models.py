@@ -172,6 +172,12 @@ class FileOutcome(models.TextChoices):
     ACCEPTED = "accepted", "accepted"
     DUPLICATE = "duplicate", "already here"
     REJECTED = "rejected", "rejected"
+    UNPACKING = "unpacking", "archive, being unpacked"
+    UNPACKED = "unpacked", "archive, unpacked"
+
+
+ARCHIVES = (FileOutcome.UNPACKING, FileOutcome.UNPACKED)
+"""Outcomes of files that are no images themselves: their members are."""
 
 
 class UploadFile(Created):
@@ -213,3 +219,19 @@ class Arrival(Created):
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(offset__gte=0, offset__lte=F("size")), name="arrival_offset_within_size")]
         indexes = [models.Index(fields=["moved"], condition=Q(file=None), name="arrival_unfinished")]
+
+
+class Archive(Created):
+    """A ZIP file of an upload: what it takes to unpack it, and to go on where an unpacking stopped."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="+")
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="archives")
+    file = models.OneToOneField(UploadFile, on_delete=models.CASCADE, related_name="archive")
+    sha256 = models.CharField(max_length=64)
+    size = models.BigIntegerField()
+    members = models.IntegerField(null=True, help_text="How many files it holds, hidden ones left out; known once it was opened.")
+    done = models.IntegerField(default=0, help_text="So many of its members, from the first on, have their outcome.")
+    outcomes = models.JSONField(default=dict, help_text="How many members came to which outcome.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["upload", "sha256"], name="archive_once_an_upload")]

@@ -62,13 +62,14 @@ def sha256_of(arrival: UUID) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def complete(arrival: UUID, *, site_id: int, sha256: str, size: int) -> storage.Spooled:
+def complete(arrival: UUID, *, upload_id: int, site_id: int, sha256: str, size: int) -> storage.Spooled:
     """The whole file, ready for its place. Where an earlier attempt has moved it there, it is found there.
 
     Raises FileNotFoundError where the disk has lost it.
     """
     path = path_of(arrival)
-    found = path if path.exists() else storage.original_path(site_id, sha256)
+    places = (path, storage.archive_path(upload_id, sha256), storage.original_path(site_id, sha256))
+    found = next((place for place in places if place.exists()), path)
     with open(found, "rb") as file:
         return storage.Spooled(path, sha256, size, file.read(512))
 

@@ -1,17 +1,14 @@
 """A clean picture from an untrusted file: decoded in a limited child process, upright, rebuilt from pixels. Pure: no Django.
 
-The child is forked from a process that never loaded torch. A crash, a memory bomb or an endless loop in a decoder ends the child
-and becomes an answer; the parent goes on. A fork of an io worker costs 20 ms of processor time, so a batch is first given to one
-child; whatever does not come out of it well is judged alone, in a child of its own.
+A fork of an io worker costs 20 ms of processor time, so a batch is first given to one child (`portal.images.child`); whatever does
+not come out of it well is judged alone, in a child of its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
-import resource
 import select
 import signal
 import time
@@ -24,18 +21,13 @@ from typing import Any
 
 from PIL import Image
 
+from portal.images import child
+from portal.images.child import MEMORY, Limits, address_space
 from portal.images.decode import Decoded, Unfit, decode
 from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
 from portal.images.likeness import look
 
-MEMORY = 1_200_000_000
-"""Bytes of address space: 50 megapixels need 596 MB as baseline JPEG and 995 MB as WebP."""
-MEMORY_OVER_PARENT = 950_000_000
-CPU_SECONDS = 60
-WALL_SECONDS = 90.0
 THUMB_SIDE = 320
-_PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if os.uname().sysname == "Linux" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +55,6 @@ class Refused:
     code: str
     message: str
     again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    memory: int = MEMORY
-    cpu: int = CPU_SECONDS
-    wall: float = WALL_SECONDS
 
 
 DAMAGED = Refused("damaged", "The picture is damaged or was not copied completely. Copy it from the camera again.")
@@ -113,16 +98,17 @@ def clean_together(paths: Sequence[Path], out: Path, *, limits: Limits = Limits(
 
 def _in_child(task: _Task, limits: Limits) -> tuple[bytes, bool, int]:
     """Run `task(memory limit)` in a limited child: (what it said, a line an answer, whether the wall limit came first, its wait status)."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        _child(task, write_end, limits)
-    os.close(write_end)
+
+    def speak(memory: int, write_end: int) -> None:
+        for said in task(memory):
+            os.write(write_end, json.dumps(said, default=str).encode() + b"\n")
+
+    pid, read_end = child.start(speak, limits)
     try:
         said, timed_out = _listen(read_end, time.monotonic() + limits.wall)
     finally:
         os.close(read_end)
-        status = _reap(child)
+        status = child.reap(pid)
     return said, timed_out, status
 
 
@@ -152,30 +138,6 @@ def _write(decoded: Decoded, picture: Path, thumb: Path) -> None:
     decoded.picture.save(thumb, "JPEG", quality=85)
 
 
-def _child(task: _Task, write_end: int, limits: Limits) -> None:
-    """Never returns: leaves by `_exit`, so that no handler, buffer or connection of the parent is touched."""
-    try:
-        for said in task(_restrict(limits)):
-            os.write(write_end, json.dumps(said, default=str).encode() + b"\n")
-    finally:
-        os._exit(0)
-
-
-def _restrict(limits: Limits) -> int:
-    """Lower this process's limits for good; returns the memory limit in bytes."""
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(name, signal.SIG_DFL)
-    # what decoders print of a stranger's file does not belong in the log
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    memory = limits.memory if limits.memory != MEMORY else max(MEMORY, _address_space("VmSize") + MEMORY_OVER_PARENT)
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu, limits.cpu + 5))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    return memory
-
-
 def _answer(path: Path, stem: Path, memory: int, work: _Work) -> dict[str, Any]:
     try:
         return {"cleaned": asdict(work(path, stem))}
@@ -199,17 +161,10 @@ def _damaged_or_too_large(path: Path, memory: int, error: str) -> Refused:
     with contextlib.suppress(Exception), Image.open(path) as header:
         width, height = header.size
         # the decoders' own buffers: up to 20 bytes a pixel (WebP)
-        if _address_space("VmPeak") + width * height * 8 > memory:
+        if address_space("VmPeak") + width * height * 8 > memory:
             return replace(TOO_LARGE, message=f"The picture ({width} x {height} pixels) is too large to open here. Send it smaller.")
     # measured from the limit down: a parent that is large itself leaves the child the same room
-    return TOO_LARGE if memory - _address_space("VmPeak") < 0.2 * min(memory, MEMORY) else DAMAGED
-
-
-def _address_space(name: str) -> int:
-    """Bytes of VmSize or VmPeak of this process; 0 where the system does not say."""
-    with contextlib.suppress(OSError), open("/proc/self/status") as status:
-        return next((int(line.split()[1]) * 1024 for line in status if line.startswith(name)), 0)
-    return 0
+    return TOO_LARGE if memory - address_space("VmPeak") < 0.2 * min(memory, MEMORY) else DAMAGED
 
 
 def _listen(read_end: int, deadline: float) -> tuple[bytes, bool]:
@@ -223,18 +178,6 @@ def _listen(read_end: int, deadline: float) -> tuple[bytes, bool]:
             return said, False
         said += part
     return said, True
-
-
-def _reap(child: int) -> int:
-    """End the child, however it fares, and collect it. After its answer it is leaving anyway."""
-    with contextlib.suppress(ProcessLookupError):
-        for _ in range(100):
-            pid, status = os.waitpid(child, os.WNOHANG)
-            if pid:
-                return status
-            time.sleep(0.001)
-        os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
 
 
 def _judge(answer: bytes, timed_out: bool, status: int) -> Cleaned | Refused:

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Now
 from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.images import storage
-from portal.images.models import FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
+from portal.images.models import ARCHIVES, Archive, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
 from portal.jobs.models import Job, JobState
 
 ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
@@ -92,7 +92,7 @@ def uploads(user: User, *, before: int | None = None, size: int = UPLOADS_PAGE) 
         rows = rows.filter(pk__lt=before)
     ids = list(rows.order_by("-pk").values_list("pk", flat=True)[:size])
     by_outcome = {f"n_{outcome}": Count("files", filter=Q(files__outcome=outcome)) for outcome in FileOutcome.values}
-    arrived = Count("files", filter=~Q(files__outcome__in=[FileOutcome.EXPECTED, FileOutcome.MISSING, FileOutcome.NOT_USED]))
+    arrived = Count("files", filter=Q(files__outcome__in=[FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED]))
     working = Count("files", filter=Q(files__outcome=FileOutcome.ACCEPTED, files__image__state__in=IN_WORK))
     return list(
         Upload.objects.filter(pk__in=ids)
@@ -121,7 +121,8 @@ def upload_files(upload: Upload, *, only: str = "", after: int = 0, size: int | 
     rows = upload.files.select_related("image__exam__patient").filter(pk__gt=after).order_by("pk")
     if only == "problems":
         trouble = ~Q(outcome__in=[FileOutcome.ACCEPTED, FileOutcome.DUPLICATE]) | ~Q(table_error="")
-        rows = rows.filter(trouble | Q(image__state__in=[ImageState.FAILED, ImageState.QUARANTINED]) | Q(image__exam=None, patient_code=""))
+        failed = Q(image__state__in=[ImageState.FAILED, ImageState.QUARANTINED])
+        rows = rows.exclude(outcome__in=ARCHIVES).filter(trouble | failed | Q(image__exam=None, patient_code=""))
     elif only:
         rows = rows.filter(outcome=only)
     return list(rows if size is None else rows[: size + 1])
@@ -135,7 +136,8 @@ def open_uploads(user: User, *, site: int | None = None, size: int = 5) -> list[
 
 def held(upload: Upload, base: str) -> dict[str, list[dict[str, Any]]]:
     """What has come of an upload: whole files with name, size and outcome, and files in part with the address to go on at. Two queries."""
-    arrived = upload.files.filter(outcome__in=ARRIVED).annotate(size=Coalesce(Max("sent__size"), F("image__size")))
+    whole = upload.files.filter(outcome__in=(*ARRIVED, *ARCHIVES))
+    arrived = whole.annotate(size=Coalesce(Max("sent__size"), F("image__size"), F("archive__size")))
     partial = upload.arrivals.filter(file=None, moved__gt=Now() - timedelta(days=settings.PARTIAL_DAYS))
     return {
         "files": [dict(file) for file in arrived.order_by("pk").values("name", "size", "outcome", "message")],
@@ -144,6 +146,11 @@ def held(upload: Upload, base: str) -> dict[str, list[dict[str, Any]]]:
             for pk, name, size, mark, offset in partial.order_by("created").values_list("pk", "name", "size", "mark", "offset")
         ],
     }
+
+
+def unpacking(upload: Upload) -> list[Archive]:
+    """Archives of an upload whose members are still coming: one query."""
+    return list(upload.archives.select_related("file").filter(file__outcome=FileOutcome.UNPACKING).order_by("pk"))
 
 
 # ---- near-duplicates --------------------------------------------------------------------------------------------------

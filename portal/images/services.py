@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import partial
 from typing import Self
 
 from django.conf import settings
@@ -16,13 +17,15 @@ from portal.core.errors import BadInput, WinnowError, WrongState
 from portal.core.faults import fault
 from portal.images import formats, storage
 from portal.images.cleaning import give_up, sanitise_claimed
-from portal.images.models import UPLOAD_CANCELLED, FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.images.models import UPLOAD_CANCELLED, Archive, FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.images.tables import Applied, apply_table, lock, match_left_over, place_known
 from portal.jobs import services as jobs
+from portal.jobs.models import Job
 
 __all__ = [
-    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "plain_name", "receive",
-    "record_view", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle",
+    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "plain_name", "promised_limit",
+    "receive", "record_view", "refuse", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle", "settle_table", "size_limit",
+    "take_in",
 ]  # fmt: skip
 
 
@@ -57,9 +60,9 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
     name = plain_name(name)
     require_open(upload)
     try:
-        spooled = storage.spool(file, limit=settings.MAX_FILE_BYTES)
-    except storage.TooBig:
-        return refuse_size(upload=upload, name=name, actor=actor)
+        spooled = storage.spool(file, limit=size_limit)
+    except storage.TooBig as too_big:
+        return refuse_size(upload=upload, name=name, actor=actor, limit=too_big.limit)
     except OSError as error:
         raise StoreFull.of(error) from error
     if size is not None and spooled.size != size:
@@ -70,17 +73,33 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
 
 def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User) -> UploadFile:
     """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row."""
+    if spooled.size > size_limit(spooled.head):
+        spooled.path.unlink(missing_ok=True)
+        return refuse_size(upload=upload, name=name, actor=actor, limit=size_limit(spooled.head))
+    if formats.is_archive(spooled.head):
+        storage.keep_archive(upload.pk, spooled)
+        return _take_archive(upload, name, actor, spooled)
     if reason := formats.refusal(spooled.head):
         spooled.path.unlink(missing_ok=True)
-        return _refuse(upload, name, actor, reason)
+        return refuse(upload, name, actor, reason)
     storage.keep_original(upload.site_id, spooled)
     fault("after_blob")
-    return _take_in(upload, name, actor, spooled)
+    return take_in(upload, name, actor, spooled)
 
 
-def refuse_size(*, upload: Upload, name: str, actor: User) -> UploadFile:
+def size_limit(head: bytes) -> int:
+    """How many bytes a file that begins so may have."""
+    return settings.MAX_ARCHIVE_BYTES if formats.is_archive(head) else settings.MAX_FILE_BYTES
+
+
+def promised_limit(name: str) -> int:
+    """The same of a file of which nothing but the name has come. What it is, its content says once it is here."""
+    return settings.MAX_ARCHIVE_BYTES if name.lower().endswith(".zip") else settings.MAX_FILE_BYTES
+
+
+def refuse_size(*, upload: Upload, name: str, actor: User, limit: int) -> UploadFile:
     """The outcome of a file that is over the limit."""
-    return _refuse(upload, name, actor, f"The file has more than {settings.MAX_FILE_BYTES // 10**6} MB. Send it smaller.")
+    return refuse(upload, name, actor, f"The file has more than {limit // 10**6} MB. Send it smaller.")
 
 
 @transaction.atomic
@@ -89,12 +108,22 @@ def close_upload(*, upload: Upload, actor: User) -> Upload:
     locked = lock(upload)
     if locked.closed or locked.cancelled:
         return locked
-    match_left_over(locked)
-    missing = locked.files.filter(outcome=FileOutcome.EXPECTED).update(outcome=FileOutcome.MISSING)
+    missing = settle_table(locked)
     Upload.objects.filter(pk=locked.pk).update(closed=Now())
     locked.refresh_from_db(fields=["closed"])
     record(actor_id=actor.pk, action="upload.closed", subject=locked, site_id=locked.site_id, missing=missing)
     return locked
+
+
+def settle_table(upload: Upload) -> int:
+    """Inside a transaction that holds the upload: what its table still waits for is missing. Returns how many rows are.
+
+    While an archive is being unpacked nothing is settled; the end of its unpacking does it.
+    """
+    if upload.files.filter(outcome=FileOutcome.UNPACKING).exists():
+        return 0
+    match_left_over(upload)
+    return upload.files.filter(outcome=FileOutcome.EXPECTED).update(outcome=FileOutcome.MISSING)
 
 
 @transaction.atomic
@@ -104,6 +133,7 @@ def cancel_upload(*, upload: Upload, actor: User) -> Upload:
     if locked.closed or locked.cancelled:
         raise WrongState("This upload has ended. Its images can be withdrawn one by one.")
     withdrawn = locked.images.filter(state=ImageState.RECEIVED).update(state=ImageState.WITHDRAWN, state_reason=UPLOAD_CANCELLED)
+    _drop_archives(locked, actor)
     Upload.objects.filter(pk=locked.pk).update(cancelled=Now())
     locked.refresh_from_db(fields=["cancelled"])
     record(actor_id=actor.pk, action="upload.cancelled", subject=locked, site_id=locked.site_id, withdrawn=withdrawn)
@@ -140,10 +170,11 @@ def plain_name(name: str) -> str:
     return shown.strip().lstrip("/")[-255:] or "(no name)"
 
 
-def require_open(upload: Upload) -> None:
+def require_open(upload: Upload, *, archived: bool = False) -> None:
+    """Of an archive that came before the upload was closed, the members come after."""
     if upload.cancelled:
         raise WrongState("This upload was cancelled. Start a new one.")
-    if upload.closed:
+    if upload.closed and not archived:
         raise WrongState("This upload is closed. Start a new one for further files.")
 
 
@@ -155,14 +186,15 @@ def _namesakes(upload: Upload, name: str) -> list[UploadFile]:
 
 def _row_for(upload: Upload, name: str, namesakes: list[UploadFile]) -> UploadFile:
     """The table's row that waits for this file, or a new one."""
-    waiting = (row for row in namesakes if row.outcome == FileOutcome.EXPECTED)
+    waiting = (row for row in namesakes if row.outcome in (FileOutcome.EXPECTED, FileOutcome.MISSING))
     return next(waiting, None) or UploadFile(upload=upload, name=name)
 
 
 @transaction.atomic
-def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
+def refuse(upload: Upload, name: str, actor: User, reason: str, *, archived: bool = False) -> UploadFile:
+    """The row of a file that was not taken. `archived`: it came inside an archive."""
     locked = lock(upload)
-    require_open(locked)
+    require_open(locked, archived=archived)
     namesakes = _namesakes(locked, name)
     for row in namesakes:
         if (row.name, row.outcome, row.message) == (name, FileOutcome.REJECTED, reason):
@@ -175,9 +207,10 @@ def _refuse(upload: Upload, name: str, actor: User, reason: str) -> UploadFile:
 
 
 @transaction.atomic
-def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -> UploadFile:
+def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *, archived: bool = False) -> UploadFile:
+    """The row of a file that was kept, its image and its work. `archived`: it came inside an archive."""
     locked = lock(upload)
-    require_open(locked)
+    require_open(locked, archived=archived)
     namesakes = _namesakes(locked, name)
     for row in namesakes:
         if row.name == name and row.image and row.image.sha256 == spooled.sha256:
@@ -193,6 +226,34 @@ def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -
         record(actor_id=actor.pk, action="file.duplicate", subject=row, site_id=locked.site_id, image=row.image.pk)
         place_known([row] if row.table_row else [])
     return row
+
+
+@transaction.atomic
+def _take_archive(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -> UploadFile:
+    """The archive's row and its unpacking. Sent twice in an upload, it is one, whatever it is called."""
+    locked = lock(upload)
+    require_open(locked)
+    known = locked.archives.filter(sha256=spooled.sha256).select_related("file").first()
+    if known:
+        if known.file.outcome != FileOutcome.UNPACKING:
+            storage.archive_path(locked.pk, spooled.sha256).unlink(missing_ok=True)
+        return known.file
+    waits = "It is unpacked now; its files appear here one by one."
+    row = UploadFile.objects.create(upload=locked, name=name, outcome=FileOutcome.UNPACKING, message=waits)
+    archive = Archive.objects.create(site_id=locked.site_id, upload=locked, file=row, sha256=spooled.sha256, size=spooled.size)
+    jobs.put(kind="unpack", subject_ids=[archive.pk], actor_id=actor.pk)
+    record(actor_id=actor.pk, action="archive.received", subject=row, site_id=locked.site_id, upload=locked.pk, size=archive.size)
+    return row
+
+
+def _drop_archives(upload: Upload, actor: User) -> None:
+    """What was not yet unpacked of a cancelled upload is not unpacked any more, and not kept."""
+    waiting = upload.archives.filter(file__outcome=FileOutcome.UNPACKING)
+    for archive in waiting:
+        for job in Job.objects.filter(kind="unpack", subject_id=archive.pk, state__in=jobs.LIVE):
+            jobs.cancel(job=job, actor_id=actor.pk)
+        transaction.on_commit(partial(storage.archive_path(upload.pk, archive.sha256).unlink, missing_ok=True))
+    upload.files.filter(archive__in=waiting).update(outcome=FileOutcome.REJECTED, message=UPLOAD_CANCELLED)
 
 
 _INSERT = """

@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = ("jpg", "png")
 _CHUNK = 1 << 20
 INCOMING = ".incoming"
+ARCHIVES = ".archives"
 
 
 class Readable(Protocol):
@@ -31,7 +32,11 @@ class Readable(Protocol):
 
 
 class TooBig(Exception):
-    """More bytes came than a file may have."""
+    """More bytes came than a file may have: `limit`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +49,20 @@ class Spooled:
     head: bytes
 
 
-def spool(source: Readable, *, limit: int) -> Spooled:
-    """Stream `source` into the originals store's `.incoming`, hashing on the way. Raises TooBig; leaves no file behind on any error."""
+def spool(source: Readable, *, limit: Callable[[bytes], int]) -> Spooled:
+    """Stream `source` into the originals store's `.incoming`, hashing on the way.
+
+    `limit` says how many bytes a file that begins so may have; beyond it TooBig is raised. Leaves no file behind on any error.
+    """
     path = temporary(settings.ORIGINALS_DIR)
     digest, size, head = hashlib.sha256(), 0, b""
     try:
         with open(path, "xb", buffering=0) as out:
             while chunk := source.read(_CHUNK):
                 size += len(chunk)
-                if size > limit:
-                    raise TooBig
-                head = head or chunk[:512]
+                head += chunk[: 512 - len(head)]
+                if size > limit(head):
+                    raise TooBig(limit(head))
                 digest.update(chunk)
                 out.write(chunk)
             os.fsync(out.fileno())
@@ -67,6 +75,14 @@ def spool(source: Readable, *, limit: int) -> Spooled:
 def keep_original(site_id: int, spooled: Spooled) -> Path:
     """Move a spooled file to its place; a blob that is already there is the same bytes."""
     final = original_path(site_id, spooled.sha256)
+    _move(spooled.path, final)
+    _sync(final.parent)
+    return final
+
+
+def keep_archive(upload_id: int, spooled: Spooled) -> Path:
+    """Move a spooled archive to where it waits for its unpacking. It is kept for its upload alone, which removes it."""
+    final = archive_path(upload_id, spooled.sha256)
     _move(spooled.path, final)
     _sync(final.parent)
     return final
@@ -96,6 +112,10 @@ def original_path(site_id: int, sha256: str) -> Path:
     return Path(settings.ORIGINALS_DIR) / str(int(site_id)) / _checked(sha256)
 
 
+def archive_path(upload_id: int, sha256: str) -> Path:
+    return Path(settings.ORIGINALS_DIR) / ARCHIVES / f"{int(upload_id)}-{_checked(sha256)}"
+
+
 def clean_path(site_id: int, sha256: str, extension: str) -> Path:
     if extension not in _EXTENSIONS:
         raise ValueError(f"not a clean format: {extension!r}")
@@ -119,6 +139,14 @@ def originals_on_disk() -> Iterator[tuple[int, str]]:
     for folder in sorted(root.iterdir()) if root.is_dir() else []:
         if folder.name.isdecimal():
             yield from ((int(folder.name), blob.name) for blob in folder.iterdir() if _SHA256.fullmatch(blob.name))
+
+
+def archives_on_disk(*, older_than: float = 86_400) -> Iterator[tuple[int, str, Path]]:
+    """(upload id, sha256, path) of archives that have waited so many seconds."""
+    for path in (Path(settings.ORIGINALS_DIR) / ARCHIVES).glob("*-*"):
+        if time.time() - path.stat().st_mtime > older_than:
+            upload_id, _, sha256 = path.name.partition("-")
+            yield int(upload_id), sha256, path
 
 
 def sweep_incoming(*, older_than: float = 86_400) -> int:

@@ -63,7 +63,7 @@ def lock(upload: Upload) -> Upload:
 
 def match_left_over(upload: Upload) -> None:
     """At the end of an upload all names are known: rows that still wait may match a file by its name without the folder."""
-    waiting = {row.table_row: row for row in upload.files.filter(outcome=FileOutcome.EXPECTED)}
+    waiting = {row.table_row: row for row in upload.files.filter(outcome__in=[FileOutcome.EXPECTED, FileOutcome.MISSING])}
     files = {file.pk: file for file in upload.files.filter(outcome__in=ARRIVED, table_row=None)}
     rows = [table.Row(number, row.name) for number, row in waiting.items() if number]
     pairs, doubts = table.match(rows, {pk: file.name for pk, file in files.items()})

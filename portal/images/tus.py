@@ -147,7 +147,8 @@ def as_on_disk(arrival: Arrival) -> Arrival:
 def core(shelf: Shelf, base: str) -> TusServerCore:
     """The protocol: creation (with the first bytes), termination, checksum, expiration."""
     made = TusServerCore(
-        storage=shelf, base_path=base, max_size=settings.MAX_FILE_BYTES, upload_expiry=settings.PARTIAL_DAYS * 86_400,
+        storage=shelf, base_path=base, upload_expiry=settings.PARTIAL_DAYS * 86_400,
+        max_size=max(settings.MAX_FILE_BYTES, settings.MAX_ARCHIVE_BYTES),
         lock_backend=RowLock(shelf), checksum_algorithms=("sha1", "sha256"), disable_concatenation=True,
     )  # fmt: skip
     made.SUPPORTED_EXTENSIONS.remove("creation-defer-length")

@@ -28,6 +28,7 @@ class JobKind:
 KINDS = {
     kind.name: kind
     for kind in (
+        JobKind("unpack", "io", 1, owners="images_archive"),
         JobKind("sanitise", "io", 8, owners="images_image"),
         JobKind("compare", "io", 64, owners="images_image"),
         JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),

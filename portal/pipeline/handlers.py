@@ -15,7 +15,7 @@ from portal.analyses import services as analyses
 from portal.audit import services as audit
 from portal.datasets import closure
 from portal.datasets import services as datasets
-from portal.images import comparing
+from portal.images import archives, comparing
 from portal.images import services as images
 from portal.images.models import Image, ImageState
 from portal.images.storage import clean_path
@@ -158,6 +158,7 @@ def _and_fail(write: Callable[[Claim, str], None]) -> Callable[[Claim, str], Non
 
 
 HANDLERS = {
+    "unpack": Handler(archives.unpack_claimed, archives.give_up),
     "sanitise": Handler(images.sanitise_claimed, images.give_up),
     "analyse": Handler(analyse, _and_fail(image_failed)),
     "assess": Handler(assess, jobs.fail),

@@ -29,8 +29,10 @@ def _unaudited(table: str, label: str) -> str:
     return f"SELECT x.id FROM {table} x WHERE NOT " + _AUDITED.format(label=label, row="x")  # noqa: S608
 
 
+_UNPACKING = "EXISTS (SELECT FROM images_uploadfile f WHERE f.id = x.file_id AND f.outcome = 'unpacking')"
 INVARIANTS = {
     # lost: in a state that a worker should take up, and nothing queued that would
+    "lost.archive_without_unpack": _without_work("images_archive", _UNPACKING, "unpack"),
     "lost.received_without_sanitise": _without_work("images_image", "x.state = 'received'", "sanitise"),
     "lost.clean_without_analyse": _without_work("images_image", "x.state = 'clean'", "analyse"),
     "lost.likeness_without_compare": """

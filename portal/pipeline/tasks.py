@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
-from portal.images import arrivals, storage
+from portal.images import archives, arrivals, storage
 from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
@@ -72,8 +72,10 @@ def check_invariants() -> None:
 
 @doorbell
 def sweep_incoming() -> None:
-    """Remove, a day later, what uploads that were cut off left half-written, and, days later, files whose rest never came."""
+    """Remove what uploads left that were cut off: a day later what is half written and archives that nobody waits for, days later
+    files whose rest never came."""
     storage.sweep_incoming()
+    archives.sweep_archives()
     arrivals.sweep()
 
 

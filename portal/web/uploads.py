@@ -96,12 +96,13 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
     page = files[: selectors.FILES_PAGE]
     _with_findings(page)
     more = urlencode({"show": shown, "after": page[-1].pk}) if len(files) > selectors.FILES_PAGE else ""
+    archives = selectors.unpacking(found) if counts["unpacking"] else []
     done = counts["accepted"] - counts["in_work"]
     return {
         "upload": found, "counts": counts, "files": page, "more": more, "shown": shown, "choices": _SHOWN, "done": done,
         "query": urlencode({"show": shown, "after": _number(request, "after") or 0}), "first_page": not _number(request, "after"),
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
-        "live": bool(counts["in_work"]) or not (found.closed or found.cancelled), **_limit(),
+        "archives": archives, "live": bool(counts["in_work"] or archives) or not (found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
     }  # fmt: skip
 
@@ -264,8 +265,9 @@ def _addresses(upload: Upload) -> dict[str, Any]:
     return {"upload": upload.pk, **{name: reverse(route, args=[upload.pk]) for name, route in ways.items()}}
 
 
-def _limit() -> dict[str, int]:
-    return {"max_bytes": settings.MAX_FILE_BYTES, "max_megabytes": settings.MAX_FILE_BYTES // 10**6}
+def _limit() -> dict[str, float]:
+    largest, archive = settings.MAX_FILE_BYTES, settings.MAX_ARCHIVE_BYTES
+    return {"max_bytes": largest, "max_megabytes": largest // 10**6, "max_archive_bytes": archive, "max_archive_gigabytes": archive / 10**9}
 
 
 def _wants_json(request: HttpRequest) -> bool:

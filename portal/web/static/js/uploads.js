@@ -9,7 +9,7 @@ const NOT_MEANT = /(^|\/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX\/)/i;
 const form = document.getElementById("sender");
 const at = (id) => document.getElementById(id);
 const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
-const maxBytes = Number(form.dataset.maxBytes);
+const limits = { file: Number(form.dataset.maxBytes), archive: Number(form.dataset.maxArchiveBytes) };
 const files = new Map();
 let table = null;
 let skipped = 0;
@@ -151,7 +151,8 @@ async function sendFile(item) {
   say(item, "sending", "sending");
   const url = `${addresses.files}?name=${encodeURIComponent(item.name)}`;
   // a file over the limit is refused by the server: one byte over is enough to show it
-  const body = item.file.size > maxBytes ? item.file.slice(0, maxBytes + 1) : item.file;
+  const limit = /\.zip$/i.test(item.name) ? limits.archive : limits.file;
+  const body = item.file.size > limit ? item.file.slice(0, limit + 1) : item.file;
   try {
     const said = await persist(() => post(url, body, (share) => { item.bar.value = share; }), (words) => { item.words.textContent = words; });
     item.bar.value = 1;
