@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 def _images(site: Site, count: int) -> list[int]:
     upload = make_upload(site)
     rows = [
-        Image(site=site, upload=upload, original_name="x", sha256=f"{site.pk:02}{number:062}", size=1) for number in range(count)
+        Image(site=site, upload=upload, original_name="x", sha256=f"{site.pk:04}{number:060}", size=1) for number in range(count)
     ]  # fmt: skip
     return [image.pk for image in Image.objects.bulk_create(rows)]
 
