@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
-        ("images", "0004_arrivals"),
+        ("images", "0005_likeness"),
     ]
 
     operations = [
