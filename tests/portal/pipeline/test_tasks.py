@@ -72,6 +72,7 @@ def test_an_io_worker_never_loads_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.django_db
 def test_what_a_cut_off_upload_left_is_removed_a_day_later(settings: Any, tmp_path: Path) -> None:
     settings.ORIGINALS_DIR = settings.CLEAN_DIR = tmp_path
     old, new = (storage.temporary(tmp_path) for _ in range(2))
