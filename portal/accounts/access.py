@@ -128,6 +128,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "reading": READERS,
     "reading_submit": READERS,
     "reading_picture": READERS,
+    "reading_beside": READERS,
     "reading_extend": READERS,
     "reading_release": READERS,
     "adjudication": frozenset({Role.ADJUDICATOR}),

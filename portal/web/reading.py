@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.urls import path
+from django.urls import path, re_path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -21,8 +21,9 @@ from portal.accounts.models import Site
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
 from portal.images import storage
+from portal.images.models import Image
 from portal.ml import Kind
-from portal.reviews import agreement, blind, selectors
+from portal.reviews import agreement, beside, blind, selectors
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.leases import Role
 from portal.reviews.models import Lease, Read, ReviewTask
@@ -99,8 +100,16 @@ def adjudication_submit(request: UserRequest) -> HttpResponse:
 def _room(request: UserRequest, role: Role, *, form: AnswerForm | None = None, error: str = "", status: int = 200) -> HttpResponse:
     lease = lease_next(reader=request.user, role=role)
     rows = selectors.adjudicable_by(request.user) if role == "adjudicator" else selectors.readable_by(request.user)
+    siblings = beside.siblings(lease) if lease else []
+    if lease and siblings:
+        shown = [sibling.image.pk for sibling in siblings]
+        audit.record(
+            actor_id=request.user.pk, action="view_beside", subject=lease.task.image, site_id=lease.task.image.site_id,
+            lease=lease.pk, images=shown,
+        )  # fmt: skip
     context = {
         "token": lease.token if lease else "",
+        "beside": [sibling.key for sibling in siblings],
         "adjudicating": role == "adjudicator",
         "waiting": rows.count(),
         "keys": KEYS[:-1] if role == "adjudicator" else KEYS,
@@ -154,7 +163,24 @@ def picture(request: UserRequest, token: str) -> HttpResponse:
     lease = selectors.lease_by_token(request.user, token, live=True)
     if lease is None:
         raise NotVisible
-    image = lease.task.image
+    return _picture(request, lease, lease.task.image)
+
+
+@never_cache
+@require_safe
+def picture_beside(request: UserRequest, token: str, key: str, size: str) -> HttpResponse:
+    """Another picture of the same exam, `small` or `full`, for as long as the lease lives."""
+    lease = selectors.lease_by_token(request.user, token, live=True)
+    image = beside.sibling(lease, key) if lease else None
+    if lease is None or image is None:
+        raise NotVisible
+    if size == "full":
+        return _picture(request, lease, image)
+    # that it was shown small is in the event of the page
+    return HttpResponse(blind.strip(storage.thumb_path(image.site_id, image.clean_sha256).read_bytes()), content_type="image/jpeg")
+
+
+def _picture(request: UserRequest, lease: Lease, image: Image) -> HttpResponse:
     data = blind.strip(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format).read_bytes())
     audit.record(actor_id=request.user.pk, action="view_picture", subject=image, site_id=image.site_id, lease=lease.pk)
     return HttpResponse(data, content_type="image/png" if image.clean_format == "png" else "image/jpeg")
@@ -234,6 +260,7 @@ urls = [
     path("reading/", reading, name="reading"),
     path("reading/answer/", reading_submit, name="reading_submit"),
     path("reading/picture/<str:token>/", picture, name="reading_picture"),
+    re_path(r"^reading/beside/(?P<token>[\w-]+)/(?P<key>[0-9a-f]{32})/(?P<size>small|full)/$", picture_beside, name="reading_beside"),
     path("reading/extend/", extend, name="reading_extend"),
     path("reading/release/", give_back, name="reading_release"),
     path("reading/rules/", rules, name="reading_rules"),

@@ -22,6 +22,12 @@ ON_SCREEN = """place => {
   return [point.x, point.y];
 }"""
 
+ALIKE = """() => {
+  const [one, other] = document.querySelectorAll(".stage");
+  const light = (stage) => stage.querySelector("img").style.filter;
+  return one.style.transform && one.style.transform === other.style.transform && light(one) && light(one) === light(other);
+}"""
+
 
 def tasks(cast: Cast, count: int) -> list[ReviewTask]:
     """Pictures of 640x480, the first to be read first."""
@@ -114,6 +120,49 @@ def test_it_works_on_a_tablet(new_page: Callable[..., Page], login: Any, cast: C
     page.get_by_role("button", name="Submit and next").tap()
     expect(page.locator(".page-head")).to_contain_text("Nothing waits for you")
     assert Read.objects.get().kind == "regular"
+
+
+@pytest.mark.parametrize("width", [1280, 820])
+def test_a_picture_is_compared_with_its_exam_by_keyboard(
+    new_page: Callable[..., Page], login: Any, cast: Cast, screenshot: Any, width: int
+) -> None:
+    page = new_page(width=width, height=1180 if width < 1000 else 800)
+    (task,) = tasks(cast, 1)
+    for _ in range(2):
+        make_image(cast.north, state="accepted", data=picture_bytes(size=(640, 480)))
+    login(page, cast.rita)
+    page.goto("/reading/")
+    ready(page)
+    expect(page.locator(".strip .thumb")).to_have_count(2)
+    expect(page.locator("#beside-frame")).to_be_hidden()
+    page.keyboard.press("e")
+    expect(page.locator("#beside-which")).to_have_text("another of the exam, 1 of 2")
+    expect(page.locator("#which")).to_have_text("the one to be read")
+    for key in ("+", "+", "ArrowRight", "]"):
+        page.keyboard.press(key)
+    expect(page.locator("#brightness")).to_have_value("110")
+    page.wait_for_function(ALIKE)
+    sizes = page.evaluate("[...document.querySelectorAll('.frame')].map(f => [f.clientWidth, f.clientHeight])")
+    assert sizes[0] == sizes[1]
+    screenshot(page, f"reading-beside-{width}")
+    page.keyboard.press("v")
+    expect(page.locator("#blink")).to_be_visible()
+    expect(page.locator("#which")).to_have_text("another of the exam, 1 of 2")
+    screenshot(page, f"reading-blink-{width}")
+    page.keyboard.press("b")  # a box belongs to the picture that is read: blinking ends
+    expect(page.locator("#blink")).to_be_hidden()
+    page.keyboard.press("v")
+    expect(page.locator("#hint")).to_contain_text("End the box first")
+    page.keyboard.press("b")
+    page.keyboard.press("e")
+    expect(page.locator("#beside-which")).to_have_text("another of the exam, 2 of 2")
+    page.keyboard.press("e")
+    expect(page.locator("#beside-frame")).to_be_hidden()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.keyboard.press("2")
+    page.keyboard.press("Enter")
+    expect(page.locator(".page-head")).to_contain_text("Nothing waits for you")
+    assert Read.objects.get().task_id == task.pk
 
 
 def test_the_keys_are_explained(browser_page: Page, login: Any, cast: Cast) -> None:

@@ -1,4 +1,5 @@
 // The reading room: everything by one key, and by mouse as well.
+import { makeBeside } from "./reading.beside.js";
 import { makeBox } from "./reading.box.js";
 import { makeView } from "./reading.view.js";
 
@@ -16,7 +17,8 @@ const opened = performance.now();
 let sent = false;
 
 const box = makeBox({ overlay, picture, field: get("box-field"), onChange: showBox });
-const view = makeView({ frame: get("frame"), stage: get("stage"), picture, onChange: () => box.redraw() });
+const view = makeView({ frame: get("frame"), stage: get("stage"), picture, onChange: () => { box.redraw(); beside?.follow(); } });
+const beside = makeBeside({ main: get("stage"), picture, down: view.down, changed: () => box.redraw() });
 
 function showBox(now) {
   get("box-toggle").setAttribute("aria-pressed", now.active);
@@ -70,11 +72,12 @@ window.addEventListener("pageshow", (event) => { if (event.persisted) location.r
 const COMMANDS = {
   Enter: () => form.requestSubmit(),
   n: () => note.focus(),
-  b: () => box.toggle(),
+  b: () => toggleBox(),
   "+": view.zoomIn, "=": view.zoomIn, "-": view.zoomOut, 0: view.fit,
   "[": () => view.brighter(-1), "]": () => view.brighter(1), "{": () => view.harder(-1), "}": () => view.harder(1),
   "?": () => help.showModal(),
   Escape: () => box.toggle(false),
+  e: () => beside?.next(), v: () => blink(),
   Delete: () => box.remove(), Backspace: () => box.remove(),
 };
 
@@ -104,9 +107,19 @@ function arrow(event) {
   else view.look(dx, dy);
 }
 
+function toggleBox() {
+  beside?.blink(false);
+  box.toggle();
+}
+function blink() {
+  if (box.active) return say("End the box first: b. It belongs to the picture that is read.");
+  beside?.blink();
+}
+if (beside) get("blink-toggle").addEventListener("click", blink);
+
 for (const [id, act] of Object.entries({
   "zoom-in": view.zoomIn, "zoom-out": view.zoomOut, "zoom-reset": view.fit, plain: view.plain,
-  "box-toggle": () => box.toggle(), "box-remove": () => box.remove(), "help-open": () => help.showModal(),
+  "box-toggle": () => toggleBox(), "box-remove": () => box.remove(), "help-open": () => help.showModal(),
 })) get(id).addEventListener("click", () => act());
 
 // ---- hold the picture while somebody looks at it

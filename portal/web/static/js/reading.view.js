@@ -39,6 +39,7 @@ export function makeView({ frame, stage, picture, onChange }) {
   requestAnimationFrame(light);
 
   return {
+    down: (event) => panzoom.handleDown(event),
     zoomIn: () => panzoom.zoomIn({ animate: false }),
     zoomOut: () => panzoom.zoomOut({ animate: false }),
     fit: () => panzoom.reset({ animate: false, startScale: 1, startX: 0, startY: 0 }),
