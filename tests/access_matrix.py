@@ -28,6 +28,7 @@ from portal.images.models import Arrival, Image, NearDuplicate, Patient, Upload
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
 from portal.registry.models import PromotionRequest
+from portal.reviews import beside
 from portal.reviews.models import Lease
 from tests.cast import Cast, make_image, make_run, make_snapshot, make_task, make_user, make_version
 
@@ -67,6 +68,8 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         services.invite(email=f"{name}@example.net", roles=[(Role.READER, None)], actor=cast.sys) for name in ("one", "two")
     )
     services.void_invitation(invitation=ended, actor=cast.sys)
+    make_image(cast.north, state="accepted"), make_image(cast.river, state="accepted")
+    leases = _lease(north, cast.ravi), _lease(river, cast.ada)
     return {
         "site_id": Thing(cast.north, cast.river),
         "user_id": Thing(cast.alice, cast.bob),
@@ -88,7 +91,10 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "version_id": Thing(version, version),
         "evaluation_id": Thing(evaluation, evaluation),
         "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
-        "reading_picture.token": Thing(_lease(north, cast.ravi), _lease(river, cast.ada), "x" * 43),
+        "reading_picture.token": Thing(*leases, "x" * 43),
+        "reading_beside.token": Thing(*leases, "x" * 43),
+        "key": Thing(*(beside.siblings(lease)[0].key for lease in leases), "0" * 32),
+        "size": Thing("full", "full", "huge"),
     }
 
 

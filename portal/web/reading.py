@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
-from django.urls import path, re_path
+from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -172,7 +172,7 @@ def picture_beside(request: UserRequest, token: str, key: str, size: str) -> Htt
     """Another picture of the same exam, `small` or `full`, for as long as the lease lives."""
     lease = selectors.lease_by_token(request.user, token, live=True)
     image = beside.sibling(lease, key) if lease else None
-    if lease is None or image is None:
+    if lease is None or image is None or size not in ("small", "full"):
         raise NotVisible
     if size == "full":
         return _picture(request, lease, image)
@@ -260,7 +260,7 @@ urls = [
     path("reading/", reading, name="reading"),
     path("reading/answer/", reading_submit, name="reading_submit"),
     path("reading/picture/<str:token>/", picture, name="reading_picture"),
-    re_path(r"^reading/beside/(?P<token>[\w-]+)/(?P<key>[0-9a-f]{32})/(?P<size>small|full)/$", picture_beside, name="reading_beside"),
+    path("reading/beside/<str:token>/<str:key>/<str:size>/", picture_beside, name="reading_beside"),
     path("reading/extend/", extend, name="reading_extend"),
     path("reading/release/", give_back, name="reading_release"),
     path("reading/rules/", rules, name="reading_rules"),
