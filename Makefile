@@ -17,7 +17,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 export PORT
 
-.PHONY: help run test lint format types chaos bench reproduce lock environment clean
+.PHONY: help run test lint format types chaos tamper bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,10 @@ format: $(READY) ## Put Python and templates into form
 
 chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 2 Postgres crashes: about 15 minutes
 	@$(PY) -m tests.chaos $(CHAOS_ARGS)
+
+tamper: $(READY) ## 25 flipped bytes among 10,000 blobs, 20 altered audit rows of each kind: all must be found
+	@WINNOW_BLOBS=10000 WINNOW_FLIPPED=25 WINNOW_EVENTS=2000 WINNOW_ALTERED=20 $(PY) -m pytest -q tests/portal/images/test_verify_store.py \
+	  tests/portal/audit/test_chain.py $(PYTEST_ARGS)
 
 bench: $(READY) ## What is measured, as ratios of one run
 	@for part in benchmarks/*.py; do name=$$(basename $$part .py); [ "$$name" = __init__ ] && continue; echo "== $$name"; $(PY) -m benchmarks.$$name; done

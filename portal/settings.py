@@ -81,6 +81,11 @@ TOKEN_DAYS: int = env.int("WINNOW_TOKEN_DAYS", default=90)
 """The longest life of an upload token."""
 MAX_ARCHIVE_BYTES: int = env.int("WINNOW_MAX_ARCHIVE_BYTES", default=10_000_000_000)
 """Of a ZIP archive as it is sent, and of all that it holds together."""
+SITE_BYTES: int = env.int("WINNOW_SITE_BYTES", default=1_000_000_000_000)
+"""How much a site may store, unless its page says otherwise; 0 for no limit."""
+SITE_FILES: int = env.int("WINNOW_SITE_FILES", default=2_000_000)
+SITE_IN_WORK: int = env.int("WINNOW_SITE_IN_WORK", default=50_000)
+"""Images of a site that may wait for the machines at once."""
 FAULTS: str = env.str("WINNOW_FAULTS", default="")
 """Armed fault points, for chaos tests only."""
 if FAULTS and not DEVELOPMENT:
@@ -88,8 +93,9 @@ if FAULTS and not DEVELOPMENT:
 
 # ---- Django -----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "portal.core", "portal.audit", "portal.accounts", "portal.jobs", "portal.registry", "portal.images", "portal.analyses",
-    "portal.labels", "portal.reviews", "portal.datasets", "portal.learning", "portal.pipeline", "portal.api", "portal.web",
+    "portal.core", "portal.audit", "portal.accounts", "portal.jobs", "portal.registry", "portal.holdings", "portal.images",
+    "portal.analyses", "portal.labels", "portal.reviews", "portal.datasets", "portal.learning", "portal.pipeline", "portal.api",
+    "portal.web",
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "django.contrib.messages",
     "django.contrib.staticfiles", "django.contrib.postgres", "django.contrib.humanize",
     "allauth", "allauth.account", "allauth.mfa", "allauth.socialaccount", "allauth.socialaccount.providers.openid_connect",

@@ -40,6 +40,9 @@ SITE_OF: dict[str, str] = {
     "analyses.Analysis": "image__site",
     "analyses.Assessment": "image__site",
     "labels.Label": "image__site",
+    "holdings.SiteHolding": "site",
+    "holdings.Erasure": "site",
+    "holdings.ErasedFile": "site",
 }
 """Rows that belong to a site, and the lookup path to it: its own staff and the administrators see them. Readers do not:
 they see pictures through a lease alone."""
@@ -50,6 +53,7 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "accounts.Invitation": frozenset({Role.SYSTEM_ADMIN}),
     "audit.AuditEvent": frozenset({Role.SYSTEM_ADMIN}),
     "jobs.Job": frozenset({Role.SYSTEM_ADMIN}),
+    "holdings.StoreCheck": frozenset({Role.SYSTEM_ADMIN}),
     "registry.ModelVersion": ADMINS,
     "registry.PromotionRequest": ADMINS,
     "datasets.Snapshot": ADMINS,

@@ -11,7 +11,7 @@ from django.db.models import Count, Exists, OuterRef, Value
 
 from portal import ml
 from portal.analyses.models import Analysis
-from portal.images.models import BESIDE_OTHERS, Image, ImageState
+from portal.images.models import BESIDE_OTHERS, OUT, Image, ImageState
 from portal.registry.models import ModelVersion
 
 MOST = 100
@@ -134,5 +134,5 @@ def to_follow(judged: Sequence[tuple[Image, Analysis]]) -> list[int]:
         if image.exam_id and compares(versions[analysis.version_id], image.device):
             first[image.exam_id] = min(image.pk, first.get(image.exam_id, image.pk))
     others = Image.objects.filter(exam__in=first).exclude(pk__in=[image.pk for image, _ in judged])
-    waiting = others.exclude(state__in=[ImageState.REJECTED, ImageState.WITHDRAWN]).order_by().values_list("exam", flat=True).distinct()
+    waiting = others.exclude(state__in=[ImageState.REJECTED, *OUT]).order_by().values_list("exam", flat=True).distinct()
     return sorted(first[exam] for exam in waiting if exam)

@@ -14,7 +14,7 @@ from django.db.models import FilteredRelation, Q
 from portal.accounts.models import Site
 from portal.datasets.models import Snapshot
 from portal.images import storage
-from portal.images.models import Image, ImageState
+from portal.images.models import OUT, Image, ImageState
 from portal.ml import Kind
 
 COLUMNS = (
@@ -46,7 +46,7 @@ class Entry:
 def of_site(site: Site) -> Iterator[Entry]:
     """Every image of a site that is not withdrawn, with its current label where it stands."""
     label = FilteredRelation("labels", condition=Q(labels__current=True))
-    images = Image.objects.filter(site=site).exclude(state=ImageState.WITHDRAWN).annotate(label=label).order_by("id")
+    images = Image.objects.filter(site=site).exclude(state__in=OUT).annotate(label=label).order_by("id")
     for values in images.values(*_FIELDS.values()).iterator(chunk_size=_CHUNK):
         yield _entry({name: values[path] for name, path in _FIELDS.items()})
 
@@ -54,7 +54,7 @@ def of_site(site: Site) -> Iterator[Entry]:
 def of_snapshot(snapshot: Snapshot) -> Iterator[Entry]:
     """Every image of a snapshot that was not withdrawn since, as it was labelled then."""
     paths = {name: path if path.startswith("label__") else f"image__{path}" for name, path in _FIELDS.items()}
-    items = snapshot.items.exclude(image__state=ImageState.WITHDRAWN).order_by("id").values(*paths.values(), "split")
+    items = snapshot.items.exclude(image__state__in=OUT).order_by("id").values(*paths.values(), "split")
     for values in items.iterator(chunk_size=_CHUNK):
         yield _entry({name: values[path] for name, path in paths.items()}, split=values["split"])
 

@@ -15,7 +15,7 @@ from portal.datasets.models import Snapshot
 from portal.datasets.query import HUMAN_ONLY, Query
 from portal.datasets.rows import Row
 from portal.datasets.splits import assign, assign_group
-from portal.images.models import Image, ImageState
+from portal.images.models import OUT, Image, ImageState
 from portal.labels.models import HUMAN, Label
 from portal.ml import Kind
 
@@ -149,7 +149,7 @@ def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
     regular = standing & Q(labels__kind=Kind.REGULAR)
     found = (
         Image.objects.filter(site__in=sites)
-        .exclude(state=ImageState.WITHDRAWN)
+        .exclude(state__in=OUT)
         .values("site_id")
         .annotate(
             images=Count("pk", distinct=True),

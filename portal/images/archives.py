@@ -15,7 +15,7 @@ from django.db.models import Q
 from portal.accounts.models import User
 from portal.audit.services import record
 from portal.core.faults import fault
-from portal.images import services, storage, unzip
+from portal.images import room, services, storage, unzip
 from portal.images.archive_rules import Bounds
 from portal.images.cleaning import StoreTrouble
 from portal.images.models import Archive, FileOutcome, Upload, UploadFile
@@ -152,6 +152,8 @@ class _Unpacking:
         name = _name(upload, self.archive.file.name, self.plan.top, member)
         if member.spooled is None:
             return services.refuse(upload, name, self.actor, member.reason, archived=True)
+        if reason := room.refusal_now(upload.site_id, member.spooled.sha256, member.spooled.size):
+            return services.refuse(upload, name, self.actor, reason, archived=True)
         storage.keep_original(upload.site_id, member.spooled)
         return services.take_in(upload, name, self.actor, member.spooled, archived=True)
 

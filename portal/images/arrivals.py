@@ -25,7 +25,7 @@ from resumable_upload.server.headers import parse_metadata
 from portal.accounts.models import User
 from portal.core.errors import BadInput, NotVisible, WrongState
 from portal.core.faults import fault
-from portal.images import partials, services, storage, tus
+from portal.images import partials, room, services, storage, tus
 from portal.images.models import Arrival, Upload, UploadFile
 
 PIECE = 4 << 20
@@ -214,7 +214,7 @@ def finish_waiting() -> int:
         try:
             finish(arrival=arrival, actor=arrival.actor)
             done += 1
-        except FileNotFoundError:
+        except (FileNotFoundError, room.NoRoom):
             continue
     return done
 

@@ -25,6 +25,7 @@ class ImageState(models.TextChoices):
     QUARANTINED = "quarantined"
     FAILED = "failed"
     WITHDRAWN = "withdrawn"
+    ERASED = "erased"
 
 
 TRANSITIONS: tuple[tuple[str, str], ...] = (
@@ -45,10 +46,18 @@ TRANSITIONS: tuple[tuple[str, str], ...] = (
     ("failed", "clean"),
     ("quarantined", "clean"),
     ("withdrawn", "received"),
+    ("withdrawn", "erased"),
+    ("rejected", "erased"),
     *((state, "withdrawn") for state in ("received", "clean", "analysed", "accepted", "in_review", "settled", "quarantined", "failed")),
 )
 """Every allowed change of Image.state. The database enforces it (trigger below); services name it.
-Back from withdrawn goes only what a cancelled upload took with it and is then sent again."""
+Back from withdrawn goes only what a cancelled upload took with it and is then sent again; from erased nothing comes back."""
+
+IN_WORK = (ImageState.RECEIVED, ImageState.CLEAN, ImageState.ANALYSED)
+"""States in which the machines have an image to work on."""
+
+OUT = (ImageState.WITHDRAWN, ImageState.ERASED)
+"""States of what a site has taken back: in no count, data set, export or comparison."""
 
 BESIDE_OTHERS = (ImageState.ANALYSED, ImageState.ACCEPTED, ImageState.IN_REVIEW, ImageState.SETTLED)
 """States in which the machines' word on an image counts, and counts beside the others of its exam."""
@@ -113,12 +122,14 @@ class Image(Created):
             models.UniqueConstraint(fields=["site", "sha256"], name="image_once_a_site"),
             models.CheckConstraint(condition=Q(state__in=ImageState.values), name="image_known_state"),
             models.CheckConstraint(
-                condition=Q(state__in=["received", "rejected", "failed", "withdrawn"]) | ~Q(clean_sha256=""), name="image_clean_has_picture"
+                condition=Q(state__in=["received", "rejected", "failed", "withdrawn", "erased"]) | ~Q(clean_sha256=""),
+                name="image_clean_has_picture",
             ),
         ]
         indexes = [
             models.Index(fields=["site", "-id"]),
             models.Index(fields=["state", "-id"]),
+            models.Index(fields=["site"], condition=Q(state__in=["received", "clean", "analysed"]), name="image_in_work"),
             models.Index(fields=["exam"]),
         ]
         triggers = [pgtrigger.FSM(name="states", field="state", transitions=list(TRANSITIONS))]

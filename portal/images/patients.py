@@ -9,12 +9,11 @@ from django.db.models import Count, Q, QuerySet
 
 from portal.accounts import access
 from portal.accounts.models import User
-from portal.images.models import Exam, Image, ImageState, Patient
-from portal.images.selectors import IN_WORK
+from portal.images.models import IN_WORK, Exam, Image, ImageState, Patient
 
 PAGE = 50
 MOST_IMAGES = 300
-OUT = (ImageState.WITHDRAWN, ImageState.REJECTED)
+OUT = (ImageState.WITHDRAWN, ImageState.ERASED, ImageState.REJECTED)
 """What is no longer of use counts as no image of the patient."""
 
 

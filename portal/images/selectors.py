@@ -14,11 +14,10 @@ from django.db.models.functions import Coalesce, Now
 from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.images import storage
-from portal.images.models import ARCHIVES, Archive, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
+from portal.images.models import ARCHIVES, IN_WORK, Archive, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
 from portal.jobs.models import Job, JobState
 
 ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
-IN_WORK = (ImageState.RECEIVED, ImageState.CLEAN, ImageState.ANALYSED)
 PAGE = 60
 FILES_PAGE = 100
 UPLOADS_PAGE = 50
@@ -62,7 +61,7 @@ def gallery(user: User, filters: Filters, *, size: int = PAGE, within: QuerySet[
 
 def filtered(user: User, filters: Filters) -> QuerySet[Image]:
     """All visible images that the filters leave, unordered: to count over."""
-    rows = access.visible(Image, user)
+    rows = access.visible(Image, user).exclude(state=ImageState.ERASED)
     exact = {
         "site": filters.site, "state": filters.state, "exam": filters.exam, "upload": filters.upload,
         "stated_kind": filters.stated_kind, "exam__patient__code": filters.patient.strip(), "device": filters.device,
@@ -197,7 +196,7 @@ def orphan_blobs() -> list[tuple[int, str]]:
 
 def rows_without_blob() -> list[int]:
     """Images whose original or clean file is gone. Always empty, unless a disk lost something."""
-    rows = Image.objects.values_list("pk", "site_id", "sha256", "clean_sha256", "clean_format")
+    rows = Image.objects.exclude(state=ImageState.ERASED).values_list("pk", "site_id", "sha256", "clean_sha256", "clean_format")
     return [
         pk
         for pk, site, sha256, clean, extension in rows.iterator()

@@ -15,7 +15,7 @@ from portal.accounts.models import Site, User
 from portal.audit.services import record
 from portal.core.errors import BadInput, WinnowError, WrongState
 from portal.core.faults import fault
-from portal.images import formats, storage
+from portal.images import formats, room, storage
 from portal.images.cleaning import give_up, sanitise_claimed
 from portal.images.models import UPLOAD_CANCELLED, Archive, FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.images.tables import Applied, apply_table, lock, match_left_over, place_known
@@ -45,6 +45,7 @@ class StoreFull(WinnowError):
 def open_upload(*, site: Site, actor: User, note: str = "", expected: int = 0) -> Upload:
     """Begin to send files to a site that is the actor's own."""
     access.require(actor, "upload", site=site.pk)
+    room.require(site.pk)
     upload = Upload.objects.create(site=site, created_by=actor, note=note.strip()[:200], expected=max(0, expected))
     upload.refresh_from_db(fields=["created"])
     record(actor_id=actor.pk, action="upload.opened", subject=upload, site_id=site.pk, expected=upload.expected)
@@ -68,18 +69,24 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
     if size is not None and spooled.size != size:
         spooled.path.unlink()
         raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete")
-    return settle(upload=upload, spooled=spooled, name=name, actor=actor)
+    try:
+        return settle(upload=upload, spooled=spooled, name=name, actor=actor)
+    except room.NoRoom:
+        spooled.path.unlink(missing_ok=True)
+        raise
 
 
 def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User) -> UploadFile:
-    """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row."""
+    """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row.
+
+    Raises NoRoom, and leaves the file where it is, where the site holds as much as it may."""
     if spooled.size > size_limit(spooled.head):
         spooled.path.unlink(missing_ok=True)
         return refuse_size(upload=upload, name=name, actor=actor, limit=size_limit(spooled.head))
     if formats.is_archive(spooled.head):
         storage.keep_archive(upload.pk, spooled)
         return _take_archive(upload, name, actor, spooled)
-    if reason := formats.refusal(spooled.head):
+    if reason := formats.refusal(spooled.head) or room.refusal(upload.site_id, spooled.sha256, spooled.size):
         spooled.path.unlink(missing_ok=True)
         return refuse(upload, name, actor, reason)
     storage.keep_original(upload.site_id, spooled)
@@ -257,10 +264,16 @@ def _drop_archives(upload: Upload, actor: User) -> None:
 
 
 _INSERT = """
-INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
-    state, state_reason, clean_sha256, clean_format, device, stated_kind)
-VALUES (%(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '')
-ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
+WITH new AS (
+    INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
+        state, state_reason, clean_sha256, clean_format, device, stated_kind)
+    VALUES (%(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '')
+    ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
+), counted AS (
+    INSERT INTO holdings_siteholding AS held (site_id, bytes, files) SELECT %(site_id)s, %(size)s, 1 FROM new
+    ON CONFLICT (site_id) DO UPDATE SET bytes = held.bytes + excluded.bytes, files = held.files + 1
+)
+SELECT id, created FROM new
 """
 
 

@@ -34,6 +34,8 @@ KINDS = {
         JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),
         JobKind("assess", "io", 16, owners="images_image"),
         JobKind("freeze", "io", 1),
+        JobKind("erase", "io", 1, owners="holdings_erasure"),
+        JobKind("verify", "io", 1),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),
     )

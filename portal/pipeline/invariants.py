@@ -51,7 +51,7 @@ INVARIANTS = {
             SELECT FROM reviews_reviewtask t WHERE t.image_id = i.id AND t.state IN ('open', 'adjudication'))""",
     "stuck.open_task_of_image_out": """
         SELECT t.id, i.id FROM reviews_reviewtask t JOIN images_image i ON i.id = t.image_id
-        WHERE t.state IN ('open', 'adjudication') AND i.state IN ('withdrawn', 'rejected')""",
+        WHERE t.state IN ('open', 'adjudication') AND i.state IN ('withdrawn', 'erased', 'rejected')""",
     "stuck.judged_without_assessment": """
         SELECT i.id FROM images_image i WHERE i.state IN ('accepted', 'in_review') AND NOT EXISTS (
             SELECT FROM analyses_assessment s WHERE s.image_id = i.id AND s.current)""",

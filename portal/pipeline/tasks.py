@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
-from portal.images import archives, arrivals, storage
+from portal.images import archives, arrivals, checking, storage
 from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
@@ -83,6 +83,12 @@ def sweep_incoming() -> None:
 def finish_arrivals() -> None:
     """Take in files that were whole when their web server died."""
     arrivals.finish_waiting()
+
+
+@doorbell
+def check_stores() -> None:
+    """Asked hourly, begun weekly: are the stores sound?"""
+    checking.begin_when_due()
 
 
 @doorbell

@@ -12,7 +12,7 @@ from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
-from portal.images.models import UPLOAD_CANCELLED, Image, ImageState
+from portal.images.models import OUT, UPLOAD_CANCELLED, Image, ImageState
 from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
@@ -67,7 +67,7 @@ def withdraw(*, image: Image, actor: User, reason: str) -> Image:
     live = ReviewTask.objects.filter(image=image, state__in=[TaskState.OPEN, TaskState.ADJUDICATION])
     tasks = list(live.select_for_update(no_key=True))
     held = Image.objects.select_for_update(no_key=True).get(pk=image.pk)
-    if held.state in (ImageState.WITHDRAWN, ImageState.REJECTED):
+    if held.state in (ImageState.REJECTED, *OUT):
         raise WrongState("This image is out already. Reload the page.")
     # whoever opens a question holds the image, so from here on there is none but these; one opened between the two locks cannot be
     # locked now without the danger of a deadlock

@@ -15,7 +15,7 @@ from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
 from portal.datasets.models import SnapshotItem
 from portal.images import selectors as images
-from portal.images.models import Image, ImageState
+from portal.images.models import IN_WORK, OUT, Image, ImageState
 from portal.labels.models import Label
 from portal.ml import NON_REGULAR_KINDS, Kind
 from portal.reviews.models import Read, ReviewTask, TaskState
@@ -61,7 +61,7 @@ def gallery(user: User, wanted: GalleryFilter) -> GalleryPage:
 def _narrowed(rows: QuerySet[Image], wanted: GalleryFilter) -> QuerySet[Image]:
     label = Label.objects.filter(image=OuterRef("pk"), current=True)
     if wanted.in_work:
-        rows = rows.filter(state__in=images.IN_WORK)
+        rows = rows.filter(state__in=IN_WORK)
     if wanted.kind == "none":
         rows = rows.filter(~Exists(label))
     elif wanted.kind:
@@ -159,11 +159,11 @@ class SiteFigures:
 
 def site_figures(user: User) -> list[SiteFigures]:
     """Composition of every visible site: 3 queries."""
-    visible = access.visible(Image, user).exclude(state=ImageState.WITHDRAWN)
+    visible = access.visible(Image, user).exclude(state__in=OUT)
     counts = visible.values("site").annotate(
         images=Count("id"),
         patients=Count("exam__patient", distinct=True),
-        in_work=Count("id", filter=Q(state__in=images.IN_WORK)),
+        in_work=Count("id", filter=Q(state__in=IN_WORK)),
         in_review=Count("id", filter=Q(state=ImageState.IN_REVIEW)),
         refused=Count("id", filter=Q(state__in=[ImageState.REJECTED, ImageState.FAILED, ImageState.QUARANTINED])),
         no_patient=Count("id", filter=Q(exam=None)),

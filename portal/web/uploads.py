@@ -22,7 +22,7 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput, NotVisible
 from portal.datasets.exports import escaped
-from portal.images import selectors, services, storage
+from portal.images import room, selectors, services, storage
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
 from portal.web import selectors as joined
@@ -73,7 +73,8 @@ def upload_new(request: UserRequest) -> HttpResponse:
 def _form_again(request: UserRequest, form: UploadForm) -> HttpResponse:
     if form.is_bound and _wants_json(request):
         raise BadInput(" ".join(str(error) for errors in form.errors.values() for error in errors))
-    context = {"form": form, **_limit(), "one_site": form.fields["site"].queryset.count() == 1}  # type: ignore[attr-defined]
+    sites = list(form.fields["site"].queryset)  # type: ignore[attr-defined]
+    context = {"form": form, **_limit(), "one_site": len(sites) == 1, "rooms": [(site, room.lines(site.pk)) for site in sites]}
     return render(request, "uploads/new.html", context, status=400 if form.is_bound else 200)
 
 

@@ -1,0 +1,94 @@
+"""Is there room for one more file of a site, and may it come at all? Asked when the file is whole: what is here already needs no room."""
+
+from __future__ import annotations
+
+import time
+
+from django.db import connection
+
+from portal.core.errors import WinnowError
+from portal.holdings import quotas, selectors, tokens
+from portal.holdings.models import SiteHolding
+from portal.images.models import IN_WORK, Image
+
+ERASED = "This file was erased at your site's wish and is not taken in again. Your site lead can allow it on the page of the erasure."
+_SECONDS = 2.0
+_counted: dict[int, tuple[float, int]] = {}
+
+
+class NoRoom(WinnowError):
+    """The site holds as much as it may. Nothing was lost: the same file may be sent again later."""
+
+    status = 507
+    code = "no_room"
+
+
+class TooBusy(NoRoom):
+    """So much of the site's is in work that it must wait."""
+
+    status = 429
+    code = "too_busy"
+
+
+_LOOK = """
+SELECT EXISTS (SELECT FROM images_image WHERE site_id = %(site)s AND sha256 = %(sha256)s),
+    EXISTS (SELECT FROM holdings_erasedfile WHERE site_id = %(site)s AND token = %(token)s),
+    COALESCE(held.bytes, 0), COALESCE(held.files, 0), held.max_bytes, held.max_files, held.max_in_work
+FROM (SELECT) AS nothing LEFT JOIN holdings_siteholding AS held ON held.site_id = %(site)s
+"""
+
+
+def refusal(site_id: int, sha256: str, size: int) -> str:
+    """Why this very file may never come; empty where it may. Raises NoRoom or TooBusy where only now it may not.
+
+    What the site has sent before needs no room.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK, {"site": site_id, "sha256": sha256, "token": tokens.of(site_id, sha256)})
+        known, erased, *held = cursor.fetchone()
+    if known:
+        return ""
+    if erased:
+        return ERASED
+    names = ("bytes", "files", "max_bytes", "max_files", "max_in_work")
+    _require(SiteHolding(site_id=site_id, **dict(zip(names, held, strict=True))), size)
+    return ""
+
+
+def refusal_now(site_id: int, sha256: str, size: int) -> str:
+    """The same, where nobody waits who could be told to come again: why the file is not taken in now."""
+    try:
+        return refusal(site_id, sha256, size)
+    except NoRoom as now:
+        return now.message
+
+
+def require(site_id: int) -> None:
+    """Before an upload is opened: raises NoRoom or TooBusy."""
+    _require(selectors.holding(site_id), 0)
+
+
+def _require(held: SiteHolding, size: int) -> None:
+    limits = selectors.limits(held)
+    use = selectors.use(held, in_work(held.site_id) if limits.in_work else 0)
+    if reason := quotas.full(use, limits, size):
+        raise NoRoom(reason)
+    if reason := quotas.busy(use, limits):
+        raise TooBusy(reason)
+
+
+def in_work(site_id: int) -> int:
+    """How many images of the site wait for the machines. Counted anew every two seconds: counting tens of thousands for each of as many
+    files would cost more than taking them in."""
+    at, count = _counted.get(site_id, (-_SECONDS, 0))
+    if time.monotonic() - at >= _SECONDS:
+        count = Image.objects.filter(site=site_id, state__in=IN_WORK).count()
+        _counted[site_id] = (time.monotonic(), count)
+    return count
+
+
+def lines(site_id: int) -> list[quotas.Line]:
+    """Each limit of the site beside what it uses now."""
+    held = selectors.holding(site_id)
+    counted = Image.objects.filter(site=site_id, state__in=IN_WORK).count()
+    return quotas.lines(selectors.use(held, counted), selectors.limits(held))
