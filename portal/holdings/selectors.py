@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 
-from portal.accounts.models import Site
 from portal.holdings import tokens
-from portal.holdings.models import CheckState, ErasedFile, SiteHolding, StoreCheck
+from portal.holdings.models import ErasedFile, SiteHolding, StoreCheck
 from portal.holdings.quotas import Limits, Use
 
 
@@ -35,11 +34,3 @@ def is_kept_out(site_id: int, sha256: str) -> ErasedFile | None:
 
 def newest_checks(count: int = 10) -> list[StoreCheck]:
     return list(StoreCheck.objects.order_by("-pk")[:count])
-
-
-def last_finished() -> StoreCheck | None:
-    return StoreCheck.objects.filter(state=CheckState.DONE).order_by("-pk").first()
-
-
-def sites_with_holdings() -> list[Site]:
-    return list(Site.objects.order_by("pk"))

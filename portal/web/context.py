@@ -25,6 +25,7 @@ _AREAS = (
     ("People", "people"),
     ("Sites", "site_list"),
     ("Jobs", "job_list"),
+    ("Stores", "store_list"),
     ("Audit", "audit_list"),
 )
 """Name and route, in the order of the data's way."""

@@ -13,10 +13,13 @@ from portal.accounts import selectors as accounts
 from portal.accounts.http import UserRequest
 from portal.audit import selectors as audit
 from portal.audit.models import AuditEvent
+from portal.holdings.models import StoreCheck
+from portal.images import checking
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
 
 _PAGE = 50
+_CHECKS = 10
 
 
 @require_safe
@@ -34,6 +37,20 @@ def job_retry(request: UserRequest, job_id: int) -> HttpResponse:
 
 
 @require_safe
+def store_list(request: UserRequest) -> HttpResponse:
+    """The newest checks of the stores, and what the last one found."""
+    checks = access.visible(StoreCheck, request.user).order_by("-pk")[:_CHECKS]
+    return render(request, "people/store.html", {"checks": checks, "last": checks.first(), "kept": checking.KEPT})
+
+
+@require_POST
+def store_check(request: UserRequest) -> HttpResponse:
+    access.require(request.user, "retry_job")
+    checking.begin(actor_id=request.user.pk)
+    return redirect("store_list")
+
+
+@require_safe
 def audit_list(request: UserRequest) -> HttpResponse:
     access.require(request.user, "see_audit")
     before, subject = request.GET.get("before", ""), request.GET.get("subject", "")
@@ -48,5 +65,7 @@ def audit_list(request: UserRequest) -> HttpResponse:
 urls = [
     path("jobs/", job_list, name="job_list"),
     path("jobs/<int:job_id>/retry/", job_retry, name="job_retry"),
+    path("store/", store_list, name="store_list"),
+    path("store/check/", store_check, name="store_check"),
     path("audit/", audit_list, name="audit_list"),
 ]

@@ -19,7 +19,7 @@ from portal.accounts import access, selectors, services
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Invitation, Membership, Role, Site, User
 from portal.core.errors import BadInput
-from portal.web import operations
+from portal.web import operations, sites
 
 _WHERE = (
     "Needed for uploader and site lead. For a reader or adjudicator: the site they work at themselves, whose images they do not read first."
@@ -194,13 +194,6 @@ def _sites_page(request: UserRequest, form: SiteForm, *, status: int = 200) -> H
     )
 
 
-@require_safe
-def site(request: UserRequest, site_id: int) -> HttpResponse:
-    found = access.get_visible(Site, request.user, site_id)
-    may_manage = access.can(request.user, "invite")
-    return render(request, "people/site.html", {"site": found, "held": selectors.people_of(found), "may_manage": may_manage})
-
-
 urls = [
     path("people/", people, name="people"),
     path("people/invite/", invite, name="invite"),
@@ -212,6 +205,6 @@ urls = [
     path("invitation/<str:token>/", invitation, name="invitation"),
     path("sites/", site_list, name="site_list"),
     path("sites/create/", site_create, name="site_create"),
-    path("sites/<int:site_id>/", site, name="site"),
+    *sites.urls,
     *operations.urls,
 ]

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0001_initial"),
-        ("images", "0003_files_by_name"),
+        ("images", "0006_archives"),
     ]
 
     operations = [

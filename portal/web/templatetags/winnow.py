@@ -72,6 +72,12 @@ def words(value: object) -> str:
 
 
 @register.filter
+def percent(share: float | None) -> str:
+    """0.0345 -> `3.5 %`."""
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+@register.filter
 def reason_text(code: str) -> str:
     return REASONS.get(code, words(code))
 

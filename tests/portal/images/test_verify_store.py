@@ -78,7 +78,7 @@ def test_every_flipped_byte_is_found_and_nothing_else(cast: Cast, blobs: int, fl
     assert report.counts == {Sort.ROTTEN: flipped}
 
 
-def test_each_sort_is_found_in_each_store_and_the_sound_are_left_alone(cast: Cast) -> None:
+def test_each_sort_is_found_in_each_store_and_the_sound_are_left_alone(cast: Cast, tmp_path: Path) -> None:
     images = [make_image(cast.north, state="settled") for _ in range(5)]
     _flip(storage.original_path(cast.north.pk, images[0].sha256), 50)
     _flip(storage.clean_path(cast.north.pk, images[1].clean_sha256, "jpg"), 700)
@@ -86,7 +86,7 @@ def test_each_sort_is_found_in_each_store_and_the_sound_are_left_alone(cast: Cas
     storage.original_path(cast.north.pk, images[3].sha256).unlink()
     storage.thumb_path(cast.north.pk, images[3].clean_sha256).unlink()
     stray = _old_blob(folder("clean", cast.north.pk) / f"{'a' * 64}.png")
-    left = _old_blob(Path(storage.temporary(storage.settings.ORIGINALS_DIR)))
+    left = _old_blob(storage.temporary(tmp_path / "originals"))
     found = {(finding.sort, finding.store, finding.name, finding.images) for finding in _found().findings}
     assert found == {
         (Sort.ROTTEN, "originals", images[0].sha256, (images[0].pk,)),
@@ -119,7 +119,7 @@ def test_what_is_older_than_a_day_or_not_in_the_sample_is_not_read(cast: Cast) -
     assert _found().counts == {Sort.ROTTEN: 1}
 
 
-def test_repair_puts_strays_aside_and_makes_pictures_anew_from_sound_originals(cast: Cast) -> None:
+def test_repair_puts_strays_aside_and_makes_pictures_anew_from_sound_originals(cast: Cast, tmp_path: Path) -> None:
     good, lost = _cleaned(cast), _cleaned(cast)
     clean = storage.clean_path(cast.north.pk, good.clean_sha256, "jpg")
     before = clean.read_bytes()
@@ -132,7 +132,7 @@ def test_repair_puts_strays_aside_and_makes_pictures_anew_from_sound_originals(c
     assert report.mended == {Sort.ORPHAN: 1, Sort.ROTTEN: 1, Sort.MISSING: 1}
     assert clean.read_bytes() == before
     assert not stray.exists()
-    assert (Path(storage.settings.ORIGINALS_DIR) / "lost+found" / str(cast.north.pk) / stray.name).read_bytes() == b"nobody's"
+    assert (tmp_path / "originals" / "lost+found" / str(cast.north.pk) / stray.name).read_bytes() == b"nobody's"
     assert {(finding.sort, finding.store) for finding in _found().findings} == {(Sort.ROTTEN, "originals"), (Sort.MISSING, "clean")}
 
 

@@ -20,7 +20,9 @@ const drawings = {
     type: "bar",
     data: {
       labels: data.labels,
-      datasets: data.series.map((one) => ({ label: words(one.name), data: one.values, backgroundColor: KINDS[one.name] ?? "#888", maxBarThickness: 72 })),
+      datasets: data.series.map((one, index) => ({
+        label: words(one.name), data: one.values, backgroundColor: KINDS[one.name] ?? LINES[index % LINES.length], maxBarThickness: 72,
+      })),
     },
     options: { aspectRatio: 2.8, scales: { x: { stacked: true }, y: { stacked: true, title: { display: true, text: "images" }, ticks: { precision: 0 } } } },
   }),
