@@ -48,7 +48,7 @@ def _plant(site: Site, count: int) -> list[Path]:
     """So many originals of a few hundred bytes, each with its row."""
     upload, paths, rows = make_upload(site), [], []
     for number in range(count):
-        spooled = storage.spool(_Bytes(os.urandom(300 + number % 50)), limit=10_000)
+        spooled = storage.spool(_Bytes(os.urandom(300 + number % 50)), limit=lambda head: 10_000)
         rows.append(Image(site=site, upload=upload, original_name="x", sha256=spooled.sha256, size=spooled.size))
         paths.append(storage.keep_original(site.pk, spooled))
     Image.objects.bulk_create(rows)
