@@ -24,6 +24,7 @@ from django.utils import timezone
 
 from portal.accounts import access, routes, services, tokens
 from portal.accounts.models import Role, Site, UploadToken, User
+from portal.holdings.models import Erasure
 from portal.images.models import Arrival, Image, NearDuplicate, Patient, Upload
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
@@ -90,6 +91,7 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "run_id": Thing(run := make_run(snapshot), run),
         "version_id": Thing(version, version),
         "evaluation_id": Thing(evaluation, evaluation),
+        "erasure_id": Thing(_erasure(cast.north, cast.lena, 1), _erasure(cast.river, cast.bob, 2)),
         "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
         "reading_picture.token": Thing(*leases, "x" * 43),
         "reading_beside.token": Thing(*leases, "x" * 43),
@@ -114,6 +116,10 @@ def _token(site: Site, user: User) -> UploadToken:
 def _pair(site: Site) -> NearDuplicate:
     earlier, later = make_image(site, state="in_review"), make_image(site, state="in_review")
     return NearDuplicate.objects.create(image=later, other=earlier, distance=2)
+
+
+def _erasure(site: Site, by: User, number: int) -> Erasure:
+    return Erasure.objects.create(site=site, asked_by=by, of="image", subject_id=number, state="done")
 
 
 def _patient(image: Image) -> Patient:

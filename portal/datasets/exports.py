@@ -20,6 +20,11 @@ def csv_lines(entries: Iterable[Entry]) -> Iterator[bytes]:
         yield _line(entry.cells)
 
 
+def csv_row(cells: Iterable[str]) -> bytes:
+    """One line, for other lists than collections."""
+    return _line(cells)
+
+
 def _line(cells: Iterable[str]) -> bytes:
     text = io.StringIO(newline="")
     csv.writer(text).writerow([escaped(cell) for cell in cells])
@@ -50,7 +55,7 @@ class _Pipe(io.RawIOBase):
         return waiting
 
 
-def zip_of_regular(entries: Iterable[Entry], *, title: str) -> Iterator[bytes]:
+def zip_of_regular(entries: Iterable[Entry], *, title: str, taken_back: int = 0) -> Iterator[bytes]:
     """A ZIP (stored, as pictures do not shrink) of the regular images, with manifest.csv and README.txt inside, in pieces."""
     pipe, names, lines = _Pipe(), Names(), [_line(("file", *COLUMNS))]
     missing = 0
@@ -65,7 +70,7 @@ def zip_of_regular(entries: Iterable[Entry], *, title: str) -> Iterator[bytes]:
             lines.append(_line((name, *entry.cells)))
             yield from _picture(archive, pipe, name, entry)
         archive.writestr(_info("manifest.csv"), b"".join(lines))
-        archive.writestr(_info("README.txt"), _readme(title, len(lines) - 1, missing))
+        archive.writestr(_info("README.txt"), _readme(title, len(lines) - 1, missing, taken_back))
         yield pipe.take()
     yield pipe.take()
 
@@ -84,10 +89,12 @@ def _info(name: str) -> zipfile.ZipInfo:
     return info
 
 
-def _readme(title: str, number: int, missing: int) -> str:
+def _readme(title: str, number: int, missing: int, taken_back: int) -> str:
     gone = (
         f"{missing} further regular images are left out: their pictures are not in the store. Tell your administrator.\n" if missing else ""
     )
+    if taken_back:
+        gone += f"{taken_back} images of this data set were withdrawn or erased since it was frozen, and are left out.\n"
     return (
         f"{title}\n\nExported {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by Winnow.\n\n{number} images that are settled as `regular`: "
         "neither green filter nor Lugol's iodine, with a cervix to be seen.\nPictures are rebuilt from pixels and carry no metadata. "

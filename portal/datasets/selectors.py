@@ -165,6 +165,12 @@ def site_counts(sites: Sequence[int]) -> dict[int, SiteCount]:
     return {site: counted.get(site, SiteCount()) for site in sites}
 
 
+def taken_back(snapshot: Snapshot) -> tuple[int, int]:
+    """How many of a snapshot's images were withdrawn or erased since, and how many of these erased."""
+    states = list(snapshot.items.filter(image__state__in=OUT).values_list("image__state", flat=True))
+    return len(states), states.count(ImageState.ERASED)
+
+
 def images_of(snapshot: Snapshot, sha256s: Sequence[str]) -> dict[str, int]:
     """The ids of a snapshot's images by the sha256 of their clean picture."""
     found = snapshot.items.filter(image__clean_sha256__in=sha256s).values_list("image__clean_sha256", "image_id")

@@ -15,6 +15,7 @@ from portal.analyses import services as analyses
 from portal.audit import services as audit
 from portal.datasets import closure
 from portal.datasets import services as datasets
+from portal.erasure import work as erasure
 from portal.images import archives, checking, comparing
 from portal.images import services as images
 from portal.images.models import Image, ImageState
@@ -163,6 +164,7 @@ HANDLERS = {
     "analyse": Handler(analyse, _and_fail(image_failed)),
     "assess": Handler(assess, jobs.fail),
     "compare": Handler(compare, jobs.fail),
+    "erase": Handler(_each(erasure.erase), erasure.give_up),
     "verify": Handler(_each(checking.go_on), checking.give_up),
     "freeze": Handler(_each(datasets.write_snapshot), _and_fail(datasets.snapshot_failed)),
     "train": Handler(_each(learning.run_training), _and_fail(learning.training_failed), learning.training_cancelled),

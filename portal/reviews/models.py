@@ -47,6 +47,7 @@ class ReviewTask(Created):
     reads_needed = models.IntegerField(default=1)
     priority = models.FloatField(default=0, help_text="Higher is read sooner: uncertainty of the assessment, 0..1.")
     closed = models.DateTimeField(null=True)
+    note = models.CharField(max_length=500, blank=True, help_text="Why a person asks. Not in the audit trail: it may tell of a patient.")
 
     class Meta:
         constraints = [

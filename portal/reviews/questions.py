@@ -145,16 +145,17 @@ def open_tasks(questions: Sequence[Question], *, actor: User | None = None, note
     if not questions:
         return []
     move([asked.image for asked in questions], ImageState.IN_REVIEW)
-    tasks = ReviewTask.objects.bulk_create(_task(asked) for asked in questions)
-    audit.record_all(_event(task, actor, note) for task in tasks)
+    tasks = ReviewTask.objects.bulk_create(_task(asked, note) for asked in questions)
+    audit.record_all(_event(task, actor) for task in tasks)
     return tasks
 
 
-def _task(asked: Question) -> ReviewTask:
-    return ReviewTask(image=asked.image, reasons=list(asked.reasons), priority=asked.priority, reads_needed=asked.reads_needed)
+def _task(asked: Question, note: str) -> ReviewTask:
+    reasons = list(asked.reasons)
+    return ReviewTask(image=asked.image, reasons=reasons, priority=asked.priority, reads_needed=asked.reads_needed, note=note[:500])
 
 
-def _event(task: ReviewTask, actor: User | None, note: str) -> AuditEvent:
+def _event(task: ReviewTask, actor: User | None) -> AuditEvent:
     return audit.event(
         actor_id=actor.pk if actor else None,
         action="open_task",
@@ -162,7 +163,6 @@ def _event(task: ReviewTask, actor: User | None, note: str) -> AuditEvent:
         site_id=task.image.site_id,
         image=task.image_id,
         reasons=list(task.reasons),
-        note=note,
     )
 
 

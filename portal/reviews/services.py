@@ -25,8 +25,8 @@ from portal.reviews.questions import Question, move, open_tasks, triage
 from portal.reviews.reassess import Moved, reassess
 
 __all__ = [
-    "Answer", "Moved", "close", "extend_lease", "lease_next", "reassess", "release", "reopen", "set_rules", "submit_read", "triage",
-    "withdraw",
+    "Answer", "Moved", "close", "extend_lease", "lease_next", "reassess", "release", "reopen", "set_rules", "submit_read", "take_out",
+    "triage", "withdraw",
 ]  # fmt: skip
 
 UNUSABLE_REASONS = ("blurred", "too_dark", "too_bright", "obstructed", "not_in_view", "text_on_picture")
@@ -63,6 +63,12 @@ def withdraw(*, image: Image, actor: User, reason: str) -> Image:
     access.require(actor, "withdraw", site=image.site_id)
     if not reason.strip():
         raise BadInput("Say why the image is withdrawn.")
+    return take_out(image=image, actor_id=actor.pk, reason=reason)
+
+
+@transaction.atomic
+def take_out(*, image: Image, actor_id: int | None, reason: str) -> Image:
+    """The same where the right to it was checked when it was asked for."""
     # the task before the image, as submit_read does: the other order may deadlock with a reader
     live = ReviewTask.objects.filter(image=image, state__in=[TaskState.OPEN, TaskState.ADJUDICATION])
     tasks = list(live.select_for_update(no_key=True))
@@ -76,8 +82,11 @@ def withdraw(*, image: Image, actor: User, reason: str) -> Image:
     Image.objects.filter(pk=held.pk).update(state=ImageState.WITHDRAWN, state_reason=_unlike_a_cancelled_upload(reason.strip()[:300]))
     for task in tasks:
         close(task, TaskState.CANCELLED)
-    jobs.put(kind="assess", subject_ids=[held.pk], actor_id=actor.pk)
-    audit.record(actor_id=actor.pk, action="image.withdrawn", subject=held, site_id=held.site_id, before=held.state, tasks=len(tasks))
+    jobs.put(kind="assess", subject_ids=[held.pk], actor_id=actor_id)
+    audit.record(
+        actor_id=actor_id, action="image.withdrawn", subject=held, site_id=held.site_id, before=held.state, after="withdrawn",
+        tasks=[task.pk for task in tasks],
+    )  # fmt: skip
     held.refresh_from_db()
     return held
 

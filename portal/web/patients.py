@@ -45,8 +45,9 @@ def patient_list(request: UserRequest) -> HttpResponse:
 def patient(request: UserRequest, patient_id: int) -> HttpResponse:
     found = access.get_visible(Patient, request.user, patient_id)
     chart = reads.chart(found)
+    may_take_back = access.can(request.user, "withdraw", site=found.site_id)
     prefetch_related_objects([image for visit in chart.visits for image in visit.images], *CURRENT)
-    return render(request, "patients/patient.html", {"patient": found, "chart": chart})
+    return render(request, "patients/patient.html", {"patient": found, "chart": chart, "may_take_back": may_take_back})
 
 
 urls = [

@@ -109,7 +109,8 @@ def _composition(counts: dict[str, Any]) -> dict[str, Any]:
 @require_GET
 def snapshot(request: UserRequest, snapshot_id: int) -> HttpResponse:
     found = access.get_visible(Snapshot, request.user, snapshot_id)
-    shown = {"snapshot": found, "asked": selectors.said(Query.from_json(found.query)), "runs": found.runs.order_by("-id")}
+    asked, taken_back = selectors.said(Query.from_json(found.query)), selectors.taken_back(found)
+    shown = {"snapshot": found, "asked": asked, "runs": found.runs.order_by("-id"), "taken_back": taken_back}
     return render(request, "snapshots/snapshot.html", {**shown, **_rights(request.user), **_composition(found.counts)})
 
 
@@ -141,7 +142,7 @@ def snapshot_csv(request: UserRequest, snapshot_id: int) -> StreamingHttpRespons
 def snapshot_zip(request: UserRequest, snapshot_id: int) -> StreamingHttpResponse:
     found = _exported(request, snapshot_id, "snapshot_zip")
     title = f"Snapshot {found.name} ({found.hash})"
-    pieces = exports.zip_of_regular(collections.of_snapshot(found), title=title)
+    pieces = exports.zip_of_regular(collections.of_snapshot(found), title=title, taken_back=selectors.taken_back(found)[0])
     return _download(pieces, f"snapshot-{slugify(found.name)}-regular.zip", "application/zip")
 
 

@@ -1,0 +1,103 @@
+"""What the rows of erased images lose: every word and picture of the person. What explains data sets and models stays: kinds and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pgtrigger
+from django.db.models import F, Q, TextField, Value
+from django.db.models.functions import Cast, Concat
+
+from portal.analyses.models import Analysis, Assessment
+from portal.datasets.models import SnapshotItem
+from portal.holdings import services as holdings
+from portal.holdings import tokens
+from portal.holdings.models import ErasedFile, Erasure
+from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, NearDuplicate, Patient, UploadFile
+from portal.jobs.models import Job
+from portal.labels.models import Label
+from portal.learning.models import Evaluation
+from portal.reviews.models import Read, ReviewTask
+
+ERASED = "erased"
+_PROTECTED = (
+    "analyses.Analysis:immutable",
+    "labels.Label:only_current_changes",
+    "reviews.Read:append_only",
+    "datasets.SnapshotItem:immutable",
+)
+"""Rows that nothing else ever changes. Here alone they are, and only to lose what they said."""
+
+
+def erase(erasure: Erasure, images: Sequence[Image]) -> None:
+    """In the caller's transaction: these images, locked and out of every queue, become shells; their blobs' names go to the erasure."""
+    ids = [image.pk for image in images]
+    erasure.files = [*erasure.files, *([image.pk, image.sha256, image.clean_sha256, image.clean_format] for image in images)]
+    erasure.images = sorted({*erasure.images, *ids})
+    erasure.save(update_fields=["files", "images"])
+    ErasedFile.objects.bulk_create(
+        [ErasedFile(site_id=image.site_id, erasure=erasure, token=tokens.of(image.site_id, image.sha256)) for image in images],
+        ignore_conflicts=True,
+    )
+    holdings.forget(site_id=erasure.site_id, files=len(images), size=sum(image.size for image in images))
+    _what_was_said(ids, {image.clean_sha256 for image in images if image.clean_sha256})
+    _what_was_sent(UploadFile.objects.filter(image__in=ids).values_list("pk", flat=True))
+    Image.objects.filter(pk__in=ids).update(
+        state=ImageState.ERASED, state_reason="", exam=None, original_name="", device="", captured=None, stated_kind="", width=None,
+        height=None, clean_sha256="", clean_format="", format="", size=0, sha256=Concat(Value("erased-"), Cast(F("pk"), TextField())),
+    )  # fmt: skip
+
+
+def _what_was_said(ids: Sequence[int], clean: set[str]) -> None:
+    """By machines and people. Only what counts is kept, and counts no longer."""
+    with pgtrigger.ignore(*_PROTECTED):
+        Analysis.objects.filter(image__in=ids).update(box=None, other_boxes=[], detector_score=None, embedding=[], colour=[], quality={})
+        Label.objects.filter(image__in=ids).update(box=None, current=False)
+        Read.objects.filter(task__image__in=ids).update(box=None, note="")
+        SnapshotItem.objects.filter(image__in=ids).update(box=None)
+    Assessment.objects.filter(image__in=ids, current=True).update(current=False)
+    ReviewTask.objects.filter(image__in=ids).update(note="")
+    Likeness.objects.filter(image__in=ids).delete()
+    NearDuplicate.objects.filter(Q(image__in=ids) | Q(other__in=ids)).delete()
+    Job.objects.filter(subject_id__in=ids, kind__in=["sanitise", "analyse", "assess", "compare"]).exclude(error="").update(error="Erased.")
+    for evaluation in Evaluation.objects.filter(snapshot__items__image__in=ids).distinct():
+        _leave_out(evaluation, clean)
+
+
+def _leave_out(evaluation: Evaluation, clean: set[str]) -> None:
+    """A report's figures stay; its list of single images loses the erased ones."""
+    listed = evaluation.report.get("images", [])
+    kept = [row for row in listed if row.get("sha256") not in clean]
+    if len(kept) < len(listed):
+        Evaluation.objects.filter(pk=evaluation.pk).update(report={**evaluation.report, "images": kept})
+
+
+def _what_was_sent(files: Iterable[int]) -> None:
+    ids = list(files)
+    Arrival.objects.filter(file__in=ids).delete()
+    UploadFile.objects.filter(pk__in=ids).update(
+        name=ERASED, message="", table_error="", patient_code="", exam_code="", device="", stated_kind=""
+    )
+
+
+def forget_patient(erasure: Erasure) -> None:
+    """The codes of the patient or the exam, once none of its images is left, and what tables and messages said under them."""
+    if erasure.of == "image":
+        return
+    exams = Exam.objects.filter(**{"patient" if erasure.of == "patient" else "pk": erasure.subject_id})
+    if erasure.of == "patient":
+        for code in Patient.objects.filter(pk=erasure.subject_id).values_list("code", flat=True):
+            _forget_code(erasure.site_id, code)
+        Patient.objects.filter(pk=erasure.subject_id).update(code=_shell())
+    exams.update(code=_shell(), day=None)
+
+
+def _shell() -> Concat:
+    """A code that is nobody's and never the same twice."""
+    return Concat(Value("erased-"), Cast(F("pk"), TextField()))
+
+
+def _forget_code(site_id: int, code: str) -> None:
+    rows = UploadFile.objects.filter(upload__site=site_id)
+    _what_was_sent(rows.filter(patient_code=code).values_list("pk", flat=True))
+    rows.filter(table_error__contains=code).update(table_error="")
