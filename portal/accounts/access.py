@@ -19,6 +19,7 @@ M = TypeVar("M", bound=Model)
 
 ADMINS = frozenset({Role.MODEL_ADMIN, Role.SYSTEM_ADMIN})
 SITE_STAFF = frozenset({Role.UPLOADER, Role.LEAD})
+LEADS = frozenset({Role.LEAD})
 READERS = frozenset({Role.READER, Role.ADJUDICATOR})
 EVERYONE = frozenset(Role)
 OPEN: frozenset[Role] | None = None
@@ -52,6 +53,7 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "accounts.Membership": frozenset({Role.SYSTEM_ADMIN}),
     "accounts.Invitation": frozenset({Role.SYSTEM_ADMIN}),
     "audit.AuditEvent": frozenset({Role.SYSTEM_ADMIN}),
+    "audit.AuditCheck": frozenset({Role.SYSTEM_ADMIN}),
     "jobs.Job": frozenset({Role.SYSTEM_ADMIN}),
     "holdings.StoreCheck": frozenset({Role.SYSTEM_ADMIN}),
     "registry.ModelVersion": ADMINS,
@@ -64,6 +66,9 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "reviews.Read": ADMINS,
 }
 """Rows of the whole installation, and who sees them."""
+
+LEADS_SEE: dict[str, str] = {"audit.AuditEvent": "site_id"}
+"""Of those, what a site's lead sees of the own site, and the lookup path to it."""
 
 ACTIONS: dict[str, frozenset[Role]] = {
     "upload": SITE_STAFF,
@@ -80,7 +85,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "invite": frozenset({Role.SYSTEM_ADMIN}),
     "manage_sites": frozenset({Role.SYSTEM_ADMIN}),
     "retry_job": frozenset({Role.SYSTEM_ADMIN}),
-    "see_audit": frozenset({Role.SYSTEM_ADMIN}),
+    "see_audit": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
 }
 """Actions of SITE_STAFF roles hold for the site of the membership; all others hold everywhere."""
 
@@ -138,7 +143,8 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "store_check": frozenset({Role.SYSTEM_ADMIN}),
     "job_list": frozenset({Role.SYSTEM_ADMIN}),
     "job_retry": frozenset({Role.SYSTEM_ADMIN}),
-    "audit_list": frozenset({Role.SYSTEM_ADMIN}),
+    "audit_list": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
+    "audit_csv": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     # reviews
     "reading": READERS,
     "reading_submit": READERS,
@@ -276,7 +282,9 @@ def visible(model: type[M], user: User) -> QuerySet[M]:
     label = model._meta.label
     rows = model._default_manager.all()
     if label in ADMIN_ONLY:
-        return rows if has_role(user, ADMIN_ONLY[label]) else rows.none()
+        if has_role(user, ADMIN_ONLY[label]):
+            return rows
+        return rows.filter(**{f"{LEADS_SEE[label]}__in": sites(user, LEADS)}) if label in LEADS_SEE else rows.none()
     path = SITE_OF[label]
     return rows if has_role(user, ADMINS) else rows.filter(Q(**{f"{path}__in": sites(user)}))
 

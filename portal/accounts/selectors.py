@@ -35,6 +35,12 @@ def people_of(site: Site) -> QuerySet[Membership]:
     return site.memberships.filter(user__is_active=True).select_related("user").order_by("role", "user__name", "user__email")
 
 
+def called(text: str, *, by_email: bool) -> set[int]:
+    """Who is called so; by the address too, for those who may know it."""
+    wanted = Q(name__icontains=text)
+    return set(User.objects.filter(wanted | Q(email__icontains=text) if by_email else wanted).values_list("pk", flat=True)[:200])
+
+
 def names(ids: set[int]) -> dict[int, str]:
     """How to call people who are known by id alone, as in audit events."""
     return {user.pk: str(user) for user in User.objects.filter(pk__in=ids)}

@@ -19,7 +19,13 @@ class AuditEvent(Created):
     details = models.JSONField(default=dict)
 
     class Meta:
-        indexes = [models.Index(fields=["subject_type", "subject_id"]), models.Index(fields=["site_id", "-created"])]
+        indexes = [
+            models.Index(fields=["subject_type", "subject_id"]),
+            models.Index(fields=["site_id", "-id"], name="event_of_site"),
+            models.Index(fields=["actor_id", "-id"], name="event_of_actor"),
+            models.Index(fields=["action", "-id"], name="event_of_action"),
+            models.Index(fields=["created"], name="event_by_time"),
+        ]
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
 
 
@@ -33,4 +39,16 @@ class AuditSeal(Created):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["previous"], name="chain_never_forks")]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+
+class AuditCheck(Created):
+    """What a walk along the chain found. Append-only, like what it is about."""
+
+    sealed = models.BigIntegerField()
+    unsealed = models.BigIntegerField()
+    head = models.CharField(max_length=64)
+    breaks = models.JSONField(default=list, help_text="The first of them, in words.")
+
+    class Meta:
         triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]

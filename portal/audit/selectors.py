@@ -1,19 +1,26 @@
-"""Reads of the audit trail."""
+"""Reads of the audit trail. Events are found by `search`."""
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from dataclasses import dataclass
+from datetime import datetime
 
-from portal.audit.models import AuditEvent
+from portal.audit.models import AuditCheck, AuditEvent, AuditSeal
+
+_MOST = 10_000
 
 
-def newest(rows: QuerySet[AuditEvent], *, before: int | None = None, subject: str = "", limit: int = 50) -> list[AuditEvent]:
-    """The newest events first; `subject` as `images.Image` or `images.Image:12`."""
-    kind, _, number = subject.partition(":")
-    if kind:
-        rows = rows.filter(subject_type=kind)
-    if number.isdecimal():
-        rows = rows.filter(subject_id=int(number))
-    if before is not None:
-        rows = rows.filter(pk__lt=before)
-    return list(rows.order_by("-pk")[:limit])
+@dataclass(frozen=True, slots=True)
+class ChainState:
+    """Until when events are sealed, how many wait for it (at most so many are counted), and what the last walk found."""
+
+    sealed_until: datetime | None
+    waiting: int
+    last: AuditCheck | None
+
+
+def chain_state() -> ChainState:
+    """Three queries."""
+    newest = AuditSeal.objects.select_related("event").order_by("-pk").first()
+    waiting = AuditEvent.objects.filter(seal=None).order_by("-pk")[:_MOST].count()
+    return ChainState(newest.event.created if newest else None, waiting, AuditCheck.objects.order_by("-pk").first())

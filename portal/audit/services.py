@@ -5,16 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Model
 
 from portal.audit import chain
-from portal.audit.models import AuditEvent, AuditSeal
+from portal.audit.models import AuditCheck, AuditEvent, AuditSeal
 
 log = logging.getLogger(__name__)
 _BATCH = 20_000
+_KEPT = 1_000
+_LATE = timedelta(hours=1)
+"""No transaction takes so long that its events may come as late."""
 
 
 def event(*, actor_id: int | None, action: str, subject: Model, site_id: int | None = None, **details: Any) -> AuditEvent:
@@ -69,15 +73,35 @@ class Verification:
 
 def verify(*, expected_head: str = "") -> Verification:
     """Walk the whole chain. `expected_head`: a head from an earlier log; it must still be in the chain (else its end was cut off)."""
-    head, count, found = chain.START, 0, not expected_head
+    head, count, found, newest = chain.START, 0, not expected_head, None
     breaks: list[str] = []
     for row in AuditSeal.objects.select_related("event").order_by("pk").iterator(chunk_size=2_000):
-        breaks += _breaks(row, head)
+        breaks += [*_breaks(row, head), *_too_old(row.event, newest)]
+        newest = max(newest or row.event.created, row.event.created)
         head, count = row.digest, count + 1
         found = found or head == expected_head
     if not found:
         breaks.append(f"The head {expected_head} is not in the chain: events at its end were removed or rewritten.")
-    return Verification(count, AuditEvent.objects.filter(seal=None).count(), head, tuple(breaks))
+    unsealed = AuditEvent.objects.filter(seal=None)
+    for late in unsealed.filter(created__lt=newest - _LATE) if newest else ():
+        breaks += _too_old(late, newest)
+    return Verification(count, unsealed.count(), head, tuple(breaks))
+
+
+@transaction.atomic
+def check() -> AuditCheck:
+    """Walk the chain, from whose last known head nothing may be gone, and keep what was found. The beat, daily."""
+    last = AuditCheck.objects.order_by("-pk").first()
+    found = verify(expected_head=last.head if last and last.sealed else "")
+    if found.breaks:
+        log.error("The audit trail was changed: %d breaks; the first: %s", len(found.breaks), found.breaks[0])
+    return AuditCheck.objects.create(sealed=found.sealed, unsealed=found.unsealed, head=found.head, breaks=list(found.breaks[:_KEPT]))
+
+
+def _too_old(event: AuditEvent, newest: datetime | None) -> Iterator[str]:
+    """Events are sealed about as they come; one that claims to be much older than what was sealed before it came afterwards."""
+    if newest is not None and event.created < newest - _LATE:
+        yield f"Event {event.pk} says it is older than events that were sealed before it: it was inserted afterwards."
 
 
 def _breaks(row: AuditSeal, head: str) -> Iterator[str]:

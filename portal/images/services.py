@@ -163,11 +163,12 @@ def record_view(*, image: Image, actor: User, what: str) -> None:
 
 
 def _again(image: Image, actor: User) -> Image:
+    before = image.state
     image.state = ImageState.CLEAN if image.clean_sha256 else ImageState.RECEIVED
     image.state_reason = ""
     image.save(update_fields=["state", "state_reason"])
     jobs.enqueue(kind="analyse" if image.clean_sha256 else "sanitise", subject_id=image.pk, actor_id=actor.pk)
-    record(actor_id=actor.pk, action="image.retried", subject=image, site_id=image.site_id)
+    record(actor_id=actor.pk, action="image.retried", subject=image, site_id=image.site_id, before=before, after=image.state)
     return image
 
 

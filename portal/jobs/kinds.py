@@ -36,6 +36,7 @@ KINDS = {
         JobKind("freeze", "io", 1),
         JobKind("erase", "io", 1, owners="holdings_erasure"),
         JobKind("verify", "io", 1),
+        JobKind("walk_chain", "io", 1),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),
     )

@@ -89,7 +89,15 @@ def retry(*, job: Job, actor_id: int) -> Job:
             )
             if not changed:
                 raise WrongState("This work is not failed or cancelled, so there is nothing to retry. Reload the page.")
-            record(actor_id=actor_id, action="job.retried", subject=job, kind=job.kind, subject_id_of_job=job.subject_id)
+            record(
+                actor_id=actor_id,
+                action="job.retried",
+                subject=job,
+                kind=job.kind,
+                subject_id_of_job=job.subject_id,
+                before=job.state,
+                after="queued",
+            )
             bell.ring_after_commit(job.kind)
     except IntegrityError:
         raise WrongState("The same work is already queued again. Reload the page.") from None
@@ -110,7 +118,15 @@ def cancel(*, job: Job, actor_id: int) -> None:
     row.update(cancel_requested=True)
     if state == JobState.QUEUED:
         row.update(state=JobState.CANCELLED, finished=Now())
-    record(actor_id=actor_id, action="job.cancelled", subject=job, kind=job.kind, subject_id_of_job=job.subject_id)
+    record(
+        actor_id=actor_id,
+        action="job.cancelled",
+        subject=job,
+        kind=job.kind,
+        subject_id_of_job=job.subject_id,
+        before=state,
+        after="cancelled",
+    )
 
 
 # ---- in a worker's hands ----------------------------------------------------------------------------------------------

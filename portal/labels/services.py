@@ -50,7 +50,7 @@ def set_labels(wanted: Sequence[New]) -> list[Label]:
     if not wanted:
         return []
     standing = Label.objects.filter(image__in=[new.image.pk for new in wanted], current=True)
-    superseded = set(standing.values_list("image", flat=True))
+    superseded = {image: f"{kind}, {provenance}" for image, kind, provenance in standing.values_list("image", "kind", "provenance")}
     if superseded:
         standing.update(current=False)
     labels = Label.objects.bulk_create(_row(new) for new in wanted)
@@ -70,7 +70,7 @@ def _row(new: New) -> Label:
     )
 
 
-def _event(label: Label, new: New, superseded: set[int]) -> AuditEvent:
+def _event(label: Label, new: New, superseded: dict[int, str]) -> AuditEvent:
     return audit.event(
         actor_id=new.actor.pk if new.actor else None,
         action="label",
@@ -80,4 +80,6 @@ def _event(label: Label, new: New, superseded: set[int]) -> AuditEvent:
         kind=str(new.kind),
         provenance=str(new.provenance),
         superseded=int(new.image.pk in superseded),
+        before=superseded.get(new.image.pk, ""),
+        after=f"{new.kind}, {new.provenance}",
     )

@@ -89,6 +89,7 @@ def _stop(claim: Claim, evaluation: Evaluation) -> None:
         raise LostClaim(f"job {claim.job_id}, attempt {claim.attempt}")
     jobs.stop(claim)
     Evaluation.objects.filter(pk=evaluation.pk).update(state=RunState.CANCELLED)
+    record(actor_id=claim.actor_id, action="evaluation.cancelled", subject=evaluation, before=evaluation.state, after="cancelled")
 
 
 @transaction.atomic

@@ -195,6 +195,8 @@ def training_failed(claim: Claim, error: str) -> None:
 
 def training_cancelled(claim: Claim) -> None:
     """Say on the run that its job was cancelled while no worker held it."""
-    TrainingRun.objects.filter(pk=claim.subject_id, state__in=[RunState.QUEUED, RunState.RUNNING]).update(
-        state=RunState.CANCELLED, finished=Now()
-    )
+    live = TrainingRun.objects.filter(pk=claim.subject_id, state__in=[RunState.QUEUED, RunState.RUNNING])
+    if live.update(state=RunState.CANCELLED, finished=Now()):
+        record(
+            actor_id=claim.actor_id, action="training.cancelled", subject=TrainingRun.objects.get(pk=claim.subject_id), after="cancelled"
+        )

@@ -134,6 +134,11 @@ def compare(claims: list[Claim]) -> None:
     finish_many(claims, write)
 
 
+def walk_chain(claim: Claim) -> None:
+    """Is the audit trail what was sealed? What the walk finds is written with the job's end."""
+    jobs.finish(claim, audit.check)
+
+
 def image_failed(claim: Claim, reason: str) -> None:
     """An image that has no analysis yet fails with its job; one that has keeps its state. The caller ends the job."""
     failed = Image.objects.filter(pk=claim.subject_id, state=ImageState.CLEAN).update(state=ImageState.FAILED, state_reason=reason[:300])
@@ -166,6 +171,7 @@ HANDLERS = {
     "compare": Handler(compare, jobs.fail),
     "erase": Handler(_each(erasure.erase), erasure.give_up),
     "verify": Handler(_each(checking.go_on), checking.give_up),
+    "walk_chain": Handler(_each(walk_chain), jobs.fail),
     "freeze": Handler(_each(datasets.write_snapshot), _and_fail(datasets.snapshot_failed)),
     "train": Handler(_each(learning.run_training), _and_fail(learning.training_failed), learning.training_cancelled),
     "evaluate": Handler(_each(evaluations.run_evaluation), _and_fail(evaluations.evaluation_failed)),

@@ -92,6 +92,13 @@ def check_stores() -> None:
 
 
 @doorbell
+def walk_chain() -> None:
+    """Daily: is the audit trail what was sealed?"""
+    with transaction.atomic():
+        services.put(kind="walk_chain", subject_ids=[1])
+
+
+@doorbell
 def seal_audit() -> None:
     """Chain the newest audit events."""
     audit.seal()

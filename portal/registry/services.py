@@ -30,6 +30,7 @@ def register(*, bundle: Path, actor: User | None, run_id: int | None = None) -> 
     elif version.bundle_path != str(folder):
         # The installation's folder was moved: the row follows the files, whose hash is the same
         ModelVersion.objects.filter(pk=version.pk).update(bundle_path=str(folder))
+        record(actor_id=actor.pk if actor else None, action="model.moved", subject=version, bundle_hash=info.hash)
         version.bundle_path = str(folder)
     return version
 

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts.models import User
+from portal.audit.services import record
 from portal.images.models import Image, ImageState
 from portal.labels import services as labels
 from portal.labels.models import Provenance
@@ -58,4 +59,8 @@ def _settle(pk: int, kind: Kind, box: tuple[float, float, float, float] | None, 
     ReviewTask.objects.filter(pk__in=tasks).update(state=TaskState.CANCELLED, closed=Now())
     labels.set_label(image=image, kind=kind, provenance=Provenance.EXAMPLE_TRUTH, actor=actor, box=box)
     Image.objects.filter(pk=pk).update(state=ImageState.SETTLED)
+    record(
+        actor_id=actor.pk if actor else None, action="image.settled", subject=image, site_id=image.site_id, before=image.state,
+        after="settled", tasks=tasks,
+    )  # fmt: skip
     return True

@@ -105,9 +105,11 @@ def set_rules(*, site: Site | None, reads_needed: int, t_lo: float | None, t_hi:
         raise BadInput("A threshold lies between 0 and 1. Leave it empty for the model's own.")
     if t_lo is not None and t_hi is not None and t_lo > t_hi:
         raise BadInput("The lower threshold is above the upper one. Exchange them.")
+    earlier = ReviewRules.objects.filter(site=site).order_by("-pk").values("reads_needed", "t_lo", "t_hi").first()
+    before = dict(earlier) if earlier else None
     row = ReviewRules.objects.create(site=site, reads_needed=reads_needed, t_lo=t_lo, t_hi=t_hi, set_by=actor)
-    values = {"reads_needed": reads_needed, "t_lo": t_lo, "t_hi": t_hi}
-    audit.record(actor_id=actor.pk, action="set_rules", subject=row, site_id=site.pk if site else None, **values)
+    after = {"reads_needed": reads_needed, "t_lo": t_lo, "t_hi": t_hi}
+    audit.record(actor_id=actor.pk, action="set_rules", subject=row, site_id=site.pk if site else None, before=before, after=after)
     return row
 
 
@@ -204,7 +206,12 @@ def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decisio
         reasons=sorted({reason for read in agreeing for reason in read.reasons}),
         basis={"task": task.pk, "reads": [read.pk for read in reads], "reads_needed": task.reads_needed},
     )
+    before = image.state
     move([image], ImageState.SETTLED)
+    audit.record(
+        actor_id=reads[-1].reader_id, action="image.settled", subject=image, site_id=image.site_id, before=before, after="settled",
+        task=task.pk,
+    )  # fmt: skip
     close(task, TaskState.CLOSED)
 
 

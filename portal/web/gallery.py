@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
-from portal.images import comparing
+from portal.images import comparing, seen
 from portal.images import selectors as images
 from portal.images.models import Image, ImageState, NearDuplicate
 from portal.labels.models import Provenance
@@ -58,6 +58,7 @@ def gallery(request: UserRequest) -> HttpResponse:
     form.fields["site"].queryset = access.visible(Site, request.user).order_by("name")  # type: ignore[attr-defined]
     wanted = form.wanted() if form.is_valid() else selectors.GalleryFilter()
     page = selectors.gallery(request.user, wanted)
+    seen.shown(images=page.images, actor=request.user, where="gallery")
     kept = {name: value for name, value in request.GET.items() if name != "before" and value}
     following = urlencode({**kept, "before": page.next_before}) if page.next_before else ""
     template = "images/_cards.html" if request.headers.get("HX-Target") == "more" else "images/gallery.html"
@@ -69,6 +70,8 @@ def image(request: UserRequest, image_id: int) -> HttpResponse:
     story = selectors.story(found)
     may = {f"may_{verb}": access.can(request.user, action, site=found.site_id) for verb, action in _MAY.items()}
     near = images.near([found.pk]).get(found.pk, [])
+    beside = [*story.siblings, *(pair.other for pair in near)]
+    seen.shown(images=beside, actor=request.user, where=f"image {found.pk}")
     return render(request, "images/image.html", {"story": story, "image": found, "near": near, **may})
 
 

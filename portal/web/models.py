@@ -19,6 +19,7 @@ from portal.accounts.models import User
 from portal.core.errors import BadInput
 from portal.datasets import selectors as datasets
 from portal.datasets.models import Snapshot, SnapshotState
+from portal.images import seen
 from portal.images.models import Image
 from portal.learning import evaluations, promotions, selectors
 from portal.learning.models import Evaluation
@@ -106,7 +107,8 @@ def _report(chosen: Evaluation, user: User) -> dict[str, Any]:
 def _pictures(snapshot: Snapshot, rows: Sequence[Mapping[str, Any]], user: User) -> dict[str, int]:
     """The images of the rows that this person may see, by sha256."""
     found = datasets.images_of(snapshot, [row["sha256"] for row in rows])
-    visible = set(access.visible(Image, user).filter(pk__in=found.values()).values_list("pk", flat=True))
+    visible = access.visible(Image, user).in_bulk(list(found.values()))
+    seen.shown(images=visible.values(), actor=user, where="model")
     return {sha256: image for sha256, image in found.items() if image in visible}
 
 

@@ -1,4 +1,4 @@
-"""Pages of the system administrator: failed work, and the audit trail."""
+"""Pages of the system administrator: failed work, and the stores."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from django.urls import path
 from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts import access
-from portal.accounts import selectors as accounts
 from portal.accounts.http import UserRequest
-from portal.audit import selectors as audit
-from portal.audit.models import AuditEvent
 from portal.holdings.models import StoreCheck
 from portal.images import checking
 from portal.jobs import services as jobs
@@ -50,22 +47,9 @@ def store_check(request: UserRequest) -> HttpResponse:
     return redirect("store_list")
 
 
-@require_safe
-def audit_list(request: UserRequest) -> HttpResponse:
-    access.require(request.user, "see_audit")
-    before, subject = request.GET.get("before", ""), request.GET.get("subject", "")
-    rows = access.visible(AuditEvent, request.user)
-    events = audit.newest(rows, before=int(before) if before.isdecimal() else None, subject=subject, limit=_PAGE)
-    names = accounts.names({event.actor_id for event in events if event.actor_id})
-    lines = [(event, names.get(event.actor_id or 0, "the system")) for event in events]
-    following = events[-1].pk if len(events) == _PAGE else None
-    return render(request, "people/audit.html", {"lines": lines, "following": following, "subject": subject})
-
-
 urls = [
     path("jobs/", job_list, name="job_list"),
     path("jobs/<int:job_id>/retry/", job_retry, name="job_retry"),
     path("store/", store_list, name="store_list"),
     path("store/check/", store_check, name="store_check"),
-    path("audit/", audit_list, name="audit_list"),
 ]

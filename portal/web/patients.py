@@ -15,6 +15,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.images import patients as reads
+from portal.images import seen
 from portal.images.models import Patient
 from portal.web.selectors import CURRENT
 
@@ -45,6 +46,7 @@ def patient_list(request: UserRequest) -> HttpResponse:
 def patient(request: UserRequest, patient_id: int) -> HttpResponse:
     found = access.get_visible(Patient, request.user, patient_id)
     chart = reads.chart(found)
+    seen.shown(images=[image for visit in chart.visits for image in visit.images], actor=request.user, where=f"patient {found.pk}")
     may_take_back = access.can(request.user, "withdraw", site=found.site_id)
     prefetch_related_objects([image for visit in chart.visits for image in visit.images], *CURRENT)
     return render(request, "patients/patient.html", {"patient": found, "chart": chart, "may_take_back": may_take_back})

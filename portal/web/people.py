@@ -19,7 +19,7 @@ from portal.accounts import access, selectors, services
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Invitation, Membership, Role, Site, User
 from portal.core.errors import BadInput
-from portal.web import operations, sites
+from portal.web import audit, operations, sites
 
 _WHERE = (
     "Needed for uploader and site lead. For a reader or adjudicator: the site they work at themselves, whose images they do not read first."
@@ -207,4 +207,5 @@ urls = [
     path("sites/create/", site_create, name="site_create"),
     *sites.urls,
     *operations.urls,
+    *audit.urls,
 ]

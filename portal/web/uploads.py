@@ -22,7 +22,7 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput, NotVisible
 from portal.datasets.exports import escaped
-from portal.images import room, selectors, services, storage
+from portal.images import room, seen, selectors, services, storage
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
 from portal.web import selectors as joined
@@ -80,13 +80,21 @@ def _form_again(request: UserRequest, form: UploadForm) -> HttpResponse:
 
 @require_safe
 def upload(request: UserRequest, upload_id: int) -> HttpResponse:
-    return render(request, "uploads/upload.html", _context(request, _visible(request, upload_id)))
+    context = _context(request, _visible(request, upload_id))
+    seen.shown(images=_pictured(context), actor=request.user, where=f"upload {upload_id}")
+    return render(request, "uploads/upload.html", context)
+
+
+def _pictured(context: dict[str, Any]) -> list[Image]:
+    return [file.image for file in context["files"] if file.image]
 
 
 @require_safe
 def upload_live(request: UserRequest, upload_id: int) -> HttpResponse:
     """The counts and one page of rows. Asked again and again until nothing is in work."""
-    return render(request, "uploads/_live.html", _context(request, _visible(request, upload_id)))
+    context = _context(request, _visible(request, upload_id))
+    seen.shown(images=_pictured(context), actor=request.user, where=f"upload {upload_id}", again=False)
+    return render(request, "uploads/_live.html", context)
 
 
 def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
@@ -203,6 +211,7 @@ def upload_cancel(request: UserRequest, upload_id: int) -> HttpResponse:
 @require_safe
 def image_thumb(request: UserRequest, image_id: int) -> FileResponse:
     image = _with_picture(request, image_id)
+    seen.thumb_opened(image=image, actor=request.user)
     return _file(storage.thumb_path(image.site_id, image.clean_sha256), "image/jpeg", f"private, max-age={_THUMB_SECONDS}")
 
 

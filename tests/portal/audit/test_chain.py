@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -87,6 +88,64 @@ def test_the_owners_tampering_is_found(cast: Cast, what: str) -> None:
     assert services.verify().breaks
     with pytest.raises(CommandError, match="was changed"):
         call_command("verify_audit")
+
+
+_EVENTS, _ALTERED = int(os.environ.get("WINNOW_EVENTS", "60")), int(os.environ.get("WINNOW_ALTERED", "3"))
+"""The long form: `make tamper`, 20 of each kind among 2,000."""
+
+_KINDS: dict[str, Callable[[int], tuple[str, ...]]] = {
+    "altered": lambda n: (f"UPDATE audit_auditevent SET details = jsonb_set(details, '{{number}}', '-1') WHERE id = {n}",),
+    "altered by another name": lambda n: (f"UPDATE audit_auditevent SET actor_id = actor_id + 1 WHERE id = {n}",),
+    "removed": lambda n: _TAMPERING["removed"](n),
+    "reordered": lambda n: _TAMPERING["swapped"](n),
+    "inserted": lambda n: (
+        "INSERT INTO audit_auditevent (created, actor_id, action, subject_type, subject_id, site_id, details) SELECT "
+        f"created - interval '2 days', actor_id, 'looked', subject_type, subject_id, site_id, details FROM audit_auditevent WHERE id = {n}",
+    ),
+    "inserted with a seal": lambda n: (
+        f"UPDATE audit_auditseal SET previous = repeat('e', 64) WHERE event_id = {n}",
+        "INSERT INTO audit_auditevent (id, created, actor_id, action, subject_type, subject_id, site_id, details) SELECT "
+        f"id + 1000000, created, actor_id, 'looked', subject_type, subject_id, site_id, details FROM audit_auditevent WHERE id = {n}",
+        "INSERT INTO audit_auditseal (created, event_id, previous, digest) SELECT "
+        f"created, {n} + 1000000, md5({n}::text) || md5('p'), md5({n}::text) || md5('d') FROM audit_auditseal WHERE event_id = {n}",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.parametrize("sealed_again", [False, True])
+def test_of_each_kind_of_tampering_every_single_one_is_found(cast: Cast, kind: str, sealed_again: bool) -> None:
+    services.record_all(
+        services.event(actor_id=cast.sys.pk, action="looked", subject=cast.north, site_id=cast.north.pk, number=number)
+        for number in range(_EVENTS)
+    )
+    services.seal()
+    first = AuditEvent.objects.order_by("pk")[0].pk
+    chosen = [first + 2 + (_EVENTS - 4) // _ALTERED * number for number in range(_ALTERED)]
+    assert services.verify().breaks == ()
+    _as_owner(*(statement for event in chosen for statement in _planted(kind, event)))
+    if sealed_again:
+        services.seal()
+    assert len(services.verify().breaks) >= _ALTERED
+    found = services.check()
+    assert len(found.breaks) >= _ALTERED
+    with pytest.raises(CommandError, match="was changed"):
+        call_command("verify_audit")
+
+
+def _planted(kind: str, event: int) -> tuple[str, ...]:
+    if kind == "inserted with a seal":
+        return _KINDS[kind](event)[1:] if event % 2 else _KINDS[kind](event)
+    return _KINDS[kind](event)
+
+
+def test_the_daily_walk_knows_when_the_end_was_cut_off_since_the_last(cast: Cast) -> None:
+    _events(cast, 5)
+    services.seal()
+    assert services.check().breaks == []
+    last = AuditEvent.objects.order_by("-pk")[0].pk
+    _as_owner(f"DELETE FROM audit_auditseal WHERE event_id = {last}", f"DELETE FROM audit_auditevent WHERE id = {last}")
+    assert len(services.check().breaks) == 1
 
 
 def test_cutting_off_the_end_is_found_by_a_head_from_the_log(cast: Cast) -> None:
