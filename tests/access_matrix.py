@@ -93,9 +93,9 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "evaluation_id": Thing(evaluation, evaluation),
         "erasure_id": Thing(_erasure(cast.north, cast.lena, 1), _erasure(cast.river, cast.bob, 2)),
         "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
-        "reading_picture.token": Thing(*leases, "x" * 43),
-        "reading_beside.token": Thing(*leases, "x" * 43),
-        "key": Thing(*(beside.siblings(lease)[0].key for lease in leases), "0" * 32),
+        "reading_picture.token": Thing(leases[0], leases[1], "x" * 43),
+        "reading_beside.token": Thing(leases[0], leases[1], "x" * 43),
+        "key": Thing(beside.siblings(leases[0])[0].key, beside.siblings(leases[1])[0].key, "0" * 32),
         "size": Thing("full", "full", "huge"),
     }
 

@@ -89,8 +89,8 @@ def test_files_stay_small() -> None:
     assert not grown, f"a sign of a missing concept: {grown}"
 
 
-LONG: set[str] = {"training/synthetic.py", "portal/settings.py"}
-"""Files whose length is one concept: a drawing program, and the one settings file."""
+LONG: set[str] = {"training/synthetic.py", "portal/settings.py", "portal/accounts/access.py"}
+"""Files whose length is one concept: a drawing program, the one settings file, the one table of who may what."""
 
 
 def test_no_function_is_a_novel() -> None:

@@ -1,4 +1,7 @@
-"""Is there room for one more file of a site, and may it come at all? Asked when the file is whole: what is here already needs no room."""
+"""Is there room for one more file of a site, and may it come at all? Asked when the file is whole: what is here already needs no room.
+
+And the file's row, with which it is counted.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from django.db import connection
 from portal.core.errors import WinnowError
 from portal.holdings import quotas, selectors, tokens
 from portal.holdings.models import SiteHolding
-from portal.images.models import IN_WORK, Image
+from portal.images import formats, storage
+from portal.images.models import IN_WORK, Image, Upload
 
 ERASED = "This file was erased at your site's wish and is not taken in again. Your site lead can allow it on the page of the erasure."
 _SECONDS = 2.0
@@ -92,3 +96,31 @@ def lines(site_id: int) -> list[quotas.Line]:
     held = selectors.holding(site_id)
     counted = Image.objects.filter(site=site_id, state__in=IN_WORK).count()
     return quotas.lines(selectors.use(held, counted), selectors.limits(held))
+
+
+_INSERT = """
+WITH new AS (
+    INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
+        state, state_reason, clean_sha256, clean_format, device, stated_kind)
+    VALUES (%(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '')
+    ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
+), counted AS (
+    INSERT INTO holdings_siteholding AS held (site_id, bytes, files) SELECT %(site_id)s, %(size)s, 1 FROM new
+    ON CONFLICT (site_id) DO UPDATE SET bytes = held.bytes + excluded.bytes, files = held.files + 1
+)
+SELECT id, created FROM new
+"""
+
+
+def insert(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Image, bool]:
+    """The site's image of these bytes, and whether it is new. Two at once: the database's constraint decides, the second waits."""
+    values: dict[str, str | int] = {
+        "site_id": upload.site_id, "upload_id": upload.pk, "original_name": name, "sha256": spooled.sha256, "size": spooled.size,
+        "format": formats.sniff(spooled.head),
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, values)
+        new = cursor.fetchone()
+    if new:
+        return Image(id=new[0], created=new[1], **values), True
+    return Image.objects.select_for_update(of=("self",)).get(site_id=upload.site_id, sha256=spooled.sha256), False

@@ -1,5 +1,5 @@
 """Who saw which pictures. Every way to a picture leaves word: a page that shows thumbnails one event a site, with the images' numbers; the
-full picture and the original one each (`services.record_view`); a thumbnail that is asked for by itself its own.
+full picture and the original one each; a thumbnail that is asked for by itself its own.
 
 Thumbnails come after their page by addresses of their own. That they were on a page is remembered for a while, so that they are not
 counted twice; where that memory is lost, they are counted twice rather than not at all.
@@ -34,6 +34,11 @@ def shown(*, images: Iterable[Image], actor: User, where: str, again: bool = Tru
         for site, ids in sorted(by_site.items())
     )
     _remember({_key(actor, pk): 1 for ids in by_site.values() for pk in ids})
+
+
+def opened(*, image: Image, actor: User, what: str) -> None:
+    """A full picture or an original is sent."""
+    record(actor_id=actor.pk, action=f"image.{what}_viewed", subject=image, site_id=image.site_id)
 
 
 def thumb_opened(*, image: Image, actor: User) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Self
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
@@ -24,7 +24,7 @@ from portal.jobs.models import Job
 
 __all__ = [
     "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "plain_name", "promised_limit",
-    "receive", "record_view", "refuse", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle", "settle_table", "size_limit",
+    "receive", "refuse", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle", "settle_table", "size_limit",
     "take_in",
 ]  # fmt: skip
 
@@ -157,11 +157,6 @@ def retry(*, image: Image, actor: User) -> Image:
     return _again(locked, actor)
 
 
-def record_view(*, image: Image, actor: User, what: str) -> None:
-    """Every view of a patient's full picture leaves an event."""
-    record(actor_id=actor.pk, action=f"image.{what}_viewed", subject=image, site_id=image.site_id)
-
-
 def _again(image: Image, actor: User) -> Image:
     before = image.state
     image.state = ImageState.CLEAN if image.clean_sha256 else ImageState.RECEIVED
@@ -224,7 +219,7 @@ def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *,
         if row.name == name and row.image and row.image.sha256 == spooled.sha256:
             return row
     row = _row_for(locked, name, namesakes)
-    row.image, is_new = _image(locked, name, spooled)
+    row.image, is_new = room.insert(locked, name, spooled)
     row.outcome, row.message = (FileOutcome.ACCEPTED, "") if is_new else _known(row.image, locked, actor)
     row.save()
     if is_new:
@@ -262,34 +257,6 @@ def _drop_archives(upload: Upload, actor: User) -> None:
             jobs.cancel(job=job, actor_id=actor.pk)
         transaction.on_commit(partial(storage.archive_path(upload.pk, archive.sha256).unlink, missing_ok=True))
     upload.files.filter(archive__in=waiting).update(outcome=FileOutcome.REJECTED, message=UPLOAD_CANCELLED)
-
-
-_INSERT = """
-WITH new AS (
-    INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
-        state, state_reason, clean_sha256, clean_format, device, stated_kind)
-    VALUES (%(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '')
-    ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
-), counted AS (
-    INSERT INTO holdings_siteholding AS held (site_id, bytes, files) SELECT %(site_id)s, %(size)s, 1 FROM new
-    ON CONFLICT (site_id) DO UPDATE SET bytes = held.bytes + excluded.bytes, files = held.files + 1
-)
-SELECT id, created FROM new
-"""
-
-
-def _image(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Image, bool]:
-    """The site's image of these bytes, and whether it is new. Two at once: the database's constraint decides, the second waits."""
-    values: dict[str, str | int] = {
-        "site_id": upload.site_id, "upload_id": upload.pk, "original_name": name, "sha256": spooled.sha256, "size": spooled.size,
-        "format": formats.sniff(spooled.head),
-    }  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT, values)
-        new = cursor.fetchone()
-    if new:
-        return Image(id=new[0], created=new[1], **values), True
-    return Image.objects.select_for_update(of=("self",)).get(site_id=upload.site_id, sha256=spooled.sha256), False
 
 
 def _known(image: Image, upload: Upload, actor: User) -> tuple[FileOutcome, str]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse, UnreadablePostError
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -20,9 +19,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
-from portal.core.errors import BadInput, NotVisible
+from portal.core.errors import BadInput
 from portal.datasets.exports import escaped
-from portal.images import room, seen, selectors, services, storage
+from portal.images import room, seen, selectors, services
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
 from portal.web import selectors as joined
@@ -32,7 +31,6 @@ _SHOWN = (("", "all"), ("problems", "problems"), *((o.value, o.label) for o in F
 _ROW_COLUMNS = (
     "file", "outcome", "message", "state", "reason", "image", "patient", "exam", "device", "stated_kind", "table_row", "table_error",
 )  # fmt: skip
-_THUMB_SECONDS = 600
 _DRAIN = 64 << 20
 
 
@@ -205,57 +203,6 @@ def upload_cancel(request: UserRequest, upload_id: int) -> HttpResponse:
     return redirect("upload", found.pk)
 
 
-# ---- pictures ---------------------------------------------------------------------------------------------------------
-
-
-@require_safe
-def image_thumb(request: UserRequest, image_id: int) -> FileResponse:
-    image = _with_picture(request, image_id)
-    seen.thumb_opened(image=image, actor=request.user)
-    return _file(storage.thumb_path(image.site_id, image.clean_sha256), "image/jpeg", f"private, max-age={_THUMB_SECONDS}")
-
-
-@require_safe
-def image_picture(request: UserRequest, image_id: int) -> FileResponse:
-    """The clean picture, in full: every view leaves an event."""
-    image = _with_picture(request, image_id)
-    services.record_view(image=image, actor=request.user, what="picture")
-    kind = "image/png" if image.clean_format == "png" else "image/jpeg"
-    return _file(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format), kind, "private, no-store")
-
-
-@require_safe
-def image_original(request: UserRequest, image_id: int) -> FileResponse:
-    """The file as it was sent, for the site's own staff: always a download, never shown by the browser."""
-    image = access.get_visible(Image, request.user, image_id)
-    access.require(request.user, "view_original", site=image.site_id)
-    services.record_view(image=image, actor=request.user, what="original")
-    kept = storage.original_path(image.site_id, image.sha256)
-    return _file(kept, "application/octet-stream", "private, no-store", download=image.original_name.rpartition("/")[2])
-
-
-@require_POST
-def image_retry(request: UserRequest, image_id: int) -> HttpResponse:
-    image = services.retry(image=access.get_visible(Image, request.user, image_id), actor=request.user)
-    return redirect("upload", image.upload_id)
-
-
-def _with_picture(request: UserRequest, image_id: int) -> Image:
-    image = access.get_visible(Image, request.user, image_id)
-    if not image.clean_sha256:
-        raise NotVisible
-    return image
-
-
-def _file(kept: Path, kind: str, caching: str, *, download: str = "") -> FileResponse:
-    if not kept.is_file():
-        raise NotVisible
-    response = FileResponse(kept.open("rb"), content_type=kind, as_attachment=bool(download), filename=download or kept.name)
-    response["Cache-Control"] = caching
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
 # ---- small things -----------------------------------------------------------------------------------------------------
 
 
@@ -299,8 +246,4 @@ urls = [
     path("uploads/<int:upload_id>/table/", upload_table, name="upload_table"),
     path("uploads/<int:upload_id>/close/", upload_close, name="upload_close"),
     path("uploads/<int:upload_id>/cancel/", upload_cancel, name="upload_cancel"),
-    path("images/<int:image_id>/thumb/", image_thumb, name="image_thumb"),
-    path("images/<int:image_id>/picture/", image_picture, name="image_picture"),
-    path("images/<int:image_id>/original/", image_original, name="image_original"),
-    path("images/<int:image_id>/retry/", image_retry, name="image_retry"),
 ]

@@ -9,6 +9,7 @@ from portal.web import (
     models,
     patients,
     people,
+    pictures,
     reading,
     sending,
     snapshots,
@@ -17,5 +18,21 @@ from portal.web import (
     uploads,
 )
 
-areas = (home, health, gallery, models, patients, erasures, people, reading, snapshots, training, uploads, sending, tokens, example)
+areas = (
+    home,
+    health,
+    gallery,
+    models,
+    patients,
+    erasures,
+    people,
+    reading,
+    snapshots,
+    training,
+    uploads,
+    pictures,
+    sending,
+    tokens,
+    example,
+)
 urlpatterns = [pattern for area in areas for pattern in area.urls]
