@@ -47,7 +47,7 @@ class AuditForm(forms.Form):
     before = forms.IntegerField(required=False, min_value=1, max_value=2**62, widget=forms.HiddenInput)
 
     def __init__(self, request: UserRequest) -> None:
-        super().__init__(request.GET)
+        super().__init__(request.GET if request.GET.get("before", "").isdecimal() else {**request.GET.dict(), "before": ""})
         self.is_admin = access.has_role(request.user, frozenset({Role.SYSTEM_ADMIN}))
         self.fields["site"].queryset = access.visible(Site, request.user).order_by("name")  # type: ignore[attr-defined]
 
