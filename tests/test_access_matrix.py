@@ -33,7 +33,10 @@ READERS = frozenset({Role.READER, Role.ADJUDICATOR})
 WIDEST: dict[str, frozenset[Role]] = {
     "people/": SYSTEM,
     "jobs/": SYSTEM,
-    "audit/": SYSTEM,
+    "store/": SYSTEM,
+    "audit/": frozenset({Role.LEAD}) | SYSTEM,
+    "exams/": frozenset({Role.LEAD}),
+    "erasures/": STAFF | ADMINS,
     "sites/": STAFF | ADMINS,
     "images/": STAFF | ADMINS,
     "patients/": STAFF | ADMINS,

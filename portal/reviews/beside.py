@@ -15,7 +15,8 @@ from portal.reviews.models import Lease
 
 MOST = 12
 SHOWN = (ImageState.CLEAN, ImageState.ANALYSED, ImageState.ACCEPTED, ImageState.IN_REVIEW, ImageState.SETTLED, ImageState.FAILED)
-"""Not what is withdrawn or erased, or waits for its own site because of text in it. A failed analysis hides nothing: that is the machines' affair."""
+"""Not what is withdrawn or erased, or waits for its own site because of text in it. A failed analysis hides nothing: that is the
+machines' affair."""
 
 
 @dataclass(frozen=True, slots=True)
