@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pgtrigger
-from django.db.models import F, Q, TextField, Value
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BinaryField, CharField, DateField, F, Field, JSONField, Model, Q, TextField, Value
 from django.db.models.functions import Cast, Concat
 
-from portal.analyses.models import Analysis, Assessment
-from portal.datasets.models import SnapshotItem
+from portal.analyses.models import Assessment
 from portal.holdings import services as holdings
 from portal.holdings import tokens
 from portal.holdings.models import ErasedFile, Erasure
@@ -17,16 +18,21 @@ from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, Nea
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.learning.models import Evaluation
-from portal.reviews.models import Read, ReviewTask
+from portal.reviews.models import Read
 
 ERASED = "erased"
-_PROTECTED = (
-    "analyses.Analysis:immutable",
-    "labels.Label:only_current_changes",
-    "reviews.Read:append_only",
-    "datasets.SnapshotItem:immutable",
-)
-"""Rows that nothing else ever changes. Here alone they are, and only to lose what they said."""
+KEPT: dict[str, frozenset[str]] = {
+    "analyses.Analysis": frozenset({"detector_state", "probabilities", "kind", "route", "reasons"}),
+    "analyses.Assessment": frozenset({"siblings", "kind", "route", "reasons", "rule"}),
+    "labels.Label": frozenset({"kind", "provenance", "reasons", "basis"}),
+    "reviews.ReviewTask": frozenset({"reasons", "state", "closed"}),
+    "datasets.SnapshotItem": frozenset({"split"}),
+    "images.UploadFile": frozenset({"outcome"}),
+}
+"""What rows about an erased image keep of their texts, lists and days: all else is emptied, in tables that come later too."""
+
+GONE = (Likeness, NearDuplicate)
+"""Rows that are nothing but the picture."""
 
 
 def erase(erasure: Erasure, images: Sequence[Image]) -> None:
@@ -50,18 +56,42 @@ def erase(erasure: Erasure, images: Sequence[Image]) -> None:
 
 def _what_was_said(ids: Sequence[int], clean: set[str]) -> None:
     """By machines and people. Only what counts is kept, and counts no longer."""
-    with pgtrigger.ignore(*_PROTECTED):
-        Analysis.objects.filter(image__in=ids).update(box=None, other_boxes=[], detector_score=None, embedding=[], colour=[], quality={})
-        Label.objects.filter(image__in=ids).update(box=None, current=False)
-        Read.objects.filter(task__image__in=ids).update(box=None, note="")
-        SnapshotItem.objects.filter(image__in=ids).update(box=None)
-    Assessment.objects.filter(image__in=ids, current=True).update(current=False)
-    ReviewTask.objects.filter(image__in=ids).update(note="")
-    Likeness.objects.filter(image__in=ids).delete()
     NearDuplicate.objects.filter(Q(image__in=ids) | Q(other__in=ids)).delete()
+    Likeness.objects.filter(image__in=ids).delete()
+    # some of these rows nothing else ever changes; here alone they are, and only to lose what they said
+    with pgtrigger.ignore():
+        for relation in Image._meta.related_objects:
+            if relation.related_model not in GONE:
+                _empty(relation.related_model, relation.field.name, ids)
+        Label.objects.filter(image__in=ids).update(current=False)
+        Read.objects.filter(task__image__in=ids).update(box=None, note="")
+    Assessment.objects.filter(image__in=ids, current=True).update(current=False)
     Job.objects.filter(subject_id__in=ids, kind__in=["sanitise", "analyse", "assess", "compare"]).exclude(error="").update(error="Erased.")
     for evaluation in Evaluation.objects.filter(snapshot__items__image__in=ids).distinct():
         _leave_out(evaluation, clean)
+
+
+def _empty(model: type[Model], path: str, ids: Sequence[int]) -> None:
+    kept = KEPT.get(model._meta.label, frozenset())
+    empty = {field.name: value for field in model._meta.concrete_fields if field.name not in kept for value in _emptied(field)}
+    if empty:
+        model._default_manager.filter(**{f"{path}__in": ids}).update(**empty)
+
+
+def _emptied(field: Field[Any, Any]) -> Iterator[Any]:
+    """What a column of words, lists, bytes or days holds when it says nothing; nothing for keys, numbers and the row's own day."""
+    if field.name == "created" or field.is_relation or field.primary_key:
+        return
+    if field.null and isinstance(field, CharField | TextField | ArrayField | JSONField | BinaryField | DateField):
+        yield None
+    elif isinstance(field, CharField | TextField):
+        yield ""
+    elif isinstance(field, ArrayField):
+        yield []
+    elif isinstance(field, JSONField):
+        yield field.get_default()
+    elif isinstance(field, BinaryField):
+        yield b""
 
 
 def _leave_out(evaluation: Evaluation, clean: set[str]) -> None:
