@@ -36,6 +36,7 @@ WIDEST: dict[str, frozenset[Role]] = {
     "audit/": SYSTEM,
     "sites/": STAFF | ADMINS,
     "images/": STAFF | ADMINS,
+    "quarantine/": access.SITE_STAFF,
     "patients/": STAFF | ADMINS,
     "uploads/": STAFF | ADMINS,
     "tokens/": STAFF,

@@ -23,9 +23,9 @@ from portal.jobs import services as jobs
 from portal.jobs.models import Job
 
 __all__ = [
-    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "plain_name", "promised_limit",
-    "receive", "record_view", "refuse", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle", "settle_table", "size_limit",
-    "take_in",
+    "Applied", "StoreFull", "apply_table", "cancel_upload", "close_upload", "give_up", "open_upload", "plain_name",
+    "promised_limit", "receive", "record_view", "refuse", "refuse_size", "require_open", "retry", "sanitise_claimed", "settle",
+    "settle_table", "size_limit", "take_in",
 ]  # fmt: skip
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.http import FileResponse, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse, UnreadablePostError
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -20,19 +19,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
-from portal.core.errors import BadInput, NotVisible
+from portal.core.errors import BadInput
 from portal.datasets.exports import escaped
-from portal.images import selectors, services, storage
-from portal.images.models import FileOutcome, Image, Upload, UploadFile
+from portal.images import advice, selectors, services
+from portal.images.models import FileOutcome, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
-from portal.web import selectors as joined
-from portal.web.templatetags.winnow import ADVICE
+from portal.web import outcomes
 
 _SHOWN = (("", "all"), ("problems", "problems"), *((o.value, o.label) for o in FileOutcome))
 _ROW_COLUMNS = (
     "file", "outcome", "message", "state", "reason", "image", "patient", "exam", "device", "stated_kind", "table_row", "table_error",
+    "findings", "near_duplicate_of", "advice",
 )  # fmt: skip
-_THUMB_SECONDS = 600
 _DRAIN = 64 << 20
 
 
@@ -90,11 +88,15 @@ def upload_live(request: UserRequest, upload_id: int) -> HttpResponse:
 
 def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
     shown = request.GET.get("show", "")
-    shown = shown if shown in dict(_SHOWN) else ""
-    files = selectors.upload_files(found, only=shown, after=_number(request, "after") or 0)
+    shown = shown if shown in dict(_SHOWN) or shown in outcomes.NAMES else ""
+    seen = outcomes.findings(found)
+    only_images = seen.having(shown) if shown in outcomes.NAMES else None
+    files = selectors.upload_files(
+        found, only="" if only_images is not None else shown, images=only_images, after=_number(request, "after") or 0
+    )
     counts = selectors.upload_counts(found)
     page = files[: selectors.FILES_PAGE]
-    _with_findings(page)
+    _with_findings(page, seen)
     more = urlencode({"show": shown, "after": page[-1].pk}) if len(files) > selectors.FILES_PAGE else ""
     archives = selectors.unpacking(found) if counts["unpacking"] else []
     done = counts["accepted"] - counts["in_work"]
@@ -104,28 +106,48 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
         "archives": archives, "live": bool(counts["in_work"] or archives) or not (found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
+        "finding_counts": seen.counts().items(), "retake": outcomes.to_retake(found, seen),
     }  # fmt: skip
 
 
-def _with_findings(files: list[UploadFile]) -> None:
+def _with_findings(files: list[UploadFile], seen: outcomes.Findings) -> None:
     """Give each file what is wrong with its picture, so that it can be taken again while the patient is there."""
-    found = joined.findings([file.image_id for file in files if file.image_id], ADVICE)
-    near = selectors.near([file.image_id for file in files if file.image_id], earlier_only=True)
     for file in files:
-        file.findings = found.get(file.image_id or 0, [])  # type: ignore[attr-defined]
-        file.near = near.get(file.image_id or 0, [])  # type: ignore[attr-defined]
+        own = file.image_id if file.image_id and file.outcome == FileOutcome.ACCEPTED else 0
+        codes = seen.by_image.get(own, ())
+        file.findings = [code for code in codes if code in outcomes.ADVICE and code != "other_patient"]  # type: ignore[attr-defined]
+        file.near = seen.near.get(own, ())  # type: ignore[attr-defined]
+
+
+@require_safe
+def upload_retake(request: UserRequest, upload_id: int) -> HttpResponse:
+    """What to take again, as a list to print."""
+    found = _visible(request, upload_id)
+    retake = outcomes.to_retake(found, outcomes.findings(found))
+    return render(request, "uploads/retake.html", {"upload": found, "retake": retake, "printed": True})
+
+
+@require_POST
+def advice_dismiss(request: UserRequest, file_id: int) -> HttpResponse:
+    """One item of the list is done. The script gets the list anew."""
+    file = access.get_visible(UploadFile, request.user, file_id)
+    advice.dismiss_advice(file=file, actor=request.user)
+    if request.headers.get("HX-Request") != "true":
+        return redirect("upload", file.upload_id)
+    return render(request, "uploads/_live.html", _context(request, file.upload))
 
 
 @require_safe
 def upload_outcomes(request: UserRequest, upload_id: int) -> StreamingHttpResponse:
     """Every file and row of the table with what became of it, as CSV."""
     found = _visible(request, upload_id)
-    response = StreamingHttpResponse(_lines(selectors.upload_files(found, size=None)), content_type="text/csv; charset=utf-8")
+    lines = _lines(selectors.upload_files(found, size=None), outcomes.findings(found))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="upload-{found.pk}.csv"'
     return response
 
 
-def _lines(files: list[UploadFile]) -> Iterator[bytes]:
+def _lines(files: list[UploadFile], seen: outcomes.Findings) -> Iterator[bytes]:
     yield _line(_ROW_COLUMNS)
     for file in files:
         image = file.image
@@ -134,7 +156,19 @@ def _lines(files: list[UploadFile]) -> Iterator[bytes]:
         state = (image.state, image.state_reason, image.pk) if image else ("", "", "")
         patient = (exam.patient.code, exam.code) if exam else (file.patient_code, file.exam_code)
         said = (image.device, image.stated_kind) if image else (file.device, file.stated_kind)
-        yield _line((*outcome, *state, *patient, *said, file.table_row or "", file.table_error))
+        yield _line((*outcome, *state, *patient, *said, file.table_row or "", file.table_error, *_seen(file, seen)))
+
+
+def _seen(file: UploadFile, seen: outcomes.Findings) -> tuple[str, str, str]:
+    """Findings by their names, the near-duplicates' images, and what to do at the camera."""
+    own = file.image_id if file.image_id and file.outcome == FileOutcome.ACCEPTED else 0
+    codes = seen.by_image.get(own, ())
+    near = "; ".join(str(one.other.pk) for one in seen.near.get(own, ()))
+    return (
+        "; ".join(outcomes.NAMES[code] for code in codes),
+        near,
+        " ".join(outcomes.ADVICE[code] for code in codes if code in outcomes.ADVICE),
+    )
 
 
 def _line(cells: Any) -> bytes:
@@ -196,56 +230,6 @@ def upload_cancel(request: UserRequest, upload_id: int) -> HttpResponse:
     return redirect("upload", found.pk)
 
 
-# ---- pictures ---------------------------------------------------------------------------------------------------------
-
-
-@require_safe
-def image_thumb(request: UserRequest, image_id: int) -> FileResponse:
-    image = _with_picture(request, image_id)
-    return _file(storage.thumb_path(image.site_id, image.clean_sha256), "image/jpeg", f"private, max-age={_THUMB_SECONDS}")
-
-
-@require_safe
-def image_picture(request: UserRequest, image_id: int) -> FileResponse:
-    """The clean picture, in full: every view leaves an event."""
-    image = _with_picture(request, image_id)
-    services.record_view(image=image, actor=request.user, what="picture")
-    kind = "image/png" if image.clean_format == "png" else "image/jpeg"
-    return _file(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format), kind, "private, no-store")
-
-
-@require_safe
-def image_original(request: UserRequest, image_id: int) -> FileResponse:
-    """The file as it was sent, for the site's own staff: always a download, never shown by the browser."""
-    image = access.get_visible(Image, request.user, image_id)
-    access.require(request.user, "view_original", site=image.site_id)
-    services.record_view(image=image, actor=request.user, what="original")
-    kept = storage.original_path(image.site_id, image.sha256)
-    return _file(kept, "application/octet-stream", "private, no-store", download=image.original_name.rpartition("/")[2])
-
-
-@require_POST
-def image_retry(request: UserRequest, image_id: int) -> HttpResponse:
-    image = services.retry(image=access.get_visible(Image, request.user, image_id), actor=request.user)
-    return redirect("upload", image.upload_id)
-
-
-def _with_picture(request: UserRequest, image_id: int) -> Image:
-    image = access.get_visible(Image, request.user, image_id)
-    if not image.clean_sha256:
-        raise NotVisible
-    return image
-
-
-def _file(kept: Path, kind: str, caching: str, *, download: str = "") -> FileResponse:
-    if not kept.is_file():
-        raise NotVisible
-    response = FileResponse(kept.open("rb"), content_type=kind, as_attachment=bool(download), filename=download or kept.name)
-    response["Cache-Control"] = caching
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
-
-
 # ---- small things -----------------------------------------------------------------------------------------------------
 
 
@@ -284,13 +268,11 @@ urls = [
     path("uploads/new/", upload_new, name="upload_new"),
     path("uploads/<int:upload_id>/", upload, name="upload"),
     path("uploads/<int:upload_id>/live/", upload_live, name="upload_live"),
+    path("uploads/<int:upload_id>/retake/", upload_retake, name="upload_retake"),
+    path("uploads/advice/<int:file_id>/dismiss/", advice_dismiss, name="advice_dismiss"),
     path("uploads/<int:upload_id>/outcomes.csv", upload_outcomes, name="upload_outcomes"),
     path("uploads/<int:upload_id>/files/", upload_file, name="upload_file"),
     path("uploads/<int:upload_id>/table/", upload_table, name="upload_table"),
     path("uploads/<int:upload_id>/close/", upload_close, name="upload_close"),
     path("uploads/<int:upload_id>/cancel/", upload_cancel, name="upload_cancel"),
-    path("images/<int:image_id>/thumb/", image_thumb, name="image_thumb"),
-    path("images/<int:image_id>/picture/", image_picture, name="image_picture"),
-    path("images/<int:image_id>/original/", image_original, name="image_original"),
-    path("images/<int:image_id>/retry/", image_retry, name="image_retry"),
 ]
