@@ -23,7 +23,7 @@ SIDE = 640
 LEAST = 224
 """Narrower ones are made this wide, as the network has seen none that were smaller."""
 STRIDE = 4
-SURE, UNSURE = 0.9, 0.3
+SURE, UNSURE = 0.95, 0.3
 """A region counts where one point of it is sure, and reaches as far as its points are not below unsure."""
 MIN_POINTS = 6
 MARGIN = 4
