@@ -40,7 +40,7 @@ __all__ = [
     "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration", "Cancelled", "Cost",
     "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress", "ReviewPoint",
     "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "compares", "describe_bundle", "draw_examples",
-    "evaluate", "train",
+    "evaluate", "find_text", "train",
 ]  # fmt: skip
 
 
@@ -59,6 +59,13 @@ def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads
     from inference import api
 
     return api.analyse(paths, bundle, device=device, threads=threads)
+
+
+def find_text(paths: Sequence[Path], *, device: str = "cpu", threads: int | None = None) -> list[list[tuple[float, ...]] | None]:
+    """Where something is written in each clean picture: boxes (x0, y0, x1, y1) in its pixels; None where it cannot be read."""
+    from inference import text
+
+    return text.find_all(paths, device=device, threads=threads)
 
 
 def assess(bundle: Path, exam: Sequence[Evidence], *, known_devices_only: bool = False) -> list[Assessed]:

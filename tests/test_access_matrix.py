@@ -39,6 +39,7 @@ WIDEST: dict[str, frozenset[Role]] = {
     "erasures/": STAFF | ADMINS,
     "sites/": STAFF | ADMINS,
     "images/": STAFF | ADMINS,
+    "quarantine/": access.SITE_STAFF,
     "patients/": STAFF | ADMINS,
     "uploads/": STAFF | ADMINS,
     "tokens/": STAFF,

@@ -176,6 +176,39 @@ class NearDuplicate(Created):
         ]
 
 
+class Cleared(models.TextChoices):
+    NO = "", "not cleared"
+    ALLOWED = "allowed", "where the site's rule allows it"
+    BLANKED = "blanked", "blanked"
+    RELEASED = "released", "released with an attestation"
+
+
+class TextFound(Created):
+    """What was found written in a clean picture, and who cleared it how. `checked` is empty where it is to be looked for again."""
+
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, primary_key=True, related_name="text")
+    boxes = models.JSONField(default=list, help_text="x0, y0, x1, y1 in pixels of the clean picture.")
+    checked = models.DateTimeField(null=True)
+    cleared = models.CharField(max_length=8, blank=True, choices=Cleared.choices)
+    cleared_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    cleared_at = models.DateTimeField(null=True)
+    attestation = models.CharField(max_length=500, blank=True)
+
+
+class TextRule(Created):
+    """Where a site's device writes its timer, as shares of the picture: text wholly inside passes, blanked or not."""
+
+    site = models.OneToOneField(Site, on_delete=models.CASCADE, related_name="text_rule")
+    x0 = models.FloatField()
+    y0 = models.FloatField()
+    x1 = models.FloatField()
+    y1 = models.FloatField()
+    blank = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(x0__gte=0, y0__gte=0, x1__lte=1, y1__lte=1), name="text_rule_in_picture")]
+
+
 class FileOutcome(models.TextChoices):
     EXPECTED = "expected", "named by the table, not yet here"
     MISSING = "missing", "named by the table, never sent"
@@ -205,6 +238,7 @@ class UploadFile(Created):
     exam_code = models.CharField(max_length=80, blank=True)
     device = models.CharField(max_length=120, blank=True)
     stated_kind = models.CharField(max_length=20, blank=True)
+    advice_dismissed = models.DateTimeField(null=True, help_text="When a person had done with what was to be taken again.")
 
     class Meta:
         indexes = [models.Index(F("upload"), Upper("name"), name="upload_file_by_name")]

@@ -115,9 +115,16 @@ def upload_counts(upload: Upload) -> dict[str, int]:
     )
 
 
-def upload_files(upload: Upload, *, only: str = "", after: int = 0, size: int | None = FILES_PAGE) -> list[UploadFile]:
-    """The files of an upload in the order of arrival, with image and patient: one query. `only` is an outcome or 'problems'."""
+def upload_files(
+    upload: Upload, *, only: str = "", images: Sequence[int] | None = None, after: int = 0, size: int | None = FILES_PAGE
+) -> list[UploadFile]:
+    """The files of an upload in the order of arrival, with image and patient: one query. `only` is an outcome or 'problems'.
+
+    `images` narrows to the accepted files of these images.
+    """
     rows = upload.files.select_related("image__exam__patient").filter(pk__gt=after).order_by("pk")
+    if images is not None:
+        rows = rows.filter(outcome=FileOutcome.ACCEPTED, image__in=images)
     if only == "problems":
         trouble = ~Q(outcome__in=[FileOutcome.ACCEPTED, FileOutcome.DUPLICATE]) | ~Q(table_error="")
         failed = Q(image__state__in=[ImageState.FAILED, ImageState.QUARANTINED])

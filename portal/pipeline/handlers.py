@@ -16,7 +16,7 @@ from portal.audit import services as audit
 from portal.datasets import closure
 from portal.datasets import services as datasets
 from portal.erasure import work as erasure
-from portal.images import archives, checking, comparing
+from portal.images import archives, checking, comparing, quarantine
 from portal.images import services as images
 from portal.images.models import Image, ImageState
 from portal.images.storage import clean_path
@@ -50,6 +50,7 @@ def analyse(claims: list[Claim]) -> None:
         if claim.subject_id not in known:
             jobs.finish(claim, lambda: None)
     asked = [(claim, known[claim.subject_id]) for claim in claims if claim.subject_id in known]
+    asked = _without_text(asked)
     answers = _ask(champion, [image for _, image in asked])
     if answers is None:
         jobs.release([claim for claim, _ in asked], delay=_SECONDS_WITHOUT_MODEL)
@@ -61,6 +62,25 @@ def analyse(claims: list[Claim]) -> None:
         else:
             said[claim] = analyses.Answer(image, answer, claim.actor_id)
     _finish(said, champion)
+
+
+def _without_text(asked: Sequence[tuple[Claim, Image]]) -> list[tuple[Claim, Image]]:
+    """Those in which nothing is written, or where it may be; the others are set aside for their own site, and their work ends here."""
+    fresh = quarantine.unchecked([image for _, image in asked])
+    if not fresh:
+        return list(asked)
+    said = ml.find_text([_picture(image) for image in fresh], device=settings.DEVICE, threads=_THREADS)
+    quarantined = quarantine.keep({image.pk: boxes for image, boxes in zip(fresh, said, strict=True) if boxes is not None})
+    for claim, image in asked:
+        if image.pk in quarantined:
+            jobs.finish(claim, lambda: None)
+    going_on = [(claim, image) for claim, image in asked if image.pk not in quarantined]
+    now = Image.objects.in_bulk([image.pk for _, image in going_on])
+    return [(claim, now[image.pk]) for claim, image in going_on]
+
+
+def _picture(image: Image) -> Path:
+    return clean_path(image.site_id, image.clean_sha256, image.clean_format)
 
 
 def _unreadable(claim: Claim, image: Image, answer: ml.Unreadable) -> None:
@@ -75,7 +95,7 @@ def _unreadable(claim: Claim, image: Image, answer: ml.Unreadable) -> None:
 def _ask(champion: ModelVersion, images: list[Image]) -> list[ml.Analysis | ml.Unreadable] | None:
     """The champion's answers in order; None where its own files do not hold, which is no image's fault."""
     bundle = Path(champion.bundle_path)
-    paths = [clean_path(image.site_id, image.clean_sha256, image.clean_format) for image in images]
+    paths = [_picture(image) for image in images]
     try:
         return ml.analyse(paths, bundle, device=settings.DEVICE, threads=_THREADS) if paths else []
     except Exception:

@@ -15,6 +15,7 @@ _AREAS = (
     ("Uploads", "upload_list"),
     ("Images", "gallery"),
     ("Patients", "patient_list"),
+    ("Quarantine", "quarantine"),
     ("Reading", "reading"),
     ("Adjudication", "adjudication"),
     ("Review queue", "review_list"),

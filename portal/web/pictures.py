@@ -13,7 +13,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.core.errors import NotVisible
 from portal.images import seen, services, storage
-from portal.images.models import Image
+from portal.images.models import Image, ImageState
 
 _THUMB_SECONDS = 600
 
@@ -54,6 +54,8 @@ def _with_picture(request: UserRequest, image_id: int) -> Image:
     image = access.get_visible(Image, request.user, image_id)
     if not image.clean_sha256:
         raise NotVisible
+    if image.state == ImageState.QUARANTINED:
+        access.require(request.user, "view_quarantined", site=image.site_id)
     return image
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,12 +135,6 @@ def story(image: Image) -> Story:
         siblings_count=others.count() if len(siblings) > MOST else len(siblings),
         events=list(AuditEvent.objects.filter(subject_type="images.Image", subject_id=image.pk).order_by("-id")[:50]),
     )
-
-
-def findings(image_ids: Sequence[int], codes: Collection[str]) -> dict[int, list[str]]:
-    """Of these images, those whose current assessment names any of `codes`, with the codes: 1 query."""
-    rows = Assessment.objects.filter(image__in=image_ids, current=True, reasons__overlap=list(codes)).values_list("image", "reasons")
-    return {image: [reason for reason in reasons if reason in codes] for image, reasons in rows}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,15 +21,15 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput
 from portal.datasets.exports import escaped
-from portal.images import room, seen, selectors, services
+from portal.images import advice, room, seen, selectors, services
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
-from portal.web import selectors as joined
-from portal.web.templatetags.winnow import ADVICE
+from portal.web import outcomes
 
 _SHOWN = (("", "all"), ("problems", "problems"), *((o.value, o.label) for o in FileOutcome))
 _ROW_COLUMNS = (
     "file", "outcome", "message", "state", "reason", "image", "patient", "exam", "device", "stated_kind", "table_row", "table_error",
+    "findings", "near_duplicate_of", "advice",
 )  # fmt: skip
 _DRAIN = 64 << 20
 
@@ -97,11 +97,15 @@ def upload_live(request: UserRequest, upload_id: int) -> HttpResponse:
 
 def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
     shown = request.GET.get("show", "")
-    shown = shown if shown in dict(_SHOWN) else ""
-    files = selectors.upload_files(found, only=shown, after=_number(request, "after") or 0)
+    shown = shown if shown in dict(_SHOWN) or shown in outcomes.NAMES else ""
+    seen = outcomes.findings(found)
+    only_images = seen.having(shown) if shown in outcomes.NAMES else None
+    files = selectors.upload_files(
+        found, only="" if only_images is not None else shown, images=only_images, after=_number(request, "after") or 0
+    )
     counts = selectors.upload_counts(found)
     page = files[: selectors.FILES_PAGE]
-    _with_findings(page)
+    _with_findings(page, seen)
     more = urlencode({"show": shown, "after": page[-1].pk}) if len(files) > selectors.FILES_PAGE else ""
     archives = selectors.unpacking(found) if counts["unpacking"] else []
     done = counts["accepted"] - counts["in_work"]
@@ -111,28 +115,48 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
         "archives": archives, "live": bool(counts["in_work"] or archives) or not (found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
+        "finding_counts": seen.counts().items(), "retake": outcomes.to_retake(found, seen),
     }  # fmt: skip
 
 
-def _with_findings(files: list[UploadFile]) -> None:
+def _with_findings(files: list[UploadFile], seen: outcomes.Findings) -> None:
     """Give each file what is wrong with its picture, so that it can be taken again while the patient is there."""
-    found = joined.findings([file.image_id for file in files if file.image_id], ADVICE)
-    near = selectors.near([file.image_id for file in files if file.image_id], earlier_only=True)
     for file in files:
-        file.findings = found.get(file.image_id or 0, [])  # type: ignore[attr-defined]
-        file.near = near.get(file.image_id or 0, [])  # type: ignore[attr-defined]
+        own = file.image_id if file.image_id and file.outcome == FileOutcome.ACCEPTED else 0
+        codes = seen.by_image.get(own, ())
+        file.findings = [code for code in codes if code in outcomes.ADVICE and code != "other_patient"]  # type: ignore[attr-defined]
+        file.near = seen.near.get(own, ())  # type: ignore[attr-defined]
+
+
+@require_safe
+def upload_retake(request: UserRequest, upload_id: int) -> HttpResponse:
+    """What to take again, as a list to print."""
+    found = _visible(request, upload_id)
+    retake = outcomes.to_retake(found, outcomes.findings(found))
+    return render(request, "uploads/retake.html", {"upload": found, "retake": retake, "printed": True})
+
+
+@require_POST
+def advice_dismiss(request: UserRequest, file_id: int) -> HttpResponse:
+    """One item of the list is done. The script gets the list anew."""
+    file = access.get_visible(UploadFile, request.user, file_id)
+    advice.dismiss_advice(file=file, actor=request.user)
+    if request.headers.get("HX-Request") != "true":
+        return redirect("upload", file.upload_id)
+    return render(request, "uploads/_live.html", _context(request, file.upload))
 
 
 @require_safe
 def upload_outcomes(request: UserRequest, upload_id: int) -> StreamingHttpResponse:
     """Every file and row of the table with what became of it, as CSV."""
     found = _visible(request, upload_id)
-    response = StreamingHttpResponse(_lines(selectors.upload_files(found, size=None)), content_type="text/csv; charset=utf-8")
+    lines = _lines(selectors.upload_files(found, size=None), outcomes.findings(found))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="upload-{found.pk}.csv"'
     return response
 
 
-def _lines(files: list[UploadFile]) -> Iterator[bytes]:
+def _lines(files: list[UploadFile], seen: outcomes.Findings) -> Iterator[bytes]:
     yield _line(_ROW_COLUMNS)
     for file in files:
         image = file.image
@@ -141,7 +165,19 @@ def _lines(files: list[UploadFile]) -> Iterator[bytes]:
         state = (image.state, image.state_reason, image.pk) if image else ("", "", "")
         patient = (exam.patient.code, exam.code) if exam else (file.patient_code, file.exam_code)
         said = (image.device, image.stated_kind) if image else (file.device, file.stated_kind)
-        yield _line((*outcome, *state, *patient, *said, file.table_row or "", file.table_error))
+        yield _line((*outcome, *state, *patient, *said, file.table_row or "", file.table_error, *_seen(file, seen)))
+
+
+def _seen(file: UploadFile, seen: outcomes.Findings) -> tuple[str, str, str]:
+    """Findings by their names, the near-duplicates' images, and what to do at the camera."""
+    own = file.image_id if file.image_id and file.outcome == FileOutcome.ACCEPTED else 0
+    codes = seen.by_image.get(own, ())
+    near = "; ".join(str(one.other.pk) for one in seen.near.get(own, ()))
+    return (
+        "; ".join(outcomes.NAMES[code] for code in codes),
+        near,
+        " ".join(outcomes.ADVICE[code] for code in codes if code in outcomes.ADVICE),
+    )
 
 
 def _line(cells: Any) -> bytes:
@@ -241,6 +277,8 @@ urls = [
     path("uploads/new/", upload_new, name="upload_new"),
     path("uploads/<int:upload_id>/", upload, name="upload"),
     path("uploads/<int:upload_id>/live/", upload_live, name="upload_live"),
+    path("uploads/<int:upload_id>/retake/", upload_retake, name="upload_retake"),
+    path("uploads/advice/<int:file_id>/dismiss/", advice_dismiss, name="advice_dismiss"),
     path("uploads/<int:upload_id>/outcomes.csv", upload_outcomes, name="upload_outcomes"),
     path("uploads/<int:upload_id>/files/", upload_file, name="upload_file"),
     path("uploads/<int:upload_id>/table/", upload_table, name="upload_table"),

@@ -8,6 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from portal.images.selectors import Near
+from portal.web.outcomes import ADVICE, NAMES
 
 register = template.Library()
 
@@ -33,15 +34,6 @@ REASONS = {
 }
 """Codes of inference and triage in words for a clinic; an unknown code is shown as it is."""
 
-
-ADVICE = {
-    "not_a_cervix": "Check that it is the right file; if it is, readers will say so.",
-    "blurred": "Hold the camera still, let it focus on the cervix, and take it again.",
-    "too_dark": "Bring the light closer or raise the exposure, and take it again.",
-    "too_bright": "Lower the light or the exposure, and take it again.",
-    "glare": "Tilt the camera or the light a little, dab off fluid, and take it again.",
-}
-"""What to do at the camera about each finding of the quality part."""
 
 QUALITY = {
     "blur": "out of focus: probability", "not_a_cervix": "not a cervix: probability", "sharpness": "sharpness",
@@ -86,6 +78,11 @@ def reason_text(code: str) -> str:
 def advice(code: str) -> str:
     """What to do at the camera about a reason; empty where nothing can be done there."""
     return ADVICE.get(code, "")
+
+
+@register.filter
+def finding_name(code: str) -> str:
+    return NAMES.get(code, words(code))
 
 
 @register.filter

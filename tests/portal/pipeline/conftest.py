@@ -30,6 +30,7 @@ class Toy:
         self.answers: dict[str, Analysis | Unreadable] = {}
         self.batches: list[int] = []
         self.error: Exception | None = None
+        self.find_text = ml.find_text
 
     def analyse(
         self, paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads: int | None = None
@@ -39,11 +40,18 @@ class Toy:
             raise self.error
         return [self.answers.get(path.name, said()) for path in paths]
 
+    def find_no_text(
+        self, paths: Sequence[Path], *, device: str = "cpu", threads: int | None = None
+    ) -> list[list[tuple[float, ...]] | None]:
+        return [[] for _ in paths]
+
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> Toy:
+    """Answers in the analyzer's place, and finds nothing written; `toy.find_text` is the real finder."""
     toy = Toy()
     monkeypatch.setattr(ml, "analyse", toy.analyse)
+    monkeypatch.setattr(ml, "find_text", toy.find_no_text)
     monkeypatch.setattr(bell, "ring", lambda kind, **_: True)
     return toy
 
