@@ -36,6 +36,10 @@ SITE_OF: dict[str, str] = {
     "images.Upload": "site",
     "images.UploadFile": "upload__site",
     "images.Arrival": "upload__site",
+    "images.MetadataTable": "site",
+    "images.Wording": "site",
+    "images.Regrouping": "site",
+    "images.Correction": "image__site",
     "analyses.Analysis": "image__site",
     "analyses.Assessment": "image__site",
     "labels.Label": "image__site",
@@ -63,6 +67,7 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
 ACTIONS: dict[str, frozenset[Role]] = {
     "upload": SITE_STAFF,
     "export_site": frozenset({Role.LEAD, *ADMINS}),
+    "correct": SITE_STAFF,
     "view_original": SITE_STAFF,
     "withdraw": frozenset({Role.LEAD}),
     "read": READERS,

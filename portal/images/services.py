@@ -17,7 +17,7 @@ from portal.core.faults import fault
 from portal.images import formats, storage
 from portal.images.cleaning import give_up, sanitise_claimed
 from portal.images.models import UPLOAD_CANCELLED, FileOutcome, Image, ImageState, Upload, UploadFile
-from portal.images.tables import Applied, apply_table, lock, match_left_over, place_known
+from portal.images.tables import Applied, apply_table, lock, match_left_over, place_arrival
 from portal.jobs import services as jobs
 
 __all__ = [
@@ -89,7 +89,7 @@ def close_upload(*, upload: Upload, actor: User) -> Upload:
     locked = lock(upload)
     if locked.closed or locked.cancelled:
         return locked
-    match_left_over(locked)
+    match_left_over(locked, actor)
     missing = locked.files.filter(outcome=FileOutcome.EXPECTED).update(outcome=FileOutcome.MISSING)
     Upload.objects.filter(pk=locked.pk).update(closed=Now())
     locked.refresh_from_db(fields=["closed"])
@@ -191,7 +191,8 @@ def _take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled) -
         record(actor_id=actor.pk, action="image.received", subject=row.image, site_id=locked.site_id, upload=locked.pk)
     else:
         record(actor_id=actor.pk, action="file.duplicate", subject=row, site_id=locked.site_id, image=row.image.pk)
-        place_known([row] if row.table_row else [])
+        if row.table_row:
+            place_arrival(row, actor)
     return row
 
 
