@@ -91,6 +91,10 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "image": SITE_STAFF | ADMINS,
     "patient_list": SITE_STAFF | ADMINS,
     "patient": SITE_STAFF | ADMINS,
+    "patient_move": SITE_STAFF,
+    "patient_split": SITE_STAFF,
+    "patient_merge": SITE_STAFF,
+    "regrouping_undo": SITE_STAFF,
     # uploads
     "upload_list": SITE_STAFF | ADMINS,
     "upload_new": SITE_STAFF,
