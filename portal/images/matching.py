@@ -128,3 +128,8 @@ def fill(file: UploadFile, row: Row, error: str) -> UploadFile:
 
 def said(file: UploadFile) -> tuple[object, ...]:
     return tuple(getattr(file, name) for name in SAID)
+
+
+def whole(file: UploadFile) -> tuple[object, ...]:
+    """All that a file's row says of its row in the table, wherever that table came from."""
+    return (file.table_row, file.name, file.outcome, file.table_error, *said(file))

@@ -6,10 +6,11 @@ Before, between or after the files of its upload; a later table takes the place 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.db import transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 from portal.accounts import access
@@ -108,6 +109,12 @@ def sheet_of(held: MetadataTable, grids: Grids) -> Grid:
     return (*chosen, *named, *grids.sheets)[0]
 
 
+def applied_of_site(site: Site, *, most: int = 20) -> list[MetadataTable]:
+    """The tables about a site's images that were applied, newest first, with `n_versions`."""
+    rows = MetadataTable.objects.filter(site=site, applied__isnull=False).annotate(n_versions=Count("corrections"))
+    return list(rows.defer("cells").select_related("created_by", "upload").order_by("-pk")[:most])
+
+
 # ---- a table that is applied as it comes ------------------------------------------------------------------------------
 
 
@@ -152,14 +159,14 @@ def _apply(taken: MetadataTable, parsed: table.Table, actor: User, *, seen: str 
     for file in (*found.filled, *found.rest):
         file.table = taken
     replaced = _replaced(upload, found) if upload else []
-    wanted = planned(found, _hold(file.image_id for file in (*found.filled, *replaced)), may_move=seen is not None)
+    images = _hold(file.image_id for file in (*found.filled, *replaced))
+    wanted = planned(found, images, may_move=seen is not None)
     if seen is not None and seen != digest(wanted):
         raise WrongState(CHANGED_SINCE, code="changed_since")
     changed = carry_out(wanted)
     versions = write_down(changed, actor=actor)
-    same = not changed and (not upload or _said_already(upload, found, replaced))
-    if not same:
-        _write_rows(upload, found, replaced)
+    wrote = _write_rows(upload, found, replaced) if upload else _write_to_be_cleaned(found, images)
+    same = not changed and not wrote
     MetadataTable.objects.filter(pk=taken.pk).update(applied=Now(), cells=b"", rows=len(parsed.rows))
     waiting = sum(file.outcome in (FileOutcome.EXPECTED, FileOutcome.MISSING) for file in found.rest)
     counts = {"rows": len(parsed.rows), "matched": len(found.filled), "waiting": waiting}
@@ -212,34 +219,30 @@ def _replaced(upload: Upload, found: Matched) -> list[UploadFile]:
     return [file for file in upload.files.filter(table_row__isnull=False, outcome__in=ARRIVED) if file.pk not in named]
 
 
-def _said_already(upload: Upload, found: Matched, replaced: Sequence[UploadFile]) -> bool:
-    """Whether the upload's rows say all of this, and nothing else, already."""
-    if replaced or any(
-        matching.said(file) != matching.said(found.before[file.pk]) or file.table_error != found.before[file.pk].table_error
-        for file in found.filled
-    ):
+def _write_rows(upload: Upload, found: Matched, replaced: Sequence[UploadFile]) -> bool:
+    """The rows of the upload's files, and those without a file; False where they say all of this, and nothing else, already."""
+    waiting = {matching.whole(file) for file in upload.files.filter(outcome__in=NO_FILE)}
+    news = [file for file in found.filled if matching.whole(file) != matching.whole(found.before[file.pk])]
+    if not news and not replaced and waiting == {matching.whole(file) for file in found.rest}:
         return False
-    here = {
-        (file.table_row, file.name, file.outcome, file.table_error, *matching.said(file))
-        for file in upload.files.filter(outcome__in=NO_FILE)
-    }
-    return here == {(file.table_row, file.name, file.outcome, file.table_error, *matching.said(file)) for file in found.rest}
-
-
-def _write_rows(upload: Upload | None, found: Matched, replaced: Sequence[UploadFile]) -> None:
-    if not upload:
-        # of a site's images only those that are still to be cleaned are placed by their rows
-        waiting = {
-            pk for pk, image in Image.objects.in_bulk([f.image_id for f in found.filled]).items() if image.state == ImageState.RECEIVED
-        }
-        update_rows([file for file in found.filled if file.image_id in waiting], ROW_FIELDS)
-        return
     upload.files.filter(outcome__in=NO_FILE).delete()
     for file in replaced:
         file.table, file.table_row, file.table_error, file.captured = None, None, "", None
         file.patient_code = file.exam_code = file.device = file.stated_kind = ""
     update_rows([*found.filled, *replaced], ROW_FIELDS)
     UploadFile.objects.bulk_create(found.rest, batch_size=5000)
+    return True
+
+
+def _write_to_be_cleaned(found: Matched, images: Mapping[int, Image]) -> bool:
+    """Of a site's images those that are still to be cleaned are placed by their rows."""
+    news = [
+        file
+        for file in found.filled
+        if images[file.image_id or 0].state == ImageState.RECEIVED and matching.said(file) != matching.said(found.before[file.pk])
+    ]
+    update_rows(news, ROW_FIELDS)
+    return bool(news)
 
 
 # ---- files that come after their table --------------------------------------------------------------------------------

@@ -32,6 +32,17 @@ def known_devices(site: Site) -> list[str]:
     return list(rows.distinct()[:MOST])
 
 
+def wordings(site: Site) -> list[Wording]:
+    """All words of a site, for its page: one query."""
+    return list(Wording.objects.filter(site=site).order_by("of", "theirs"))
+
+
+def template(site: Site) -> list[str]:
+    """Our columns under the names that the site gives them, but for the number that only corrections need."""
+    own = {row.ours: row.theirs for row in Wording.objects.filter(site=site, of=WordingOf.COLUMN).order_by("-pk") if row.ours}
+    return [own.get(name, name) for name in COLUMNS if name != "image"]
+
+
 @transaction.atomic
 def remember(*, site: Site, of: WordingOf, chosen: Mapping[str, str], actor: User) -> int:
     """Keep what these words of the site mean (their word -> ours); returns how many are new or changed. An event for each."""

@@ -198,7 +198,9 @@ def _sites_page(request: UserRequest, form: SiteForm, *, status: int = 200) -> H
 def site(request: UserRequest, site_id: int) -> HttpResponse:
     found = access.get_visible(Site, request.user, site_id)
     may_manage = access.can(request.user, "invite")
-    return render(request, "people/site.html", {"site": found, "held": selectors.people_of(found), "may_manage": may_manage})
+    may_correct = access.can(request.user, "correct", site=found.pk)
+    context = {"site": found, "held": selectors.people_of(found), "may_manage": may_manage, "may_correct": may_correct}
+    return render(request, "people/site.html", context)
 
 
 urls = [
