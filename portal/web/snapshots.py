@@ -110,6 +110,7 @@ def _composition(counts: dict[str, Any]) -> dict[str, Any]:
 def snapshot(request: UserRequest, snapshot_id: int) -> HttpResponse:
     found = access.get_visible(Snapshot, request.user, snapshot_id)
     shown = {"snapshot": found, "asked": selectors.said(Query.from_json(found.query)), "runs": found.runs.order_by("-id")}
+    shown["known_since"] = selectors.known_since(found)
     return render(request, "snapshots/snapshot.html", {**shown, **_rights(request.user), **_composition(found.counts)})
 
 
