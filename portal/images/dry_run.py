@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 from django.db.models.functions import Upper
+from django.utils import timezone
 
 from portal.accounts.models import Site
 from portal.images import matching, table
@@ -103,7 +104,7 @@ def dry_run(held: MetadataTable) -> DryRun:
     """Read a held table against what is here now. Writes nothing; a fixed number of statements. Raises WrongState."""
     grids = opened(held)
     grid = sheet_of(held, grids)
-    parsed = table.read(grid, words_of(held.site))
+    parsed = table.read(grid, words_of(held.site), today=timezone.localdate())
     if parsed.refused:
         found, wanted = Matched(), Plan()
     else:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from django.db import transaction
 from django.db.models import Count
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from portal.accounts import access
 from portal.accounts.models import Site, User
@@ -86,7 +87,7 @@ def apply_held(*, held: MetadataTable, seen: str, actor: User) -> Applied:
     access.require(actor, "correct", site=held.site_id)
     locked = MetadataTable.objects.select_for_update(no_key=True, of=("self",)).select_related("site", "upload").get(pk=held.pk)
     grid = sheet_of(locked, opened(locked))
-    parsed = table.read(grid, words_of(locked.site))
+    parsed = table.read(grid, words_of(locked.site), today=timezone.localdate())
     if parsed.refused:
         raise BadInput(parsed.refused)
     return _apply(locked, parsed, actor, seen=seen)
@@ -128,7 +129,7 @@ def apply_table(*, upload: Upload, table_bytes: bytes, actor: User, name: str = 
     taken = MetadataTable(
         site_id=upload.site_id, upload=upload, created_by=actor, name=_name(name), sha256=hashlib.sha256(table_bytes).hexdigest()
     )
-    parsed = table.read(sheet_of(taken, grids), words_of(taken.site))
+    parsed = table.read(sheet_of(taken, grids), words_of(taken.site), today=timezone.localdate())
     if parsed.refused:
         raise BadInput(parsed.refused)
     taken.save()

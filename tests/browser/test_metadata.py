@@ -27,7 +27,7 @@ def test_a_table_is_looked_at_understood_applied_and_a_patient_put_right_by_keyb
     new_page: Callable[..., Page], login: Any, cast: Cast, screenshot: Any, width: int, height: int
 ) -> None:
     images = [make_image(cast.north, state="settled", patient="P1", exam=f"V{n % 2}", name=f"{n}.jpg") for n in range(4)]
-    rows = [[f"{n}.jpg", "P2" if n == 0 else "P1", f"V{n % 2}", "VILI", "heute" if n == 1 else "2026-03-09"] for n in range(6)]
+    rows = [[f"{n}.jpg", "P2" if n == 0 else "P1", f"V{n % 2}", "VILI", "heute" if n == 1 else "2024-03-09"] for n in range(6)]
     page = new_page(width=width, height=height)
     login(page, cast.lena)
 
