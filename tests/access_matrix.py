@@ -25,7 +25,8 @@ from django.utils import timezone
 from portal.accounts import access, routes, services, tokens
 from portal.accounts.models import Role, Site, UploadToken, User
 from portal.holdings.models import Erasure
-from portal.images.models import Arrival, Image, NearDuplicate, Patient, Upload
+from portal.images import grids
+from portal.images.models import Arrival, Image, MetadataTable, NearDuplicate, Patient, Regrouping, Upload, Wording
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
 from portal.registry.models import PromotionRequest
@@ -84,6 +85,9 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "file_id": Thing(north.arrivals.get(), river.arrivals.get()),
         "patient_id": Thing(_patient(north), _patient(river)),
         "exam_id": Thing(north.exam, river.exam),
+        "table_id": Thing(_held(north, cast.alice), _held(river, cast.bob)),
+        "wording_id": Thing(_word(north), _word(river)),
+        "regrouping_id": Thing(_regrouping(north, cast.alice), _regrouping(river, cast.bob)),
         "task_id": Thing(north.review_tasks.get(), make_task(cast.river)),
         "job_id": Thing(job, job),
         "pair_id": Thing(_pair(cast.north), _pair(cast.river)),
@@ -120,6 +124,21 @@ def _pair(site: Site) -> NearDuplicate:
 
 def _erasure(site: Site, by: User, number: int) -> Erasure:
     return Erasure.objects.create(site=site, asked_by=by, of="image", subject_id=number, state="done")
+
+
+def _held(image: Image, by: User) -> MetadataTable:
+    """A table of a look that nobody has applied yet."""
+    cells = grids.pack(grids.read_csv(f"file,patient\n{image.original_name},P2\n".encode()))
+    return MetadataTable.objects.create(site=image.site, upload=image.upload, created_by=by, name="t.csv", sha256="0" * 64, cells=cells)
+
+
+def _word(image: Image) -> Wording:
+    return Wording.objects.create(site=image.site, of="kind", theirs="vili", key="vili", ours="lugol_iodine")
+
+
+def _regrouping(image: Image, by: User) -> Regrouping:
+    other = Patient.objects.create(site=image.site, code="P9")
+    return Regrouping.objects.create(site=image.site, actor=by, kind="move", source=_patient(image), target=other)
 
 
 def _patient(image: Image) -> Patient:

@@ -290,7 +290,10 @@ def make_snapshot(*images: Image, by: User | None = None, name: str | None = Non
         name=name, created_by=by, state=SnapshotState.FROZEN, folder=str(folder), hash=digest, counts={"images": len(chosen)}
     )
     SnapshotItem.objects.bulk_create(
-        SnapshotItem(snapshot=snapshot, image=i, label=i.labels.get(current=True), split="train") for i in chosen
+        SnapshotItem(
+            snapshot=snapshot, image=i, label=i.labels.get(current=True), split="train", exam=i.exam, device=i.device, captured=i.captured
+        )
+        for i in chosen
     )
     return snapshot
 

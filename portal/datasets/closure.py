@@ -1,4 +1,5 @@
-"""Data sets are closed under copies: patients whose images show one photograph, at whatever site, get the same split.
+"""Data sets are closed under copies: patients whose images show one photograph, at whatever site, get the same split. So do two
+that were merged: who remains keeps the split of whoever of them was here first.
 
 Links are kept as they are found, and are no site's to see. They lead from every image there is, not from those of one query:
 a patient's split is the same in every snapshot.
@@ -48,6 +49,7 @@ SELECT DISTINCT later.patient_id, earlier.patient_id FROM (
 JOIN images_image i ON i.id = pair.image_id JOIN images_exam later ON later.id = i.exam_id
 JOIN images_image o ON o.id = pair.other_id JOIN images_exam earlier ON earlier.id = o.exam_id
 WHERE later.patient_id <> earlier.patient_id
+UNION SELECT id, merged_into_id FROM images_patient WHERE merged_into_id IS NOT NULL
 """
 
 

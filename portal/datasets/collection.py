@@ -52,8 +52,8 @@ def of_site(site: Site) -> Iterator[Entry]:
 
 
 def of_snapshot(snapshot: Snapshot) -> Iterator[Entry]:
-    """Every image of a snapshot that was not withdrawn since, as it was labelled then."""
-    paths = {name: path if path.startswith("label__") else f"image__{path}" for name, path in _FIELDS.items()}
+    """Every image of a snapshot that was not taken back since, as it was labelled and placed then."""
+    paths = {name: path if path.startswith(_FROZEN) else f"image__{path}" for name, path in _FIELDS.items()}
     items = snapshot.items.exclude(image__state__in=OUT).order_by("id").values(*paths.values(), "split")
     for values in items.iterator(chunk_size=_CHUNK):
         yield _entry({name: values[path] for name, path in paths.items()}, split=values["split"])
@@ -65,6 +65,9 @@ _FIELDS = {
     "labelled": "label__created", "stated_kind": "stated_kind", "captured": "captured", "device": "device", "width": "width",
     "height": "height", "box": "label__box", "site_id": "site_id", "format": "clean_format",
 }  # fmt: skip
+
+_FROZEN = ("label__", "exam__", "device", "stated_kind", "captured")
+"""What a snapshot's items keep of their own."""
 
 
 def _entry(values: dict[str, Any], split: str = "") -> Entry:

@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from portal.accounts.models import User
 from portal.core.models import Created
-from portal.images.models import Image
+from portal.images.models import Exam, Image
 from portal.labels.models import Label
 
 
@@ -45,13 +45,17 @@ class CrossSiteCopy(Created):
 
 
 class SnapshotItem(models.Model):
-    """One image of a snapshot, as it was labelled then."""
+    """One image of a snapshot, as it was labelled and placed then."""
 
     snapshot = models.ForeignKey(Snapshot, on_delete=models.PROTECT, related_name="items")
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="snapshot_items")
     label = models.ForeignKey(Label, on_delete=models.PROTECT, related_name="+")
     split = models.CharField(max_length=12)
     box = ArrayField(models.FloatField(), size=4, null=True)
+    exam = models.ForeignKey(Exam, on_delete=models.PROTECT, null=True, related_name="+", help_text="Where the image lay then.")
+    device = models.CharField(max_length=120, blank=True)
+    stated_kind = models.CharField(max_length=20, blank=True)
+    captured = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["snapshot", "image"], name="image_once_a_snapshot")]

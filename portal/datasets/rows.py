@@ -8,6 +8,7 @@ import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from portal.datasets.splits import SPLITS
@@ -32,6 +33,9 @@ class Row:
     sha256: str
     format: str
     split: str
+    exam_id: int | None = None
+    stated_kind: str = ""
+    captured: datetime | None = None
 
     @property
     def path(self) -> str:

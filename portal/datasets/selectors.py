@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, Q, QuerySet
 
 from portal.accounts.models import Site
@@ -56,6 +57,7 @@ def choose(query: Query) -> Chosen:
 _COLUMNS = (
     "id", "image_id", "kind", "provenance", "box", "image__site__slug", "image__exam__patient__code", "image__exam__code",
     "image__device", "image__clean_sha256", "image__clean_format", "image__site_id", "image__exam__patient", "image__likeness__compared",
+    "image__exam_id", "image__stated_kind", "image__captured",
 )  # fmt: skip
 _Linked = Mapping[int, Sequence[tuple[int, str, str]]]
 """`closure.members()`."""
@@ -92,7 +94,8 @@ def _row(values: dict[str, Any], hold_out: str, linked: _Linked) -> Row:
         label_id=values["id"], image_id=values["image_id"], kind=values["kind"], provenance=values["provenance"],
         box=tuple(values["box"]) if values["box"] else None, site_id=values["image__site_id"], site=site, patient=patient,
         exam=values["image__exam__code"] or "", device=values["image__device"], sha256=values["image__clean_sha256"],
-        format=values["image__clean_format"], split=_split(values, hold_out, linked),
+        format=values["image__clean_format"], split=_split(values, hold_out, linked), exam_id=values["image__exam_id"],
+        stated_kind=values["image__stated_kind"], captured=values["image__captured"],
     )  # fmt: skip
 
 
@@ -104,21 +107,39 @@ def _once(rows: Iterable[Row]) -> list[Row]:
 
 
 def items(snapshot: Snapshot) -> list[Row]:
-    """The frozen rows of a snapshot, in the order of its manifest."""
+    """The frozen rows of a snapshot, in the order of its manifest: every image as it was labelled and placed then."""
     values = snapshot.items.values(
-        "label_id", "image_id", "label__kind", "label__provenance", "box", "image__site__slug", "image__exam__patient__code",
-        "image__exam__code", "image__device", "image__clean_sha256", "image__clean_format", "image__site_id", "split",
+        "label_id", "image_id", "label__kind", "label__provenance", "box", "image__site__slug", "exam__patient__code", "exam__code",
+        "device", "image__clean_sha256", "image__clean_format", "image__site_id", "split",
     )  # fmt: skip
     rows = (
         Row(
             label_id=v["label_id"], image_id=v["image_id"], kind=v["label__kind"], provenance=v["label__provenance"],
             box=tuple(v["box"]) if v["box"] else None, site_id=v["image__site_id"], site=v["image__site__slug"],
-            patient=v["image__exam__patient__code"] or "", exam=v["image__exam__code"] or "", device=v["image__device"],
+            patient=v["exam__patient__code"] or "", exam=v["exam__code"] or "", device=v["device"],
             sha256=v["image__clean_sha256"], format=v["image__clean_format"], split=v["split"],
         )
         for v in values
     )  # fmt: skip
     return sorted(rows, key=lambda row: (row.site, row.patient, row.exam, row.sha256))
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A patient who is known by now to be in several splits of a frozen data set, under the codes that he had then."""
+
+    site: str
+    codes: tuple[str, ...]
+    splits: tuple[str, ...]
+
+
+def known_since(snapshot: Snapshot) -> list[Split]:
+    """Whom a merge, a move or a corrected table made one patient after the freeze, across splits: one query."""
+    now = snapshot.items.filter(image__exam__isnull=False).order_by().values("image__exam__patient", "image__site__name")
+    codes = ArrayAgg("exam__patient__code", distinct=True, order_by="exam__patient__code")
+    found = now.annotate(n=Count("split", distinct=True), splits=ArrayAgg("split", distinct=True, order_by="split"), codes=codes)
+    apart = found.filter(n__gt=1).order_by("image__site__name", "image__exam__patient")
+    return [Split(row["image__site__name"], tuple(row["codes"]), tuple(row["splits"])) for row in apart[:100]]
 
 
 def said(query: Query) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from portal.datasets import selectors
 from portal.datasets.folder import FolderFailed, write_folder
 from portal.datasets.models import Snapshot, SnapshotItem, SnapshotState
 from portal.datasets.query import Query
-from portal.datasets.rows import digest, manifest, tabulate, warnings
+from portal.datasets.rows import Row, digest, manifest, tabulate, warnings
 from portal.jobs.models import Job, JobState
 from portal.jobs.services import Claim, LostClaim, complete, enqueue, extend, fail, retry
 
@@ -38,16 +38,25 @@ def create_snapshot(*, name: str, query: Query, actor: User) -> Snapshot:
     if not chosen.rows:
         raise BadInput(warnings(())[0])
     snapshot = _insert(name, query, actor, chosen)
-    SnapshotItem.objects.bulk_create(
-        [
-            SnapshotItem(snapshot=snapshot, image_id=row.image_id, label_id=row.label_id, split=row.split, box=row.box)
-            for row in chosen.rows
-        ],
-        batch_size=2000,
-    )
+    SnapshotItem.objects.bulk_create([_item(snapshot, row) for row in chosen.rows], batch_size=2000)
     record(actor_id=actor.pk, action="snapshot.create", subject=snapshot, hash=snapshot.hash, images=len(chosen.rows))
     enqueue(kind="freeze", subject_id=snapshot.pk, actor_id=actor.pk)
     return snapshot
+
+
+def _item(snapshot: Snapshot, row: Row) -> SnapshotItem:
+    """The image as it is labelled and placed now: whatever is corrected later, the data set stays as it was."""
+    return SnapshotItem(
+        snapshot=snapshot,
+        image_id=row.image_id,
+        label_id=row.label_id,
+        split=row.split,
+        box=row.box,
+        exam_id=row.exam_id,
+        device=row.device,
+        stated_kind=row.stated_kind,
+        captured=row.captured,
+    )
 
 
 def _insert(name: str, query: Query, actor: User, chosen: selectors.Chosen) -> Snapshot:

@@ -184,7 +184,7 @@ def _end(claim: jobs.Claim, archive: Archive, outcome: FileOutcome, reason: str)
     if not row.update(outcome=outcome, message=reason or _told(archive)):
         return
     if upload.closed:
-        services.settle_table(upload)
+        services.settle_table(upload, upload.created_by)
     counts = {name: archive.outcomes.get(name, 0) for name in (*_WORDS, "hidden")}
     record(
         actor_id=claim.actor_id, action=f"archive.{outcome}", subject=archive.file, site_id=upload.site_id,

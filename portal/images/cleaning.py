@@ -16,7 +16,7 @@ from portal.images import sanitise, storage
 from portal.images.comparing import remember
 from portal.images.likeness import Look
 from portal.images.models import FileOutcome, Image, ImageState, UploadFile
-from portal.images.placing import place
+from portal.images.placing import carry_out, plan
 from portal.jobs import services as jobs
 from portal.jobs.batches import finish_many
 
@@ -197,10 +197,11 @@ def _place(images: Sequence[Image]) -> None:
     arrivals = UploadFile.objects.filter(image__in=images).exclude(table_row=None)
     for row in sorted(arrivals, key=lambda row: (not row.patient_code, row.pk)):
         rows.setdefault(row.image_id or 0, row)
-    for site in {image.site_id for image in images if image.pk in rows}:
-        _, refused = place([(image, rows[image.pk]) for image in images if image.pk in rows and image.site_id == site])
-        for pk, why in refused.items():
-            UploadFile.objects.filter(pk=pk).update(table_error=why)
+    for site in sorted({image.site_id for image in images if image.pk in rows}):
+        wanted = plan([(image, rows[image.pk]) for image in images if image.pk in rows and image.site_id == site])
+        carry_out(wanted)
+        for row, why in wanted.refused:
+            UploadFile.objects.filter(pk=row.pk).update(table_error=why)
 
 
 def _end(image: Image, claim: jobs.Claim, state: ImageState, reason: str) -> None:

@@ -70,13 +70,21 @@ class Patient(Created):
 
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="patients")
     code = models.CharField(max_length=80)
+    merged_into = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, related_name="merged",
+        help_text="The same person under the code that remains; never one that is itself merged.",
+    )  # fmt: skip
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["site", "code"], name="patient_once_a_site")]
+        constraints = [
+            models.UniqueConstraint(fields=["site", "code"], name="patient_once_a_site"),
+            models.CheckConstraint(condition=~Q(merged_into=F("pk")), name="patient_not_merged_into_itself"),
+        ]
 
 
 class Exam(Created):
-    """One visit. No exam given: one per patient and capture day (else upload day)."""
+    """One visit. No exam given: one per patient and capture day (else upload day). It never changes its patient: images change exam,
+    so that what was said of an image before stays readable."""
 
     patient = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="exams")
     code = models.CharField(max_length=80)
@@ -209,6 +217,43 @@ class TextRule(Created):
         constraints = [models.CheckConstraint(condition=Q(x0__gte=0, y0__gte=0, x1__lte=1, y1__lte=1), name="text_rule_in_picture")]
 
 
+class MetadataTable(Created):
+    """A metadata table as it was sent. Its cells are held from the look at it until it is applied or given up, and then emptied:
+    columns that nobody asked for may hold more than pseudonyms."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="tables")
+    upload = models.ForeignKey(Upload, on_delete=models.PROTECT, null=True, related_name="tables", help_text="Null: of the whole site.")
+    created_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64)
+    rows = models.IntegerField(default=0)
+    sheet = models.CharField(max_length=80, blank=True, help_text="Of a workbook with several: the one that is read.")
+    cells = models.BinaryField(default=bytes)
+    applied = models.DateTimeField(null=True)
+
+
+class WordingOf(models.TextChoices):
+    COLUMN = "column", "column"
+    KIND = "kind", "kind"
+    DEVICE = "device", "device"
+
+
+class Wording(Created):
+    """What one site calls our columns, kinds and devices. An empty `ours` of a column: not to be read, and not asked about again."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="wordings")
+    of = models.CharField(max_length=8, choices=WordingOf.choices)
+    theirs = models.CharField(max_length=120, help_text="As they write it.")
+    key = models.CharField(max_length=120, help_text="What spellings of it have in common.")
+    ours = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["site", "of", "key"], name="wording_once_a_site"),
+            models.CheckConstraint(condition=Q(of__in=WordingOf.values), name="wording_of_something_known"),
+        ]
+
+
 class FileOutcome(models.TextChoices):
     EXPECTED = "expected", "named by the table, not yet here"
     MISSING = "missing", "named by the table, never sent"
@@ -239,6 +284,8 @@ class UploadFile(Created):
     device = models.CharField(max_length=120, blank=True)
     stated_kind = models.CharField(max_length=20, blank=True)
     advice_dismissed = models.DateTimeField(null=True, help_text="When a person had done with what was to be taken again.")
+    captured = models.DateField(null=True, help_text="The capture day that the table names.")
+    table = models.ForeignKey(MetadataTable, on_delete=models.PROTECT, null=True, related_name="files")
 
     class Meta:
         indexes = [models.Index(F("upload"), Upper("name"), name="upload_file_by_name")]
@@ -280,3 +327,50 @@ class Archive(Created):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["upload", "sha256"], name="archive_once_an_upload")]
+
+
+class RegroupingKind(models.TextChoices):
+    MOVE = "move", "moved"
+    MERGE = "merge", "merged"
+    SPLIT = "split", "split"
+    UNDO = "undo", "undone"
+
+
+class Regrouping(Created):
+    """Images that went from one patient to another, because they were the wrong one's or both are the same person."""
+
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="regroupings")
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=6, choices=RegroupingKind.choices)
+    source = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="left")
+    target = models.ForeignKey(Patient, on_delete=models.PROTECT, related_name="came")
+    undoes = models.OneToOneField("self", on_delete=models.PROTECT, null=True, related_name="undone_by")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=RegroupingKind.values), name="regrouping_known_kind"),
+            models.CheckConstraint(condition=Q(kind="undo", undoes__isnull=False) | ~Q(kind="undo") & Q(undoes=None), name="undo_of_one"),
+        ]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+
+class Correction(Created):
+    """A version of what is said of an image: who changed what, from what to what, and by which table and row, or which regrouping."""
+
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="corrections")
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    table = models.ForeignKey(MetadataTable, on_delete=models.PROTECT, null=True, related_name="corrections")
+    row = models.IntegerField(null=True)
+    regrouping = models.ForeignKey(Regrouping, on_delete=models.PROTECT, null=True, related_name="corrections")
+    exam_before = models.ForeignKey(Exam, on_delete=models.PROTECT, null=True, related_name="+")
+    exam_after = models.ForeignKey(Exam, on_delete=models.PROTECT, null=True, related_name="+")
+    device_before = models.CharField(max_length=120, blank=True)
+    device_after = models.CharField(max_length=120, blank=True)
+    kind_before = models.CharField(max_length=20, blank=True)
+    kind_after = models.CharField(max_length=20, blank=True)
+    captured_before = models.DateTimeField(null=True)
+    captured_after = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["image", "-id"], name="corrections_of_image")]
+        triggers = [pgtrigger.Protect(name="append_only", operation=pgtrigger.Update | pgtrigger.Delete)]

@@ -9,7 +9,7 @@ from django.db.models import Count, Q, QuerySet
 
 from portal.accounts import access
 from portal.accounts.models import User
-from portal.images.models import IN_WORK, Exam, Image, ImageState, Patient
+from portal.images.models import IN_WORK, Exam, Image, ImageState, Patient, Regrouping
 
 PAGE = 50
 MOST_IMAGES = 300
@@ -19,7 +19,7 @@ OUT = (ImageState.WITHDRAWN, ImageState.ERASED, ImageState.REJECTED)
 
 @dataclass(frozen=True, slots=True)
 class PatientFilter:
-    """`before` is the id that the page before ended with (newest first)."""
+    """Merged patients are shown only to who asks for their code. `before` is the id that the page before ended with (newest first)."""
 
     site: int | None = None
     code: str = ""
@@ -39,13 +39,12 @@ def patients(user: User, wanted: PatientFilter, *, size: int = PAGE) -> PatientP
     rows = access.visible(Patient, user)
     if wanted.site:
         rows = rows.filter(site=wanted.site)
-    if wanted.code:
-        rows = rows.filter(code__icontains=wanted.code)
+    rows = rows.filter(code__icontains=wanted.code) if wanted.code else rows.filter(merged_into=None)
     total = rows.count()
     if wanted.before is not None:
         rows = rows.filter(pk__lt=wanted.before)
     ids = list(rows.order_by("-pk").values_list("pk", flat=True)[: size + 1])
-    found = list(_counted(Patient.objects.filter(pk__in=ids[:size])).select_related("site").order_by("-pk"))
+    found = list(_counted(Patient.objects.filter(pk__in=ids[:size])).select_related("site", "merged_into").order_by("-pk"))
     return PatientPage(found, total, ids[size - 1] if len(ids) > size else None)
 
 
@@ -102,3 +101,14 @@ def chart(patient: Patient) -> Chart:
     states = {row["state"]: row["n"] for row in own.order_by("state").values("state").annotate(n=Count("pk"))}
     visits = [Visit(exam, images[pk]) for pk, exam in exams.items() if images[pk]]
     return Chart(patient, visits, sum(states.values()), states)
+
+
+def regroupings(patient: Patient, *, most: int = 30) -> list[Regrouping]:
+    """What was moved, merged, split or undone here, newest first, with `n_images`: one query."""
+    rows = Regrouping.objects.filter(Q(source=patient) | Q(target=patient)).annotate(n_images=Count("corrections"))
+    return list(rows.select_related("source", "target", "actor", "undone_by").order_by("-pk")[:most])
+
+
+def images_of_exams(patient: Patient, exams: Sequence[int]) -> list[int]:
+    """The images of those of these exams that are the patient's."""
+    return list(Image.objects.filter(exam__in=exams, exam__patient=patient).values_list("pk", flat=True)) if exams else []

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce, Now
 from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.images import storage
-from portal.images.models import ARCHIVES, IN_WORK, Archive, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
+from portal.images.models import ARCHIVES, IN_WORK, Archive, Correction, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
 from portal.jobs.models import Job, JobState
 
 ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
@@ -190,6 +190,12 @@ def relation(one: Image, other: Image) -> str:
     if one.exam is None or other.exam is None:
         return "unknown_patient"
     return "same_patient" if one.exam.patient_id == other.exam.patient_id else "other_patient"
+
+
+def corrections(image: Image) -> list[Correction]:
+    """The versions of what was said of an image, newest first: one query."""
+    joined = ("actor", "table", "regrouping", "exam_before__patient", "exam_after__patient")
+    return list(image.corrections.select_related(*joined).order_by("-pk"))
 
 
 # ---- invariants -------------------------------------------------------------------------------------------------------

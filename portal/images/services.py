@@ -18,7 +18,7 @@ from portal.core.faults import fault
 from portal.images import formats, room, storage
 from portal.images.cleaning import give_up, sanitise_claimed
 from portal.images.models import UPLOAD_CANCELLED, Archive, FileOutcome, Image, ImageState, Upload, UploadFile
-from portal.images.tables import Applied, apply_table, lock, match_left_over, place_known
+from portal.images.tables import Applied, apply_table, lock, match_left_over, place_arrival
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
 
@@ -115,21 +115,21 @@ def close_upload(*, upload: Upload, actor: User) -> Upload:
     locked = lock(upload)
     if locked.closed or locked.cancelled:
         return locked
-    missing = settle_table(locked)
+    missing = settle_table(locked, actor)
     Upload.objects.filter(pk=locked.pk).update(closed=Now())
     locked.refresh_from_db(fields=["closed"])
     record(actor_id=actor.pk, action="upload.closed", subject=locked, site_id=locked.site_id, missing=missing)
     return locked
 
 
-def settle_table(upload: Upload) -> int:
+def settle_table(upload: Upload, actor: User) -> int:
     """Inside a transaction that holds the upload: what its table still waits for is missing. Returns how many rows are.
 
     While an archive is being unpacked nothing is settled; the end of its unpacking does it.
     """
     if upload.files.filter(outcome=FileOutcome.UNPACKING).exists():
         return 0
-    match_left_over(upload)
+    match_left_over(upload, actor)
     return upload.files.filter(outcome=FileOutcome.EXPECTED).update(outcome=FileOutcome.MISSING)
 
 
@@ -227,7 +227,8 @@ def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *,
         record(actor_id=actor.pk, action="image.received", subject=row.image, site_id=locked.site_id, upload=locked.pk)
     else:
         record(actor_id=actor.pk, action="file.duplicate", subject=row, site_id=locked.site_id, image=row.image.pk)
-        place_known([row] if row.table_row else [])
+        if row.table_row:
+            place_arrival(row, actor)
     return row
 
 

@@ -1,39 +1,71 @@
-"""The metadata table, from bytes to rows. Pure and tolerant: what cannot be used is said at its row, and all other rows go through."""
+"""The metadata table, from cells to rows. Pure and tolerant: what cannot be used is said at its cell, and all other rows go through."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 
+from portal.images import wording
+from portal.images.grids import Grid
+from portal.images.wording import NOT_READ, Words
 from portal.ml import Kind
 
-COLUMNS = ("file", "patient", "exam", "device", "stated_kind")
 MAX_ROWS = 100_000
+EARLIEST = date(1990, 1, 1)
 _LIMITS = {"file": 255, "patient": 80, "exam": 80, "device": 120}
-_ALIASES = {
-    "filename": "file", "file_name": "file", "image": "file", "path": "file", "name": "file",
-    "patient_id": "patient", "patient_code": "patient", "subject": "patient",
-    "exam_id": "exam", "exam_code": "exam", "visit": "exam", "camera": "device", "kind": "stated_kind",
-}  # fmt: skip
-_KIND_ALIASES = {"green": "green_filter", "lugol": "lugol_iodine", "iodine": "lugol_iodine", "white_light": "regular"}
+_CODES = ("patient", "exam")
+_DATE = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[T ].*)?")
+_DATE_DOTTED = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})(?:[T ].*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One wrong cell: its place in the row (from 0; -1 for the whole row), and what to do."""
+
+    column: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row. `number` as a spreadsheet shows it (the header is 1). `error` says what of it was not used; `usable` whether any was."""
+    """One row. `number` as a spreadsheet shows it. `faults` say what of it was not used; `usable` whether any was."""
 
     number: int
     file: str = ""
+    image: int | None = None
     patient: str = ""
     exam: str = ""
     device: str = ""
     stated_kind: str = ""
-    error: str = ""
+    captured: date | None = None
+    faults: tuple[Fault, ...] = ()
     usable: bool = True
+
+    @property
+    def error(self) -> str:
+        return " ".join(fault.message for fault in self.faults)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """One column as the table names it; `ours` is our name, NOT_READ, or None where somebody must say."""
+
+    name: str
+    ours: str | None
+    guess: str = NOT_READ
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A word of the table that nobody knows here, in how many rows it stands, and what it may mean."""
+
+    word: str
+    rows: int
+    guess: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,79 +75,137 @@ class Table:
     rows: tuple[Row, ...] = ()
     notices: tuple[str, ...] = ()
     refused: str = ""
+    heads: tuple[Head, ...] = ()
+    kinds: tuple[Unknown, ...] = ()
+    devices: tuple[Unknown, ...] = ()
 
 
-def parse(data: bytes) -> Table:
-    """Read a CSV in UTF-8 (with or without a mark), UTF-16 or Latin-1, with comma, semicolon or tab between the columns."""
-    if data[:4] == b"PK\x03\x04" or data[:4] == b"\xd0\xcf\x11\xe0":
-        return Table(refused="This is a spreadsheet file. Save the table as CSV (UTF-8) and send that.")
-    text, notices = _text(data)
-    if not text.strip():
-        return Table(refused="The table is empty. Its first row names the columns: " + ", ".join(COLUMNS) + ".")
-    if "\0" in text:
-        return Table(refused="This is not a text table. Save the table as CSV (UTF-8) and send that.")
-    return _read(text, notices)
+def heads(grid: Grid, words: Words) -> tuple[Head, ...]:
+    """What each column of the first row is."""
+    names = [_clean(cell) for cell in grid.rows[0]] if grid.rows else []
+    known = [wording.column(name, words, names) for name in names]
+    taken = [ours for ours in known if ours]
+    found = []
+    for name, ours in zip(names, known, strict=True):
+        guess = wording.guess_column(name, taken) if name and ours is None else NOT_READ
+        taken += [guess] if guess else []
+        found.append(Head(name, ours, guess))
+    return tuple(found)
 
 
-def _text(data: bytes) -> tuple[str, list[str]]:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace"), []
-    try:
-        return data.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace"), ["The table is not UTF-8; it was read as Latin-1. Check names with accents."]
+def read(grid: Grid, words: Words = Words(), *, today: date | None = None) -> Table:
+    """The rows of one sheet. Refused where no row can be matched to an image."""
+    columns = heads(grid, words)
+    ours = [head.ours for head in columns]
+    if "file" not in ours and "image" not in ours:
+        seen = ", ".join(head.name or "(no name)" for head in columns[:12])
+        return Table(
+            refused=f"The column 'file' is missing: without it no row can be matched. The columns found are: {seen}.", heads=columns
+        )
+    lines = [(grid.first + n, n, cells) for n, cells in enumerate(grid.rows) if n and any(cell.strip() for cell in cells)]
+    reader = _Reader(ours, words, grid.faults, today)
+    rows = tuple(_unique([reader.row(*line) for line in lines[:MAX_ROWS]]))
+    kinds = [Unknown(word, n, wording.guess_kind(word)) for word, n in reader.kinds.most_common(50)]
+    return Table(
+        rows,
+        (*grid.notices, *_about_columns(columns, len(lines)), *_about_zeros(grid, ours)),
+        "",
+        columns,
+        tuple(kinds),
+        reader.new_devices(),
+    )
 
 
-def _read(text: str, notices: list[str]) -> Table:
-    header_line = text.splitlines()[0]
-    delimiter = max(",;\t", key=lambda d: sum(column in COLUMNS for column in _header(header_line.split(d))))
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        header = _header(next(lines))
-        if "file" not in header:
-            seen = ", ".join(name or "(no name)" for name in header[:12])
-            return Table(refused=f"The column 'file' is missing: without it no row can be matched. The columns found are: {seen}.")
-        rows = [_row(number, header, cells) for number, cells in enumerate(lines, 2) if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        return Table(refused=f"Row {lines.line_num} of the table cannot be read ({error}). Save it as CSV again.")
-    return Table(tuple(_unique(rows[:MAX_ROWS])), tuple(notices + _about_columns(header, len(rows))))
-
-
-def _header(cells: Iterable[str]) -> list[str]:
-    names = [re.sub(r"[\s\-]+", "_", cell.strip().strip('"').lower()) for cell in cells]
-    return [name if name in COLUMNS else _ALIASES.get(name, name) for name in names]
-
-
-def _about_columns(header: Sequence[str], rows: int) -> list[str]:
+def _about_columns(columns: Sequence[Head], rows: int) -> list[str]:
+    header = [head.ours for head in columns]
     notices = []
     if "patient" not in header:
         notices.append("The column 'patient' is missing: the images are analysed, but kept out of data sets until they have a patient.")
-    if doubled := sorted({name for name in header if name in COLUMNS and header.count(name) > 1}):
+    if doubled := sorted({name for name in header if name and header.count(name) > 1}):
         notices.append(f"The column '{doubled[0]}' comes more than once; the first was used.")
-    if missing := [name for name in COLUMNS[2:] if name not in header]:
+    if missing := [name for name in ("exam", "device", "stated_kind") if name not in header]:
         notices.append("Not in the table, and not needed: " + ", ".join(missing) + ".")
-    if unknown := [name for name in header if name and name not in COLUMNS]:
+    if unknown := [head.name for head in columns if head.name and not head.ours]:
         notices.append("Columns that were not used: " + ", ".join(unknown[:12]) + ".")
     if rows > MAX_ROWS:
         notices.append(f"Only the first {MAX_ROWS} of {rows} rows were read. Send several uploads.")
     return notices
 
 
-def _row(number: int, header: Sequence[str], cells: Sequence[str]) -> Row:
-    values: dict[str, str] = {}
-    for name, cell in zip(header, cells, strict=False):
-        if name in COLUMNS:
-            values.setdefault(name, " ".join("".join(c if c.isprintable() else " " for c in cell).split()))
-    if not values.get("file"):
-        return Row(number, error="The row names no file.", usable=False)
-    errors = [_cut(values, name, limit) for name, limit in _LIMITS.items()]
-    values["stated_kind"], kind_error = _kind(values.get("stated_kind", ""))
-    if len(cells) > len(header):
-        errors.append("The row has more cells than the header.")
-    if values.get("exam") and not values.get("patient"):
-        errors.append("The row names an exam but no patient, so the exam was not used.")
-    file, patient, exam, device, kind = (values.get(name, "") for name in COLUMNS)
-    return Row(number, file, patient, exam, device, kind, error=" ".join(e for e in [*errors, kind_error] if e))
+def _about_zeros(grid: Grid, ours: Sequence[str | None]) -> list[str]:
+    codes = [grid.rows[0][n] for n, name in enumerate(ours) if name in _CODES and n in grid.numbers]
+    if not codes:
+        return []
+    return [f"'{codes[0][:40]}' holds numbers: zeros in front, which a spreadsheet only shows, are not part of them. Write codes as text."]
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads the rows of one table; remembers the words that nobody knows."""
+
+    ours: Sequence[str | None]
+    words: Words
+    faults: Mapping[tuple[int, int], str]
+    today: date | None
+    kinds: Counter[str] = field(default_factory=Counter)
+    devices: Counter[str] = field(default_factory=Counter)
+
+    def row(self, number: int, index: int, cells: Sequence[str]) -> Row:
+        values, at = self._values(cells)
+        said = [Fault(column, self.faults[index, column]) for column in at.values() if (index, column) in self.faults]
+        for fault in said:
+            values[next(name for name, column in at.items() if column == fault.column)] = ""
+        image, image_fault = _number(values.get("image", ""))
+        if not values.get("file") and image is None:
+            whole = [*said, *_at(at, "image", image_fault)]
+            return Row(number, faults=tuple(whole or [Fault(at.get("file", -1), "The row names no file.")]), usable=False)
+        for name, limit in _LIMITS.items():
+            said += _at(at, name, _cut(values, name, limit))
+        captured, day_fault = _day(values.get("captured", ""), self.today)
+        kind, kind_fault = self._kind(values.get("stated_kind", ""))
+        said += [*_at(at, "image", image_fault), *_at(at, "captured", day_fault), *_at(at, "stated_kind", kind_fault)]
+        if len(cells) > len(self.ours) and any(cell.strip() for cell in cells[len(self.ours) :]):
+            said.append(Fault(-1, "The row has more cells than the header."))
+        if values.get("exam") and not values.get("patient"):
+            said.append(Fault(at["exam"], "The row names an exam but no patient, so the exam was not used."))
+            values["exam"] = ""
+        file, patient, exam, device = (values.get(name, "") for name in ("file", "patient", "exam", "device"))
+        return Row(number, file, image, patient, exam, self._device(device), kind, captured, tuple(said))
+
+    def _values(self, cells: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
+        values: dict[str, str] = {}
+        at: dict[str, int] = {}
+        for n, (name, cell) in enumerate(zip(self.ours, cells, strict=False)):
+            if name and name not in values:
+                values[name], at[name] = _clean(cell), n
+        return values, at
+
+    def _kind(self, word: str) -> tuple[str, str]:
+        found = wording.kind(word, self.words) if word else ""
+        if found is not None:
+            return found, ""
+        self.kinds[word[:120]] += 1
+        return "", f"The kind '{word[:40]}' is not known and was not used; known are {', '.join(Kind)}."
+
+    def _device(self, word: str) -> str:
+        found = wording.device(word, self.words) if word else ""
+        if word and wording.key(word) not in self.words.devices and found not in self.words.known_devices:
+            self.devices[found] += 1
+        return found
+
+    def new_devices(self) -> tuple[Unknown, ...]:
+        known = self.words.known_devices
+        return tuple(Unknown(word, n, wording.guess_device(word, known)) for word, n in self.devices.most_common(50))
+
+
+def _at(at: Mapping[str, int], name: str, message: str) -> list[Fault]:
+    return [Fault(at.get(name, -1), message)] if message else []
+
+
+def _clean(cell: str) -> str:
+    """One line; hidden characters inside a word are taken out, other unprintable ones stand for a space."""
+    shown = (c if c.isprintable() else "" if unicodedata.category(c) == "Cf" else " " for c in cell)
+    return " ".join("".join(shown).split())
 
 
 def _cut(values: dict[str, str], name: str, limit: int) -> str:
@@ -126,22 +216,41 @@ def _cut(values: dict[str, str], name: str, limit: int) -> str:
     return f"The {name} has more than {limit} characters and was not used."
 
 
-def _kind(word: str) -> tuple[str, str]:
-    plain = re.sub(r"[\s\-]+", "_", word.lower())
-    plain = _KIND_ALIASES.get(plain, plain)
-    if not plain or plain in list(Kind):
-        return plain, ""
-    return "", f"The kind '{word[:40]}' is not known and was not used; known are {', '.join(Kind)}."
+def _number(text: str) -> tuple[int | None, str]:
+    if not text:
+        return None, ""
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        return int(text), ""
+    return None, f"'{text[:40]}' is no image number. Write the number that the image's page shows, or leave the cell empty."
 
 
-def _unique(rows: Iterable[Row]) -> list[Row]:
+def _day(text: str, today: date | None) -> tuple[date | None, str]:
+    if not text:
+        return None, ""
+    how = "Write it as year-month-day, for instance 2026-03-09."
+    if match := _DATE.fullmatch(text):
+        parts = match[1], match[2], match[3]
+    elif match := _DATE_DOTTED.fullmatch(text):
+        parts = match[3], match[2], match[1]
+    else:
+        return None, f"The day '{text[:40]}' cannot be read and was not used. {how}"
+    try:
+        day = date(*map(int, parts))
+    except ValueError:
+        return None, f"There is no day '{text[:40]}'; it was not used. {how}"
+    if day < EARLIEST or (today and day > today):
+        return None, f"The day {day.isoformat()} is not between {EARLIEST.year} and today; it was not used. {how}"
+    return day, ""
+
+
+def _unique(rows: Sequence[Row]) -> list[Row]:
     """The first row of a file counts; a second one is refused at its place."""
-    first: dict[str, int] = {}
+    first: dict[str | int, int] = {}
     kept = []
     for row in rows:
-        before = first.setdefault(key(row.file), row.number) if row.usable else row.number
-        doubled = f"Row {before} already names this file; this row was not used."
-        kept.append(row if before == row.number else replace(row, error=doubled, usable=False))
+        before = first.setdefault(row.image or key(row.file), row.number) if row.usable else row.number
+        doubled = Fault(-1, f"Row {before} already names this file; this row was not used.")
+        kept.append(row if before == row.number else replace(row, faults=(doubled,), usable=False))
     return kept
 
 

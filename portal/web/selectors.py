@@ -15,7 +15,7 @@ from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
 from portal.datasets.models import SnapshotItem
 from portal.images import selectors as images
-from portal.images.models import IN_WORK, OUT, Image, ImageState
+from portal.images.models import IN_WORK, OUT, Correction, Image, ImageState
 from portal.labels.models import Label
 from portal.ml import NON_REGULAR_KINDS, Kind
 from portal.reviews.models import Read, ReviewTask, TaskState
@@ -87,6 +87,7 @@ class Story:
     snapshots: list[SnapshotItem]
     siblings: Sequence[Image]
     siblings_count: int
+    corrections: list[Correction]
     events: list[AuditEvent]
 
     @property
@@ -133,6 +134,7 @@ def story(image: Image) -> Story:
         snapshots=list(image.snapshot_items.select_related("snapshot").prefetch_related("snapshot__runs").order_by("-id")),
         siblings=siblings[:MOST],
         siblings_count=others.count() if len(siblings) > MOST else len(siblings),
+        corrections=images.corrections(image),
         events=list(AuditEvent.objects.filter(subject_type="images.Image", subject_id=image.pk).order_by("-id")[:50]),
     )
 

@@ -61,6 +61,7 @@ def _page(request: UserRequest, found: Site, form: LimitsForm, *, status: int = 
     context = {
         "site": found, "shown": site_page(found), "held": accounts.people_of(found), "form": form,
         "may_manage": access.can(request.user, "invite"), "may_limit": access.can(request.user, "manage_sites"),
+        "may_correct": access.can(request.user, "correct", site=found.pk),
     }  # fmt: skip
     return render(request, "people/site.html", context, status=status)
 

@@ -111,6 +111,7 @@ def snapshot(request: UserRequest, snapshot_id: int) -> HttpResponse:
     found = access.get_visible(Snapshot, request.user, snapshot_id)
     asked, taken_back = selectors.said(Query.from_json(found.query)), selectors.taken_back(found)
     shown = {"snapshot": found, "asked": asked, "runs": found.runs.order_by("-id"), "taken_back": taken_back}
+    shown["known_since"] = selectors.known_since(found)
     return render(request, "snapshots/snapshot.html", {**shown, **_rights(request.user), **_composition(found.counts)})
 
 

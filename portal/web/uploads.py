@@ -25,6 +25,7 @@ from portal.images import advice, room, seen, selectors, services
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
 from portal.web import outcomes
+from portal.web.metadata import said_of
 
 _SHOWN = (("", "all"), ("problems", "problems"), *((o.value, o.label) for o in FileOutcome))
 _ROW_COLUMNS = (
@@ -215,13 +216,13 @@ def upload_table(request: UserRequest, upload_id: int) -> HttpResponse:
     found = _own(request, upload_id)
     file = request.FILES.get("table")
     if file is None:
-        raise BadInput("No table was chosen. Choose a CSV file with the columns file, patient, exam, device, stated_kind.")
+        raise BadInput("No table was chosen. Choose a CSV or XLSX file with the columns file, patient, exam, device, stated_kind.")
     # one byte over the limit is enough for the service to refuse it
-    applied = services.apply_table(upload=found, table_bytes=file.read(MAX_BYTES + 1), actor=request.user)
+    applied = services.apply_table(upload=found, table_bytes=file.read(MAX_BYTES + 1), actor=request.user, name=file.name or "")
     if _wants_json(request):
         errors = [{"row": row, "message": message} for row, message in sorted(applied.errors.items())]
         return JsonResponse({"rows": applied.rows, "matched": applied.matched, "errors": errors, "notices": applied.notices})
-    messages.success(request, f"{applied.rows} rows read: {applied.matched} found their file, {len(applied.errors)} have remarks.")
+    messages.success(request, said_of(applied))
     for notice in applied.notices:
         messages.warning(request, notice)
     return redirect("upload", found.pk)

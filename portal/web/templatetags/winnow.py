@@ -7,6 +7,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.images.models import Correction
 from portal.images.selectors import Near
 from portal.web.outcomes import ADVICE, NAMES
 
@@ -83,6 +84,21 @@ def advice(code: str) -> str:
 @register.filter
 def finding_name(code: str) -> str:
     return NAMES.get(code, words(code))
+
+
+@register.filter
+def changes(one: Correction) -> list[tuple[str, str, str]]:
+    """(what, from, to) of a version of what is said of an image."""
+    exams = [(exam.patient.code, exam.code) if exam else ("", "") for exam in (one.exam_before, one.exam_after)]
+    days = [moment.strftime("%Y-%m-%d %H:%M") if moment else "" for moment in (one.captured_before, one.captured_after)]
+    pairs = [
+        ("patient", exams[0][0], exams[1][0]),
+        ("exam", exams[0][1], exams[1][1]),
+        ("device", one.device_before, one.device_after),
+        ("stated kind", words(one.kind_before), words(one.kind_after)),
+        ("captured", days[0], days[1]),
+    ]
+    return [(name, old or "(nothing)", new or "(nothing)") for name, old, new in pairs if old != new]
 
 
 @register.filter

@@ -16,7 +16,7 @@ from portal.core.errors import NotAllowed, WrongState
 from portal.images import comparing, selectors, services
 from portal.images.likeness import distance, look, same_picture
 from portal.images.models import Image, Likeness, NearDuplicate, UploadFile
-from portal.images.placing import place
+from portal.images.placing import carry_out, plan
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
 from portal.pipeline import handlers
@@ -59,7 +59,7 @@ def _two(send: Send, patients: tuple[str, str] = ("", ""), again: str = "half th
 
 def _place(row: UploadFile, patient: str) -> None:
     row.patient_code = patient
-    place([(image_of(row), row)])
+    carry_out(plan([(image_of(row), row)]))
 
 
 def test_the_hash_is_that_of_imagehash() -> None:

@@ -18,7 +18,7 @@ from portal.datasets.services import create_snapshot, write_snapshot
 from portal.images import sanitise, services
 from portal.images.formats import sniff
 from portal.images.models import Image
-from portal.images.placing import place
+from portal.images.placing import carry_out, plan
 from portal.jobs import services as jobs
 from portal.pipeline import handlers
 from tests.cast import Cast, champion
@@ -77,7 +77,7 @@ def _left_after_the_whole_way(cast: Cast, planted: list[markers.Planted], settin
         row.patient_code = f"P{number}"
         row.save()
         assert row.image_id
-        place([(Image.objects.get(pk=row.image_id), row)])
+        carry_out(plan([(Image.objects.get(pk=row.image_id), row)]))
     for kind, work in (("sanitise", services.sanitise_claimed), ("compare", handlers.compare), ("analyse", handlers.analyse)):
         while claims := jobs.claim(kind, worker="test"):
             work(claims)

@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from portal.images.models import Patient
+from portal.images.models import Patient, Regrouping
 from portal.images.patients import PatientFilter, patients
 from tests.access_matrix import masked
 from tests.cast import Cast, make_image
@@ -81,3 +81,55 @@ def test_both_pages_take_a_fixed_number_of_queries(cast: Cast) -> None:
         make_image(cast.north, state="settled", patient="P1", exam=f"V{n}")
         make_image(cast.north, state="settled", patient=f"P{n + 2}")
     assert (_queries(alice, "/patients/"), _queries(alice, address)) == few
+
+
+def _post(client: Any, address: str, **said: object) -> str:
+    answer = client.post(address, said, follow=True)
+    assert answer.status_code == 200, answer.content
+    return str(answer.content.decode())
+
+
+def test_marked_images_are_moved_split_off_and_given_back_from_the_page(cast: Cast) -> None:
+    one = make_image(cast.north, state="settled", patient="P1", exam="V1")
+    make_image(cast.north, state="settled", patient="P2", exam="V1")
+    alice, own = cast.client(cast.alice), f"/patients/{_of(cast, 'P1').pk}/"
+    page = _post(alice, f"{own}move/", image=one.pk, to="P2")
+    assert "1 image now belong to patient P2." in page
+    assert "moved: 1 image from" in page
+    story = alice.get(f"/images/{one.pk}/").content.decode()
+    assert "patient: <del>P1</del> → <ins>P2</ins>" in story
+    back = _post(alice, f"/regroupings/{Regrouping.objects.get().pk}/undo/")
+    assert "Undone: 1 image went back to patient P1." in back
+    page = _post(alice, f"{own}split/", exam=_of(cast, "P1").exams.get(code="V1").pk, new="P3")
+    assert "1 image now belong to the new patient P3." in page
+
+
+def test_two_patients_are_merged_and_the_tombstone_says_where_he_went(cast: Cast) -> None:
+    make_image(cast.north, state="settled", patient="P1")
+    make_image(cast.north, state="settled", patient="P2")
+    alice, gone = cast.client(cast.alice), _of(cast, "P1").pk
+    assert "Merged: 1 image went to patient P2" in _post(alice, f"/patients/{gone}/merge/", into="P2")
+    tombstone = alice.get(f"/patients/{gone}/").content.decode()
+    assert "was merged" in tombstone
+    assert "Wrong patient?" not in tombstone
+    listed = alice.get("/patients/").content.decode()
+    assert ">P1<" not in listed
+    assert "merged into P2" in alice.get("/patients/?code=P1").content.decode()
+
+
+def test_what_was_wrong_is_said_on_the_page_and_what_was_typed_stays(cast: Cast) -> None:
+    one = make_image(cast.north, state="settled", patient="P1")
+    own = f"/patients/{_of(cast, 'P1').pk}/"
+    answer = cast.client(cast.alice).post(f"{own}move/", {"image": one.pk, "to": "NOBODY"})
+    page = answer.content.decode()
+    assert answer.status_code == 400
+    assert "There is no patient NOBODY at this site." in page
+    assert 'value="NOBODY"' in page
+    assert f'value="{one.pk}" form="regroup" checked' in re.sub(r"\s+", " ", page)
+
+
+def test_administrators_see_patients_and_put_nothing_right(cast: Cast) -> None:
+    one = make_image(cast.north, state="settled", patient="P1")
+    own = f"/patients/{_of(cast, 'P1').pk}/"
+    assert "Wrong patient?" not in cast.client(cast.max).get(own).content.decode()
+    assert cast.client(cast.max).post(f"{own}move/", {"image": one.pk, "to": "P1"}).status_code == 403
