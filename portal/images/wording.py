@@ -21,7 +21,9 @@ MEANING = {
     "captured": "day it was taken",
 }
 NOT_READ = ""
-_OUTCOMES_ONLY = ("outcome", "message", "state", "reason", "table_row", "table_error")
+_OUTCOMES_ONLY = (
+    "outcome", "message", "state", "reason", "table_row", "table_error", "findings", "near_duplicate_of", "advice",
+)  # fmt: skip
 _USUAL = {
     **dict.fromkeys(_OUTCOMES_ONLY, NOT_READ),
     "filename": "file", "file_name": "file", "path": "file", "name": "file",
