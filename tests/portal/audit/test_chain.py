@@ -103,7 +103,7 @@ _KINDS: dict[str, Callable[[int], tuple[str, ...]]] = {
         f"created - interval '2 days', actor_id, 'looked', subject_type, subject_id, site_id, details FROM audit_auditevent WHERE id = {n}",
     ),
     "inserted with a seal": lambda n: (
-        f"UPDATE audit_auditseal SET previous = repeat('e', 64) WHERE event_id = {n}",
+        f"UPDATE audit_auditseal SET previous = md5({n}::text) || md5('q') WHERE event_id = {n}",
         "INSERT INTO audit_auditevent (id, created, actor_id, action, subject_type, subject_id, site_id, details) SELECT "
         f"id + 1000000, created, actor_id, 'looked', subject_type, subject_id, site_id, details FROM audit_auditevent WHERE id = {n}",
         "INSERT INTO audit_auditseal (created, event_id, previous, digest) SELECT "
