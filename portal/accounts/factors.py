@@ -49,7 +49,7 @@ def needs_factor(user: User) -> bool:
 
 
 def has_factor(user: User) -> bool:
-    return Authenticator.objects.filter(user=user, type__in=_FACTORS).exists()
+    return bool(Authenticator.objects.filter(user=user, type__in=_FACTORS).exists())
 
 
 def lacks_factor(request: HttpRequest, user: User) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import logout
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest, HttpResponse
 
 from portal.accounts import access
+from portal.accounts.models import User
 
 _KEY = "life"
 _NOTED_EVERY = 60
@@ -30,15 +31,28 @@ class SessionLife:
         return self.get_response(request)
 
 
-def _look(request: HttpRequest) -> None:
+def begin(session: SessionBase, user: User) -> None:
+    """Note when a login began, and with which roles."""
     now = int(time.time())
-    life: dict[str, Any] = request.session.get(_KEY) or {"began": now, "seen": now, "roles": None}
+    session[_KEY] = {"began": now, "seen": now, "roles": _roles(user)}
+
+
+def _roles(user: User) -> list[str]:
+    return sorted(f"{role}@{site}" for role, site in access.roles(user))
+
+
+def _look(request: HttpRequest) -> None:
+    user = request.user
+    assert isinstance(user, User)
+    if _KEY not in request.session:
+        begin(request.session, user)
+        return
+    now, life = int(time.time()), request.session[_KEY]
     if now - life["began"] > settings.SESSION_COOKIE_AGE or now - life["seen"] > settings.SESSION_IDLE_SECONDS:
         logout(request)
         return
-    roles = sorted(f"{role}@{site}" for role, site in access.roles(request.user))  # type: ignore[arg-type]
-    changed = life["roles"] is not None and life["roles"] != roles
+    changed = life["roles"] != _roles(user)
     if changed:
         request.session.cycle_key()
-    if changed or life["roles"] is None or now - life["seen"] >= _NOTED_EVERY:
-        request.session[_KEY] = life | {"seen": now, "roles": roles}
+    if changed or now - life["seen"] >= _NOTED_EVERY:
+        request.session[_KEY] = life | {"seen": now, "roles": _roles(user)}

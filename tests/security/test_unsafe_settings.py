@@ -89,7 +89,7 @@ def test_check_deploy_finds_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "REDIS_URL", "OIDC_CLIENT_SECRET"])
 def test_a_secret_comes_from_a_file(read_settings: Read, tmp_path: Path, name: str) -> None:
-    value = {**PRODUCTION, **OIDC}[name]
+    value = str({**PRODUCTION, **OIDC}[name])
     (tmp_path / "secret").write_text(value + "\n")
     found = read_settings(**{**OIDC, name: None, f"{name}_FILE": str(tmp_path / "secret")})
     assert found[name] == value
