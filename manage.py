@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
-    if "DATABASE_URL" not in os.environ or command == "up":
+    if not {"DATABASE_URL", "DATABASE_URL_FILE"} & os.environ.keys() or command == "up":
         from portal.embedded.environment import adopt
 
         adopt(os.environ, command)

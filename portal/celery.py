@@ -6,12 +6,15 @@ The schedule is static and its file is a cache that may be deleted: everything a
 import os
 
 from celery import Celery
+from django_structlog.celery.steps import DjangoStructLogInitStep
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 
 app = Celery("winnow")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["portal.pipeline"])
+app.steps["worker"].add(DjangoStructLogInitStep)
+"""Lines of a worker's log name the task that they come from. (Nothing of a request goes along: a bell stands for nobody's work.)"""
 
 
 def _every(seconds: float, task: str) -> dict[str, object]:

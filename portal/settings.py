@@ -5,14 +5,22 @@ docs/administrator.md lists every variable; a test fails when one is missing the
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from portal.core import logs, safety, secret_files
+
+try:
+    secret_files.adopt(os.environ)
+except ValueError as unreadable:
+    raise ImproperlyConfigured(str(unreadable)) from unreadable
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -22,11 +30,7 @@ DEVELOPMENT: bool = env.bool("WINNOW_DEVELOPMENT", default=False)
 
 SECRET_KEY: str = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:
-    if not DEVELOPMENT:
-        raise ImproperlyConfigured("Set SECRET_KEY to at least 50 random characters (manage.py up makes its own).")
     SECRET_KEY = "development-only-" + "0" * 40
-if len(SECRET_KEY) < 50:
-    raise ImproperlyConfigured("SECRET_KEY is shorter than 50 characters; make a new one.")
 
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if DEVELOPMENT else [])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
@@ -48,6 +52,7 @@ DATABASES: dict[str, Any] = {"default": environ.Env.db_url_config(DATABASE_OWNER
 DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+DATABASE_OWNER_ROLE: str = environ.Env.db_url_config(DATABASE_OWNER_URL).get("USER", "")
 DATABASE_APP_ROLE: str = environ.Env.db_url_config(DATABASE_URL).get("USER", "")
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -88,8 +93,15 @@ SITE_IN_WORK: int = env.int("WINNOW_SITE_IN_WORK", default=50_000)
 """Images of a site that may wait for the machines at once."""
 FAULTS: str = env.str("WINNOW_FAULTS", default="")
 """Armed fault points, for chaos tests only."""
-if FAULTS and not DEVELOPMENT:
-    raise ImproperlyConfigured("WINNOW_FAULTS arms faults on purpose and works only with WINNOW_DEVELOPMENT=1.")
+_ROLES = ("uploader", "lead", "reader", "adjudicator", "model_admin", "system_admin")
+_FACTOR: list[str] = env.list("WINNOW_SECOND_FACTOR", default=["none"] if DEVELOPMENT else ["all"])
+if unknown := set(_FACTOR) - {*_ROLES, "all", "none"}:
+    raise ImproperlyConfigured(f"WINNOW_SECOND_FACTOR names no role with {', '.join(sorted(unknown))}. Roles: {', '.join(_ROLES)}.")
+SECOND_FACTOR_ROLES: frozenset[str] = frozenset(_ROLES if "all" in _FACTOR else set(_FACTOR) - {"none"})
+"""Who has one of these roles reaches nothing before they have a second factor."""
+REAUTHENTICATE_MINUTES: int = env.int("WINNOW_REAUTHENTICATE_MINUTES", default=0 if DEVELOPMENT else 15)
+"""How old a password may be for what `access.SENSITIVE` names; 0: any age."""
+THROTTLES: bool = env.bool("WINNOW_THROTTLES", default=True)
 
 # ---- Django -----------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -99,21 +111,26 @@ INSTALLED_APPS = [
     "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions", "django.contrib.messages",
     "django.contrib.staticfiles", "django.contrib.postgres", "django.contrib.humanize",
     "allauth", "allauth.account", "allauth.mfa", "allauth.socialaccount", "allauth.socialaccount.providers.openid_connect",
-    "rest_framework", "drf_spectacular", "drf_spectacular_sidecar", "django_htmx", "pgtrigger", "csp",
+    "rest_framework", "drf_spectacular", "drf_spectacular_sidecar", "django_htmx", "pgtrigger", "csp", "django_structlog",
 ]  # fmt: skip
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "portal.core.request_log.RequestLog",
+    "portal.core.headers.PrivateAnswers",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "portal.accounts.limits.Limits",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "portal.accounts.sessions.SessionLife",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.accounts.middleware.RouteRules",
+    "portal.accounts.factors.SecondFactor",
     "portal.accounts.middleware.Errors",
 ]
 ROOT_URLCONF = "portal.urls"
@@ -139,6 +156,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_000_000
+"""Of any body; `accounts/limits.py` names the routes that take more."""
+DATA_UPLOAD_MAX_NUMBER_FILES = 10
 FILE_UPLOAD_MAX_MEMORY_SIZE = 0
 FILE_UPLOAD_TEMP_DIR = None
 
@@ -198,25 +217,64 @@ _MAIL = "console" if DEVELOPMENT else "dummy"
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=f"django.core.mail.backends.{_MAIL}.EmailBackend")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="winnow@localhost")
 
+# ---- OpenID Connect, where the clinic has a provider -------------------------------------------------------------------
+OIDC_SERVER_URL: str = env.str("OIDC_SERVER_URL", default="")
+OIDC_CLIENT_ID: str = env.str("OIDC_CLIENT_ID", default="")
+OIDC_CLIENT_SECRET: str = env.str("OIDC_CLIENT_SECRET", default="")
+OIDC_NAME: str = env.str("OIDC_NAME", default="your clinic")
+OIDC_HAS_SECOND_FACTOR: bool = env.bool("OIDC_HAS_SECOND_FACTOR", default=False)
+"""The provider itself asks for a second factor, and is believed."""
+SOCIALACCOUNT_ADAPTER = "portal.accounts.oidc.InvitedOnly"
+SOCIALACCOUNT_EMAIL_AUTHENTICATION = True
+SOCIALACCOUNT_EMAIL_AUTHENTICATION_AUTO_CONNECT = True
+SOCIALACCOUNT_LOGIN_ON_GET = False
+SOCIALACCOUNT_STORE_TOKENS = False
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "APPS": [
+            {
+                "provider_id": "clinic",
+                "name": OIDC_NAME,
+                "client_id": OIDC_CLIENT_ID,
+                "secret": OIDC_CLIENT_SECRET,
+                "settings": {"server_url": OIDC_SERVER_URL, "fetch_userinfo": True, "oauth_pkce_enabled": True},
+            }
+        ]
+        if OIDC_SERVER_URL
+        else [],
+    }
+}
+
 # ---- hardening --------------------------------------------------------------------------------------------------------
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEVELOPMENT
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = not DEVELOPMENT
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("WINNOW_BEHIND_PROXY", default=False) else None
+BEHIND_PROXY: bool = env.bool("WINNOW_BEHIND_PROXY", default=False)
+PROXIES: int = env.int("WINNOW_PROXIES", default=1 if BEHIND_PROXY else 0)
+ALLAUTH_TRUSTED_PROXY_COUNT = PROXIES
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
 SECURE_HSTS_SECONDS = 0 if DEVELOPMENT else 31_536_000
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEVELOPMENT
+SESSION_COOKIE_AGE = 3600 * env.int("WINNOW_SESSION_HOURS", default=12)
+"""From login to the end, however busy; `SESSION_IDLE_SECONDS` without a request end it too (accounts/sessions.py)."""
+SESSION_IDLE_SECONDS = 60 * env.int("WINNOW_SESSION_IDLE_MINUTES", default=120)
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+_OIDC = urlsplit(OIDC_SERVER_URL)
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
         "script-src": [SELF, NONCE],
+        "report-uri": ["/csp-report"],
         "style-src": [SELF],
         "img-src": [SELF, "data:", "blob:"],
         "connect-src": [SELF],
         "font-src": [SELF],
-        "form-action": [SELF],
+        # the log-in form leads on to the clinic's provider, and browsers hold redirects of forms to this too
+        "form-action": [SELF, *([f"{_OIDC.scheme}://{_OIDC.netloc}"] if OIDC_SERVER_URL else [])],
         "frame-ancestors": [NONE],
         "base-uri": [NONE],
     }
@@ -237,12 +295,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
 }
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # a line that broke is no error of ours, and its messages name files
-    "loggers": {"resumable_upload": {"level": "CRITICAL"}},
-}
+LOG_FORMAT: str = env.str("WINNOW_LOG_FORMAT", default="lines" if DEVELOPMENT else "json")
+LOGGING: dict[str, Any] = logs.configure(level=env.str("LOG_LEVEL", default="INFO"), as_json=LOG_FORMAT != "lines")
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_CELERY_DEFAULT_LOG_LEVEL = logging.DEBUG
+"""A bell rings every few seconds: that one was heard is no news."""
+
+if not DEVELOPMENT and (_wrong := safety.refusals(globals())):
+    raise ImproperlyConfigured("These settings are not safe:\n- " + "\n- ".join(_wrong))

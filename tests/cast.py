@@ -21,6 +21,7 @@ from django.contrib.auth.hashers import make_password
 from django.test import Client
 from PIL import Image as Picture
 
+from portal.accounts import sessions
 from portal.accounts.models import Membership, Role, Site, User
 from portal.analyses.models import Analysis, Assessment
 from portal.datasets.models import Snapshot, SnapshotItem, SnapshotState
@@ -67,6 +68,9 @@ class Cast:
         """A browser in which this person is logged in."""
         client = Client()
         client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        session = client.session
+        sessions.begin(session, user)
+        session.save()
         return client
 
 

@@ -29,6 +29,7 @@ def _start() -> None:
         "DATABASE_OWNER_URL": postgres.url(role=OWNER),
         "REDIS_URL": redis.url(),
         "WINNOW_VAR": str(FOLDER / "var"),
+        "WINNOW_THROTTLES": "0",  # they have tests of their own
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
         # playwright's loop runs in the tests' thread
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 import types
@@ -70,6 +71,13 @@ def cast(db: None) -> Cast:
     return make_cast()
 
 
+@pytest.fixture(autouse=True)
+def _unthrottled(settings: Any) -> None:
+    """Thousands of questions from one address: throttles have tests of their own."""
+    settings.ACCOUNT_RATE_LIMITS = False
+    logging.getLogger("django.request").setLevel(logging.CRITICAL)
+
+
 def too_wide() -> list[str]:
     """Routes that reach further than the second opinion allows, or that it has not heard of."""
     found = []
@@ -136,7 +144,7 @@ def _filtered(browser: Client, text: str, field: str, thing: Any) -> tuple[int, 
 # ---- planted faults: what the matrix is for, it finds -----------------------------------------------------------------
 
 
-def _plant(monkeypatch: pytest.MonkeyPatch, settings: Any, view: Callable[..., HttpResponse], address: str, name: str) -> None:
+def plant(monkeypatch: pytest.MonkeyPatch, settings: Any, view: Callable[..., HttpResponse], address: str, name: str) -> None:
     module = types.ModuleType("planted_urls")
     module.urlpatterns = [*portal_urls.urlpatterns, path(address, view, name=name)]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "planted_urls", module)
@@ -150,7 +158,7 @@ def _leaky(request: HttpRequest, image_id: int) -> HttpResponse:
 
 
 def test_a_route_without_a_rule_is_found_and_refuses_the_start(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    _plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "planted")
+    plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "planted")
     assert routes.without_rule() == ["planted"]
     assert [error.id for error in routes.check_rules()] == ["accounts.E001"]
     with pytest.raises(ImproperlyConfigured, match="planted"):
@@ -158,7 +166,7 @@ def test_a_route_without_a_rule_is_found_and_refuses_the_start(monkeypatch: pyte
 
 
 def test_an_unnamed_route_without_a_rule_is_found(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    _plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "")
+    plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "")
     assert routes.without_rule() == ["images/<int:image_id>/leak/"]
 
 
@@ -170,7 +178,7 @@ def test_a_widened_rule_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_view_that_forgets_visible_is_found(cast: Cast, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    _plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "planted")
+    plant(monkeypatch, settings, _leaky, "images/<int:image_id>/leak/", "planted")
     monkeypatch.setitem(access.ROUTES, "planted", access.SITE_STAFF)
     found = list(faults(cast, make_things(cast), cast.alice, only="planted"))
     assert any("other object is not visible" in fault for fault in found)

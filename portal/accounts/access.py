@@ -103,6 +103,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     # home and images
     "home": EVERYONE,
     "health": OPEN,
+    "csp_report": OPEN,  # browsers send no cookie with it
     "gallery": SITE_STAFF | ADMINS,
     "image": SITE_STAFF | ADMINS,
     "patient_list": SITE_STAFF | ADMINS,
@@ -252,6 +253,19 @@ OWN_ACCOUNT = frozenset({
     "mfa_reauthenticate_webauthn", "mfa_remove_webauthn", "mfa_edit_webauthn",
 })  # fmt: skip
 """Routes about one's own account alone: open to whoever is logged in, with or without a role."""
+
+
+FACTOR_SETUP = frozenset({
+    "account_logout", "account_reauthenticate", "mfa_index", "mfa_reauthenticate", "mfa_reauthenticate_webauthn", "mfa_activate_totp",
+    "mfa_list_webauthn", "mfa_add_webauthn",
+})  # fmt: skip
+"""What a person who still lacks the second factor of their role reaches: the way to one, and the way out."""
+
+SENSITIVE = frozenset({
+    "promotion_approve", "model_roll_back", "invite", "person_grant", "membership_revoke", "person_active", "token_make",
+})  # fmt: skip
+"""Routes whose POST asks for the password or the second factor again, where neither was given in the last minutes
+(`settings.REAUTHENTICATE_MINUTES`)."""
 
 
 def has_rule(route: str) -> bool:

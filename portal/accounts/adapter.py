@@ -5,6 +5,7 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from django.http import HttpRequest, HttpResponse
 
+from portal.accounts import sessions
 from portal.accounts.models import User
 from portal.audit.services import record
 
@@ -15,5 +16,6 @@ class InvitationOnly(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
 
     def post_login(self, request: HttpRequest, user: User, **rest: Any) -> HttpResponse:
         record(actor_id=user.pk, action="logged_in", subject=user)
+        sessions.begin(request.session, user)
         response: HttpResponse = super().post_login(request, user, **rest)
         return response

@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from portal.accounts import access, routes, tokens
-from portal.core.errors import NotAllowed, NotVisible, WinnowError
+from portal.core.errors import BadInput, NotAllowed, NotVisible, WinnowError
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -30,14 +30,26 @@ class RouteRules:
         assert request.resolver_match is not None
         key = routes.key_of(request.resolver_match)
         if access.is_open(key):
-            return None
+            return _refuse_nul(request)
         if key in access.BY_TOKEN:
-            return _by_token(request, access.BY_TOKEN[key])
+            return _by_token(request, access.BY_TOKEN[key]) or _refuse_nul(request)
         if not request.user.is_authenticated:
             return _log_in_first(request)
         if not access.reaches(request.user, key):
             return answer(request, NotAllowed("Your roles do not include this page. Ask your administrator."))
-        return None
+        return _refuse_nul(request)
+
+
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def _refuse_nul(request: HttpRequest) -> HttpResponse | None:
+    """No text of people holds the character NUL, and Postgres takes none: refused here once, before any view. (The check of the CSRF
+    token has read the form already; a body that is a file is not touched.)"""
+    sent = [request.GET, *([request.POST] if request.content_type in _FORMS else [])]
+    if "\0" in request.path or any("\0" in text for query in sent for _, texts in query.lists() for text in texts):
+        return answer(request, BadInput("What was sent holds a character that no text has (NUL). Type it again."))
+    return None
 
 
 def _by_token(request: HttpRequest, action: str) -> HttpResponse | None:
@@ -74,7 +86,7 @@ class Errors:
 
 def answer(request: HttpRequest, error: WinnowError) -> HttpResponse:
     """A page for people, JSON for programs. Nothing of the request is repeated in it: absent and hidden give the same bytes."""
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"code": error.code, "message": error.message}, status=error.status)
     return render(request, "errors/error.html", {"error": error}, status=error.status)
 
@@ -95,17 +107,17 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
 def server_error(request: HttpRequest) -> HttpResponse:
     """No template that may itself fail: plain words."""
     message = "Something broke on our side. Nothing was changed. Try again; if it stays, tell your administrator the time."
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"code": "broken", "message": message}, status=500)
     return HttpResponse(f"<!doctype html><title>Winnow</title><h1>That did not work</h1><p>{message}</p>", status=500)
 
 
-def _wants_json(request: HttpRequest) -> bool:
+def wants_json(request: HttpRequest) -> bool:
     return request.path.startswith("/api/") or request.headers.get("Accept", "").startswith("application/json")
 
 
 def _log_in_first(request: HttpRequest) -> HttpResponse:
-    if _wants_json(request):
+    if wants_json(request):
         return JsonResponse({"code": "not_authenticated", "message": "Log in first."}, status=401)
     address = reverse(settings.LOGIN_URL)
     if request.headers.get("HX-Request"):

@@ -85,13 +85,30 @@ def open_invitation(token: str) -> Invitation:
     return found
 
 
+def is_invited(email: str) -> bool:
+    """Whether an invitation to this address is open."""
+    return _open(Invitation.objects.filter(email=email)).exists()
+
+
+@transaction.atomic
+def accept_invitation_of(*, email: str, name: str) -> User:
+    """The same as `accept_invitation` for an address that a trusted provider has verified: no link and no password."""
+    invitation = _open(Invitation.objects.filter(email=email)).select_for_update().order_by("-pk").first()
+    if not email or invitation is None:
+        raise NotVisible(LINK_ENDED)
+    return _accept(invitation, _make_user(email, name, None))
+
+
 @transaction.atomic
 def accept_invitation(*, token: str, email: str, name: str, password: str) -> User:
     """Make the account that the invitation promises, once: the row's lock lets one of two clicks through."""
     invitation = _open(Invitation.objects.filter(token_hash=_hash(token))).select_for_update().first()
     if invitation is None or (_is_first(invitation) and _system_administrators().exists()):
         raise NotVisible(LINK_ENDED)
-    user = _make_user(invitation.email or _clean_email(email), name, password)
+    return _accept(invitation, _make_user(invitation.email or _clean_email(email), name, password))
+
+
+def _accept(invitation: Invitation, user: User) -> User:
     for grant_ in invitation.roles:
         Membership.objects.get_or_create(user=user, role=grant_["role"], site_id=grant_["site"])
     Invitation.objects.filter(pk=invitation.pk).update(accepted=Now(), accepted_by=user)
@@ -173,16 +190,21 @@ def _make_invitation(email: str, roles: Sequence[Grant], actor: User | None) -> 
     return invitation, f"/invitation/{token}/"
 
 
-def _make_user(email: str, name: str, password: str) -> User:
+def _make_user(email: str, name: str, password: str | None) -> User:
     if User.objects.filter(email=email).exists():
         raise BadInput("There is an account with this address already. Log in instead.")
-    try:
-        validate_password(password, User(email=email, name=name))
-    except ValidationError as error:
-        raise BadInput(" ".join(error.messages)) from error
+    if password is not None:
+        _check_password(password, User(email=email, name=name))
     user = User.objects.create_user(email, password, name=name.strip()[:120])
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
     return user
+
+
+def _check_password(password: str, user: User) -> None:
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise BadInput(" ".join(error.messages)) from error
 
 
 def _open(invitations: QuerySet[Invitation]) -> QuerySet[Invitation]:

@@ -15,14 +15,12 @@ from portal.core.errors import NotVisible
 from portal.images import seen, services, storage
 from portal.images.models import Image, ImageState
 
-_THUMB_SECONDS = 600
-
 
 @require_safe
 def image_thumb(request: UserRequest, image_id: int) -> FileResponse:
     image = _with_picture(request, image_id)
     seen.thumb_opened(image=image, actor=request.user)
-    return _file(storage.thumb_path(image.site_id, image.clean_sha256), "image/jpeg", f"private, max-age={_THUMB_SECONDS}")
+    return _file(storage.thumb_path(image.site_id, image.clean_sha256), "image/jpeg")
 
 
 @require_safe
@@ -31,7 +29,7 @@ def image_picture(request: UserRequest, image_id: int) -> FileResponse:
     image = _with_picture(request, image_id)
     seen.opened(image=image, actor=request.user, what="picture")
     kind = "image/png" if image.clean_format == "png" else "image/jpeg"
-    return _file(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format), kind, "private, no-store")
+    return _file(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format), kind)
 
 
 @require_safe
@@ -41,7 +39,7 @@ def image_original(request: UserRequest, image_id: int) -> FileResponse:
     access.require(request.user, "view_original", site=image.site_id)
     seen.opened(image=image, actor=request.user, what="original")
     kept = storage.original_path(image.site_id, image.sha256)
-    return _file(kept, "application/octet-stream", "private, no-store", download=image.original_name.rpartition("/")[2])
+    return _file(kept, "application/octet-stream", download=image.original_name.rpartition("/")[2])
 
 
 @require_POST
@@ -59,11 +57,10 @@ def _with_picture(request: UserRequest, image_id: int) -> Image:
     return image
 
 
-def _file(kept: Path, kind: str, caching: str, *, download: str = "") -> FileResponse:
+def _file(kept: Path, kind: str, *, download: str = "") -> FileResponse:
     if not kept.is_file():
         raise NotVisible
     response = FileResponse(kept.open("rb"), content_type=kind, as_attachment=bool(download), filename=download or kept.name)
-    response["Cache-Control"] = caching
     response["X-Content-Type-Options"] = "nosniff"
     return response
 

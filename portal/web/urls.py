@@ -1,6 +1,7 @@
 """The pages' addresses: each area's module lists its own."""
 
 from portal.web import (
+    csp,
     erasures,
     example,
     gallery,
@@ -23,6 +24,7 @@ from portal.web import (
 areas = (
     home,
     health,
+    csp,
     gallery,
     models,
     metadata,

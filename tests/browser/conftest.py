@@ -93,6 +93,7 @@ def new_page(own_browser: Browser, server: Any, expected_problems: list[str]) ->
         page = context.new_page()
         page.on("console", lambda message: problems.append(_line(message)) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(f"uncaught: {error}"))
+        page.on("request", lambda sent: problems.append(f"CSP report: {sent.post_data}") if sent.url.endswith("/csp-report") else None)
         return page
 
     yield make

@@ -55,6 +55,7 @@ def person(own_browser: Browser, up: Up) -> Iterator[Callable[[], Page]]:
         page = context.new_page()
         page.on("console", lambda line: problems.append(f"{page.url}: {line.text}") if line.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(f"{page.url}: {error}"))
+        page.on("request", lambda sent: problems.append(f"CSP report: {sent.post_data}") if sent.url.endswith("/csp-report") else None)
         return page
 
     yield make

@@ -96,7 +96,7 @@ def test_the_picture_tells_nothing_and_is_not_kept(cast: Cast, task: ReviewTask)
     assert "no-store" in response["Cache-Control"]
     assert set(response.headers) <= {
         "Content-Type", "Content-Length", "Cache-Control", "Vary", "X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy",
-        "Cross-Origin-Opener-Policy", "Content-Security-Policy", "Expires",
+        "Cross-Origin-Opener-Policy", "Cross-Origin-Resource-Policy", "Permissions-Policy", "Content-Security-Policy", "Expires",
     }  # fmt: skip
     text = everything(client, address_of(page))
     assert [word for word in forbidden(task) if len(word) > 5 and word.lower() in text] == []
