@@ -3,7 +3,7 @@
 const PARALLEL = 3;
 const TRIES = 8;
 const STALLED = 60_000;
-const TABLE = /\.(csv|tsv|txt)$/i;
+const TABLE = /\.(csv|tsv|txt|xlsx)$/i;
 const NOT_MEANT = /(^|\/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX\/)/i;
 
 const form = document.getElementById("sender");
