@@ -7,6 +7,7 @@ not come out of it well is judged alone, in a child of its own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -29,6 +30,8 @@ from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
 from portal.images.likeness import look
 
 THUMB_SIDE = 320
+_OF_THE_FILE = frozenset({errno.EFBIG, errno.ENOMEM, errno.EINVAL, errno.EOVERFLOW})
+"""Errors of the system that a file brings about by its size or its lies; all others are the store's."""
 _MOST_SAID = 1_000_000
 """Bytes of a child's answers: one that a file has taken over shall not fill the parent."""
 
@@ -149,7 +152,7 @@ def _answer(path: Path, stem: Path, memory: int, work: _Work) -> dict[str, Any]:
     except MemoryError:
         return {"refused": asdict(TOO_LARGE)}
     except OSError as error:
-        if error.errno is not None:
+        if error.errno is not None and error.errno not in _OF_THE_FILE:
             # the disk and not the file: full, or gone
             return {"refused": asdict(Refused("storage", f"The store could not be written ({os.strerror(error.errno)}).", again=True))}
         return {"refused": asdict(_damaged_or_too_large(path, memory, str(error)))}

@@ -113,7 +113,7 @@ def tiff16(pixels: Any, *, photometric: int = 2) -> bytes:
     behind = 8 + 2 + 12 * len(tags) + 4
     values = {258: behind if len(bits) > 4 else int.from_bytes(bits, "little"), 273: behind + len(bits)}
     entries = b"".join(struct.pack("<HHII", tag, kind, count, values.get(tag, value)) for tag, kind, count, value in tags)
-    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + bits + data
+    return b"".join([b"II*\0", struct.pack("<IH", 8, len(tags)), entries, struct.pack("<I", 0), bits, data])
 
 
 def png16(pixels: Any) -> bytes:
