@@ -18,7 +18,8 @@ from portal import ml
 from portal.celery import app
 from portal.images import sanitise
 from portal.images.child import Limits
-from portal.ml import Analysis, Box, DetectorState, Kind, Route, Unreadablefrom tests.chaos.poisons import POISON, act
+from portal.ml import Analysis, Box, DetectorState, Kind, Route, Unreadable
+from tests.chaos.poisons import POISON, act
 
 __all__ = ["app"]
 _SECONDS = float(os.environ.get("CHAOS_BEAT", "1"))
