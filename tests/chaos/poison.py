@@ -83,7 +83,8 @@ def _send(good: int, poisoned: int) -> set[str]:
 
     site = Site.objects.create(name="Poison", slug="poison")
     upload = services.open_upload(site=site, actor=(actor := make_user("poison", (Role.UPLOADER, site))))
-    every, names = (good + poisoned) // poisoned, set()
+    names: set[str] = set()
+    every = (good + poisoned) // poisoned
     for number in range(good + poisoned):
         data, name = picture_bytes(), f"{number}.jpg"
         if number % every == every // 2 and len(names) < poisoned:

@@ -58,7 +58,7 @@ def _heic() -> bytes:
 
 
 def _flip(data: bytearray, chance: random.Random, _: Sequence[bytes]) -> bytearray:
-    for _ in range(chance.choice((1, 2, 8, 64))):
+    for _bit in range(chance.choice((1, 2, 8, 64))):
         if data:
             data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     return data
