@@ -67,4 +67,5 @@ def make(path: Path, stem: Path) -> sanitise.Cleaned:
 sanitise.make = make
 if seconds := float(os.environ.get("CHAOS_DECODER_SECONDS", "0")):
     for asked in (sanitise.clean, sanitise.clean_together):
+        assert asked.__kwdefaults__ is not None
         asked.__kwdefaults__["limits"] = Limits(cpu=max(1, int(seconds)), wall=seconds * 2)
