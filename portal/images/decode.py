@@ -1,4 +1,4 @@
-"""From a file to one upright RGB picture. Runs only in the sanitiser's limited child. Pure: Pillow, pi_heif, pydicom, numpy.
+"""From a file to one upright RGB picture. Runs only in the sanitiser's limited child. Pure: Pillow, pi_heif, numpy; DICOM beside it.
 
 Whatever the file holds beside pixels is read here for the few facts that are returned as data, and then left behind.
 """
@@ -7,65 +7,32 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pi_heif
-import pydicom
 from PIL import Image, ImageCms, ImageOps
 from PIL.ExifTags import IFD, Base
-from pydicom.pixels.processing import apply_voi_lut
-from pydicom.pixels.utils import pixel_array
 
-MAX_PIXELS = 50_000_000
-MIN_SIDE = 32
+from portal.images import dicom
+from portal.images.decoded import Decoded, Unfit, joined, moment, refuse_size
+
+MAX_FRAMES = 100
+"""So many are counted: a file of millions of pages would keep the counting busy for minutes."""
 _PLUGINS = {"JPEG": ["JPEG", "MPO"], "PNG": ["PNG"], "TIFF": ["TIFF"], "WebP": ["WEBP"], "HEIC": ["HEIF"]}
+_BITS, _PHOTOMETRIC = 258, 262
 _LOSSY_TIFF = {"jpeg", "tiff_jpeg", "webp"}
-_LOSSY_DICOM = {".50", ".51", ".81", ".91"}
-"""Endings of the transfer syntaxes 1.2.840.10008.1.2.4.x that lose detail."""
 
 Image.MAX_IMAGE_PIXELS = None  # the ceiling below is read from the header, before a pixel is decoded
 pi_heif.register_heif_opener(thumbnails=False)
 
 
-class Unfit(Exception):
-    """The file cannot become a clean picture. `code` for machines, the message for a clinic."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
-
-
-@dataclass(slots=True)
-class Decoded:
-    """An upright RGB picture without any metadata, and the facts taken from the file."""
-
-    picture: Image.Image
-    lossless: bool
-    captured: datetime | None = None
-    device: str = ""
-    notes: list[str] = field(default_factory=list)
-
-
 def decode(path: Path, format_: str) -> Decoded:
     """Decode a file of a known format. Raises Unfit, MemoryError, or whatever the decoder throws at damaged data."""
     warnings.simplefilter("ignore")
-    return _dicom(path) if format_ == "DICOM" else _pillow(path, format_)
-
-
-def refuse_size(width: int, height: int) -> None:
-    """The ceiling and the floor, by the header's word alone."""
-    if width * height > MAX_PIXELS:
-        raise Unfit(
-            "too_large",
-            f"The picture has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels); at most {MAX_PIXELS // 10**6} are taken. "
-            "Send it smaller.",
-        )
-    if min(width, height) < MIN_SIDE:
-        raise Unfit("too_small", f"The picture has only {width} x {height} pixels. Send the photograph itself, not an icon of it.")
+    return dicom.decode(path) if format_ == "DICOM" else _pillow(path, format_)
 
 
 def _pillow(path: Path, format_: str) -> Decoded:
@@ -73,19 +40,53 @@ def _pillow(path: Path, format_: str) -> Decoded:
     refuse_size(*source.size)
     exif = source.getexif()
     found = Decoded(source, _is_lossless(source, path, format_), _captured(exif), _device(exif))
-    # a phone's JPEG may carry a second, hidden picture; it is no animation
-    frames = 1 if format_ == "JPEG" else getattr(source, "n_frames", 1)
-    if frames > 1:
-        found.notes.append(f"The file holds {frames} pictures; the first was taken.")
+    if (frames := _frames(source, format_)) > 1:
+        most = "more than " if frames > MAX_FRAMES else ""
+        found.notes.append(f"The file holds {most}{min(frames, MAX_FRAMES)} pictures; the first was taken.")
     profile = source.info.get("icc_profile")
     source.load()
+    _refuse_lost_depth(source)
+    inverted = source.mode.startswith("I") and _tag(source, _PHOTOMETRIC) == 0
     ImageOps.exif_transpose(source, in_place=True)
     # from here on only the pixels: the open file and its decoder hold hundreds of megabytes
     found.picture = source._new(source.im)
     del source
     found.picture = _to_rgb(found.picture, profile, found.notes)
+    if inverted:
+        found.picture = ImageOps.invert(found.picture)
     _forget(found.picture)
     return found
+
+
+def _frames(source: Image.Image, format_: str) -> int:
+    """How many pictures the file holds, counted to one more than MAX_FRAMES."""
+    if format_ != "TIFF":
+        # a phone's JPEG may carry a second, hidden picture; it is no animation
+        return 1 if format_ == "JPEG" else int(getattr(source, "n_frames", 1))
+    frames = 1
+    try:
+        while frames <= MAX_FRAMES:
+            source.seek(frames)
+            frames += 1
+    except EOFError:
+        pass
+    source.seek(0)
+    return frames
+
+
+def _tag(source: Image.Image, number: int) -> Any:
+    """A tag of a TIFF; None in other formats."""
+    return getattr(source, "tag_v2", {}).get(number)
+
+
+def _refuse_lost_depth(source: Image.Image) -> None:
+    """Of 16 bits a colour channel Pillow keeps the upper 8. Where a camera wrote 12 into 16, hardly anything would be left."""
+    bits = _tag(source, _BITS)
+    if not (isinstance(bits, tuple) and max(bits) > 8 and source.mode == "RGB"):
+        return
+    if int(np.max(source.getextrema())) < 16:
+        words = "The colours of this picture use a part of 16 bits only, and would come out black. Send it with 8 bits a channel."
+        raise Unfit("lost_depth", words)
 
 
 def _is_lossless(source: Image.Image, path: Path, format_: str) -> bool:
@@ -150,56 +151,8 @@ def _forget(picture: Image.Image) -> None:
 
 def _captured(exif: Image.Exif) -> datetime | None:
     written = exif.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or exif.get(Base.DateTime)
-    return _moment(str(written or ""), "%Y:%m:%d %H:%M:%S")
-
-
-def _moment(text: str, shape: str) -> datetime | None:
-    """A camera whose clock was never set says 0000, 1970 or 2000-01-01: that is no date."""
-    try:
-        found = datetime.strptime(text.strip("\0 ")[:19], shape).replace(tzinfo=UTC)
-    except ValueError:
-        return None
-    return found if datetime(1990, 1, 1, tzinfo=UTC) < found and (found.year, found.month, found.day) != (2000, 1, 1) else None
+    return moment(str(written or ""), "%Y:%m:%d %H:%M:%S")
 
 
 def _device(exif: Image.Exif) -> str:
-    return _joined(exif.get(Base.Make), exif.get(Base.Model))
-
-
-def _joined(make: object, model: object) -> str:
-    """'NIKON CORPORATION' and 'NIKON D90' are one name, not two."""
-    first, second = (" ".join("".join(c for c in str(v or "") if c.isprintable()).split()) for v in (make, model))
-    return (second if first and second.startswith(first.split()[0]) else f"{first} {second}".strip())[:120]
-
-
-def _dicom(path: Path) -> Decoded:
-    try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
-    except MemoryError:
-        # a damaged length asks for gigabytes that the file does not have
-        raise ValueError("damaged DICOM header") from None
-    rows, columns = int(header.get("Rows", 0)), int(header.get("Columns", 0))
-    if not rows or not columns:
-        raise Unfit("no_picture", "The DICOM file holds no picture. Send the object that holds the photograph.")
-    refuse_size(columns, rows)
-    data = pydicom.dcmread(path)
-    notes = []
-    frames = int(data.get("NumberOfFrames") or 1)
-    if frames > 1:
-        notes.append(f"The file holds {frames} pictures; the first was taken.")
-    pixels = pixel_array(data, index=0)
-    picture = Image.fromarray(pixels) if pixels.dtype == np.uint8 and pixels.ndim == 3 else _grey(data, pixels)
-    stamp = str(data.get("AcquisitionDateTime") or f"{data.get('ContentDate') or data.get('StudyDate', '')}{data.get('ContentTime') or ''}")
-    captured = _moment(stamp[:14], "%Y%m%d%H%M%S") or _moment(stamp[:8], "%Y%m%d")
-    device = _joined(data.get("Manufacturer"), data.get("ManufacturerModelName"))
-    syntax = str(data.file_meta.TransferSyntaxUID)
-    return Decoded(picture.convert("RGB"), syntax[-3:] not in _LOSSY_DICOM, captured, device, notes)
-
-
-def _grey(data: pydicom.Dataset, pixels: np.ndarray[Any, Any]) -> Image.Image:
-    windowed = apply_voi_lut(pixels, data) if pixels.ndim == 2 else pixels
-    values = windowed.astype(np.float32) - float(windowed.min())
-    if data.get("PhotometricInterpretation") == "MONOCHROME1":
-        values = values.max() - values
-    top = float(values.max()) or 1.0
-    return Image.fromarray((values * (255.0 / top)).astype(np.uint8))
+    return joined(exif.get(Base.Make), exif.get(Base.Model))

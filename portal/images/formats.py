@@ -4,6 +4,10 @@ from __future__ import annotations
 
 ACCEPTED = ("JPEG", "PNG", "TIFF", "WebP", "HEIC", "DICOM")
 ACCEPTED_WORDS = "JPEG, PNG, TIFF, WebP, HEIC or DICOM"
+SUFFIXES = {
+    "JPEG": (".jpg", ".jpeg"), "PNG": (".png",), "TIFF": (".tif", ".tiff"), "WebP": (".webp",), "HEIC": (".heic", ".heif"),
+    "DICOM": (".dcm",),
+}  # fmt: skip
 
 _MAGIC = (
     (b"\xff\xd8\xff", "JPEG"),
@@ -75,3 +79,10 @@ def refusal(head: bytes) -> str:
         return ""
     what = _OTHER_WORDS.get(found, "not a picture that is known here")
     return f"By its content this is {what}. Send {ACCEPTED_WORDS}."
+
+
+def download_name(name: str, format_: str) -> str:
+    """What a file is saved as: ending in what its content is, so that no computer opens `a.html` as a page that is also a picture."""
+    short = name.rpartition("/")[2]
+    suffixes = SUFFIXES.get(format_, (".bin",))
+    return short if short.lower().endswith(suffixes) else f"{short}{suffixes[0]}"

@@ -7,6 +7,7 @@ not come out of it well is judged alone, in a child of its own.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -23,11 +24,16 @@ from PIL import Image
 
 from portal.images import child
 from portal.images.child import MEMORY, Limits, address_space
-from portal.images.decode import Decoded, Unfit, decode
+from portal.images.decode import decode
+from portal.images.decoded import Decoded, Unfit
 from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
 from portal.images.likeness import look
 
 THUMB_SIDE = 320
+_OF_THE_FILE = frozenset({errno.EFBIG, errno.ENOMEM, errno.EINVAL, errno.EOVERFLOW})
+"""Errors of the system that a file brings about by its size or its lies; all others are the store's."""
+_MOST_SAID = 1_000_000
+"""Bytes of a child's answers: one that a file has taken over shall not fill the parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ def clean(path: Path, out: Path, *, limits: Limits = Limits(), work: _Work | Non
         if reason := refusal(file.read(512)):
             return Refused("not_a_picture", reason)
     stem = out / uuid.uuid4().hex
-    answer = _judge(*_in_child(lambda memory: [_answer(path, stem, memory, work or make)], limits))
+    answer = _judge(stem, *_in_child(lambda memory: [_answer(path, stem, memory, work or make)], limits))
     if isinstance(answer, Refused):
         for left in out.glob(f"{stem.name}.*"):
             left.unlink()
@@ -87,8 +93,8 @@ def clean_together(paths: Sequence[Path], out: Path, *, limits: Limits = Limits(
     """What one child made of these files, under the limits of a single one. The others are to be asked about by `clean`, one by one."""
     stems = {path: out / uuid.uuid4().hex for path in paths}
     said, _, _ = _in_child(lambda memory: (_answer(path, stem, memory, make) for path, stem in stems.items()), limits)
-    lines = said.decode().split("\n")[:-1]
-    answers = {path: _judge(line.encode(), False, 0) for path, line in zip(stems, lines, strict=False)}
+    lines = said.split(b"\n")[:-1]
+    answers = {path: _judge(stems[path], line, False, 0) for path, line in zip(stems, lines, strict=False)}
     made = {path: answer for path, answer in answers.items() if isinstance(answer, Cleaned)}
     for path in stems.keys() - made.keys():
         for left in out.glob(f"{stems[path].name}.*"):
@@ -118,7 +124,7 @@ def make(path: Path, stem: Path) -> Cleaned:
         format_ = sniff(file.read(512))
     decoded = decode(path, format_)
     clean_format = "png" if decoded.lossless else "jpg"
-    picture, thumb = stem.with_suffix(f".{clean_format}"), stem.with_suffix(".thumb.jpg")
+    picture, thumb = _files(stem, clean_format)
     width, height = decoded.picture.size
     _write(decoded, picture, thumb)
     seen = look(decoded.picture)
@@ -146,7 +152,7 @@ def _answer(path: Path, stem: Path, memory: int, work: _Work) -> dict[str, Any]:
     except MemoryError:
         return {"refused": asdict(TOO_LARGE)}
     except OSError as error:
-        if error.errno is not None:
+        if error.errno is not None and error.errno not in _OF_THE_FILE:
             # the disk and not the file: full, or gone
             return {"refused": asdict(Refused("storage", f"The store could not be written ({os.strerror(error.errno)}).", again=True))}
         return {"refused": asdict(_damaged_or_too_large(path, memory, str(error)))}
@@ -168,31 +174,38 @@ def _damaged_or_too_large(path: Path, memory: int, error: str) -> Refused:
 
 
 def _listen(read_end: int, deadline: float) -> tuple[bytes, bool]:
-    """Everything the child says until it closes its end; and whether the wall limit came first."""
+    """Everything the child says until it closes its end, or has said too much; and whether the wall limit came first."""
     said = b""
-    while (left := deadline - time.monotonic()) > 0:
+    while len(said) < _MOST_SAID and (left := deadline - time.monotonic()) > 0:
         if not select.select([read_end], [], [], left)[0]:
             break
         part = os.read(read_end, 65_536)
         if not part:
             return said, False
         said += part
-    return said, True
+    return said, len(said) < _MOST_SAID
 
 
-def _judge(answer: bytes, timed_out: bool, status: int) -> Cleaned | Refused:
+def _judge(stem: Path, answer: bytes, timed_out: bool, status: int) -> Cleaned | Refused:
+    """What the child said, where it makes sense. Which files it made is known here and not asked: a file may have taken it over."""
     if timed_out or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU):
         return TOO_SLOW
     try:
         said = json.loads(answer)
-    except ValueError:
+        if "refused" in said:
+            return Refused(**said["refused"])
+        facts = said["cleaned"]
+        facts["picture"], facts["thumb"] = _files(stem, facts["clean_format"])
+        facts["captured"] = datetime.fromisoformat(facts["captured"]) if facts["captured"] else None
+        return Cleaned(**{**facts, "notes": tuple(facts["notes"])})
+    except (ValueError, TypeError, KeyError):
         return CRASHED
-    if "refused" in said:
-        return Refused(**said["refused"])
-    facts = said["cleaned"]
-    captured = datetime.fromisoformat(facts["captured"]) if facts["captured"] else None
-    paths = {name: Path(facts[name]) for name in ("picture", "thumb")}
-    return Cleaned(**{**facts, **paths, "captured": captured, "notes": tuple(facts["notes"])})
+
+
+def _files(stem: Path, clean_format: str) -> tuple[Path, Path]:
+    if clean_format not in ("jpg", "png"):
+        raise ValueError(clean_format)
+    return stem.with_suffix(f".{clean_format}"), stem.with_suffix(".thumb.jpg")
 
 
 __all__ = [

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.core.errors import NotVisible
-from portal.images import seen, services, storage
+from portal.images import formats, seen, services, storage
 from portal.images.models import Image, ImageState
 
 
@@ -39,7 +39,7 @@ def image_original(request: UserRequest, image_id: int) -> FileResponse:
     access.require(request.user, "view_original", site=image.site_id)
     seen.opened(image=image, actor=request.user, what="original")
     kept = storage.original_path(image.site_id, image.sha256)
-    return _file(kept, "application/octet-stream", download=image.original_name.rpartition("/")[2])
+    return _file(kept, "application/octet-stream", download=formats.download_name(image.original_name, image.format))
 
 
 @require_POST

@@ -1,6 +1,7 @@
 """The portal's Celery app with a toy instead of the networks: `celery -A tests.chaos.app`. All else is the real thing.
 
-The toy opens and decodes every picture, so a row without its file is found; what it says depends on the file alone.
+The toy opens and decodes every picture, so a row without its file is found; what it says depends on the file alone. A picture that ends
+in POISON and a word does to the process of its decoder what a fault in one would do.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from PIL import Image
 
 from portal import ml
 from portal.celery import app
+from portal.images import sanitise
+from portal.images.child import Limits
 from portal.ml import Analysis, Box, DetectorState, Kind, Route, Unreadable
+from tests.chaos.poisons import POISON, act
 
 __all__ = ["app"]
 _SECONDS = float(os.environ.get("CHAOS_BEAT", "1"))
@@ -46,3 +50,22 @@ def _say(path: Path) -> Analysis:
 
 
 ml.analyse = analyse
+
+
+# ---- poison -----------------------------------------------------------------------------------------------------------
+
+_make = sanitise.make
+
+
+def make(path: Path, stem: Path) -> sanitise.Cleaned:
+    _, poison, word = path.read_bytes()[-32:].partition(POISON)
+    if poison:
+        act(word.decode(), stem)
+    return _make(path, stem)
+
+
+sanitise.make = make
+if seconds := float(os.environ.get("CHAOS_DECODER_SECONDS", "0")):
+    for asked in (sanitise.clean, sanitise.clean_together):
+        assert asked.__kwdefaults__ is not None
+        asked.__kwdefaults__["limits"] = Limits(cpu=max(1, int(seconds)), wall=seconds * 2)

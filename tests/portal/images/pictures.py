@@ -101,3 +101,70 @@ def dicom(*, frames: int = 1, photometric: str = "RGB") -> bytes:
     sink = io.BytesIO()
     data.save_as(sink, enforce_file_format=True)
     return sink.getvalue()
+
+
+def tiff16(pixels: Any, *, photometric: int = 2) -> bytes:
+    """A TIFF of 16 bits a channel, as it stands in the specification: Pillow writes none in colour."""
+    height, width, channels = pixels.shape
+    data = pixels.astype("<u2").tobytes()
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, channels, 0), (259, 3, 1, 1), (262, 3, 1, photometric), (273, 4, 1, 0),
+            (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data)), (284, 3, 1, 1)]  # fmt: skip
+    bits = struct.pack(f"<{channels}H", *[16] * channels)
+    behind = 8 + 2 + 12 * len(tags) + 4
+    values = {258: behind if len(bits) > 4 else int.from_bytes(bits, "little"), 273: behind + len(bits)}
+    entries = b"".join(struct.pack("<HHII", tag, kind, count, values.get(tag, value)) for tag, kind, count, value in tags)
+    return b"".join([b"II*\0", struct.pack("<IH", 8, len(tags)), entries, struct.pack("<I", 0), bits, data])
+
+
+def png16(pixels: Any) -> bytes:
+    """A PNG of 16 bits a channel: grey, RGB or RGBA by the number of channels."""
+    height, width, channels = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    return png([(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+
+
+def png(chunks: Any) -> bytes:
+    """A PNG of these chunks, each with a checksum that holds."""
+    body = b"".join(struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def tiff_pages(count: int) -> bytes:
+    """A grey TIFF of so many pages, all of the same bytes."""
+    data, body = bytes(64 * 48), bytearray()
+    start = 8 + len(data)
+    for number in range(count):
+        values = ((256, 64), (257, 48), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 48), (279, len(data)))
+        entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in values)
+        follows = start + len(body) + 2 + len(entries) + 4
+        body += struct.pack("<H", len(values)) + entries + struct.pack("<I", follows if number < count - 1 else 0)
+    return b"II*\0" + struct.pack("<I", start) + data + bytes(body)
+
+
+def dicom_of(
+    pixels: Any, photometric: str, *, syntax: str = "1.2.840.10008.1.2.1", stored: int = 0, raw: bytes = b"", **more: Any
+) -> bytes:
+    """A DICOM file of these pixels, or of `raw` in a compressed syntax."""
+    from pydicom import dcmread
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import UID
+
+    data = dcmread(io.BytesIO(dicom()))
+    data.file_meta.TransferSyntaxUID = UID(syntax)
+    bits = 8 * pixels.dtype.itemsize
+    data.Rows, data.Columns = pixels.shape[:2]
+    data.SamplesPerPixel = pixels.shape[2] if pixels.ndim == 3 else 1
+    data.PhotometricInterpretation = photometric
+    data.BitsAllocated, data.BitsStored = bits, stored or bits
+    data.HighBit = (stored or bits) - 1
+    for name, value in more.items():
+        setattr(data, name, value)
+        if name.endswith("Descriptor"):
+            data[name].VR = "US"
+    data.PixelData = encapsulate([raw]) if raw else pixels.tobytes()
+    data["PixelData"].VR = "OB" if bits == 8 else "OW"
+    data["PixelData"].is_undefined_length = bool(raw)
+    sink = io.BytesIO()
+    data.save_as(sink, enforce_file_format=True)
+    return sink.getvalue()
