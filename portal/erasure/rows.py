@@ -14,7 +14,7 @@ from portal.analyses.models import Assessment
 from portal.holdings import services as holdings
 from portal.holdings import tokens
 from portal.holdings.models import ErasedFile, Erasure
-from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, NearDuplicate, Patient, UploadFile
+from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, MetadataTable, NearDuplicate, Patient, UploadFile
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.learning.models import Evaluation
@@ -79,7 +79,9 @@ def _empty(model: type[Model], path: str, ids: Sequence[int]) -> None:
 
 
 def _emptied(field: Field[Any, Any]) -> Iterator[Any]:
-    """What a column of words, lists, bytes or days holds when it says nothing; nothing for keys, numbers and the row's own day."""
+    """What a column holds when it says nothing: words, lists, bytes, days, whose exam it was. Not other keys, numbers, the row's day."""
+    if field.null and field.related_model in (Exam, Patient):
+        yield None
     if field.name == "created" or field.is_relation or field.primary_key:
         return
     if field.null and isinstance(field, CharField | TextField | ArrayField | JSONField | BinaryField | DateField):
@@ -116,9 +118,14 @@ def forget_patient(erasure: Erasure) -> None:
         return
     exams = Exam.objects.filter(**{"patient" if erasure.of == "patient" else "pk": erasure.subject_id})
     if erasure.of == "patient":
-        for code in Patient.objects.filter(pk=erasure.subject_id).values_list("code", flat=True):
+        # and the patients that were merged into this one: the same person under other codes
+        people = Patient.objects.filter(Q(pk=erasure.subject_id) | Q(merged_into=erasure.subject_id))
+        for code in people.values_list("code", flat=True):
             _forget_code(erasure.site_id, code)
-        Patient.objects.filter(pk=erasure.subject_id).update(code=_shell())
+        exams = Exam.objects.filter(patient__in=list(people.values_list("pk", flat=True)))
+        people.update(code=_shell())
+        # tables that were looked at and not yet applied may name the patient: they are to be sent again
+        MetadataTable.objects.filter(site=erasure.site_id, applied=None).update(cells=b"")
     exams.update(code=_shell(), day=None)
 
 

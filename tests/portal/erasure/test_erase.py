@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.apps import apps
 from django.conf import settings
@@ -21,7 +22,7 @@ from portal.erasure.subjects import Subject, of_exam, of_image, of_patient
 from portal.holdings.models import ErasedFile, Erasure, SiteHolding
 from portal.images import services as images
 from portal.images import storage
-from portal.images.models import Exam, Image, Patient, UploadFile
+from portal.images.models import Correction, Exam, Image, MetadataTable, Patient, UploadFile
 from portal.jobs import services as jobs
 from portal.learning.models import Evaluation
 from portal.pipeline.invariants import violations
@@ -102,6 +103,23 @@ def test_not_a_word_of_the_person_is_left_in_any_table_or_file(cast: Cast) -> No
         assert not any(name in path or name.encode() in data for name in names), path
     # the rows of the tests themselves are made without a word in the trail
     assert {name for name in violations() if not name.startswith("unaudited") and "audit" not in name} == set()
+
+
+def test_codes_of_merged_patients_corrections_and_tables_that_wait_are_gone_too(cast: Cast) -> None:
+    found, subject = _patient(cast)
+    assert found[0].exam is not None
+    other = Patient.objects.create(site=cast.north, code=f"{WORD}-other", merged_into_id=subject.pk)
+    Exam.objects.create(patient=other, code=f"{WORD}-older")
+    Correction.objects.create(image=found[0], actor=cast.alice, exam_before=found[0].exam, device_before=WORD, device_after=WORD)
+    MetadataTable.objects.create(site=cast.north, created_by=cast.alice, name="t.csv", sha256="0", cells=WORD.encode())
+    snapshot = make_snapshot(*found[:2])
+    with pgtrigger.ignore():
+        snapshot.items.update(exam=found[0].exam, device=WORD)
+    _erase(cast, subject)
+    assert _rows_with(WORD) == {}
+    assert _rows_with(WORD.encode().hex()) == {}
+    assert list(snapshot.items.filter(exam=None, device="", split="train").values_list("image", flat=True)) == [i.pk for i in found[:2]]
+    assert Correction.objects.get().exam_before is None
 
 
 def test_another_patient_of_the_site_keeps_everything(cast: Cast) -> None:
