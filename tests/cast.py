@@ -45,6 +45,7 @@ _PATHS: dict[str, tuple[str, ...]] = {
     "in_review": ("clean", "analysed", "in_review"),
     "settled": ("clean", "analysed", "in_review", "settled"),
     "withdrawn": ("clean", "withdrawn"),
+    "erased": ("withdrawn", "erased"),
 }
 
 

@@ -63,7 +63,7 @@ WIDEST: dict[str, frozenset[Role]] = {
 }
 """A second opinion on the table: the widest that a route under each address may be."""
 BY_TOKEN_ADDRESSES = ("api/v1/token/", "api/v1/uploads/")
-OPEN_ADDRESSES = ("invitation/", "health", "accounts/")
+OPEN_ADDRESSES = ("invitation/", "health", "accounts/", "csp-report")
 
 
 @pytest.fixture

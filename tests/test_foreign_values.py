@@ -75,11 +75,13 @@ def test_no_hidden_column_can_be_filtered_or_ordered_by(cast: Cast) -> None:
     """Every path from an image or a site to what hangs on it, as the name of a filter and as the value of an ordering."""
     browser, found = _browser(cast, cast.lena)[0], []
     paths = [path for model in (Site, Image) for path in lookups(model)]
-    filters = [f"{path}{end}" for path in paths for end in ("", "__icontains")][:900]
+    filters = [f"{path}{end}" for path in paths for end in ("", "__icontains")]
     assert {"memberships__user__email", "site__memberships__user"} <= set(filters)
+    # at most so many at once as Django reads
+    parts = [dict.fromkeys(filters[at : at + 900], "") for at in range(0, len(filters), 900)]
     for key, _, text in routes.patterns():
         if "<" not in text and not text.startswith("accounts/") and access.reaches(cast.lena, key):
-            theirs, nobodys = (ask(browser, "GET", f"/{text}", dict.fromkeys(filters, value)) for value in (WORD, NO_WORD))
+            theirs, nobodys = ([ask(browser, "GET", f"/{text}", dict.fromkeys(part, value)) for part in parts] for value in (WORD, NO_WORD))
             up, down = (
                 ask(browser, "GET", f"/{text}", dict.fromkeys(ORDERINGS, f"{sign}site__memberships__user__email")) for sign in ("", "-")
             )

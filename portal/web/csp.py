@@ -20,6 +20,8 @@ _MOST = 10
 @require_POST
 def csp_report(request: HttpRequest) -> HttpResponse:
     """Reports of both kinds: one as `report-uri` sends it, or a list as `report-to` does. Anybody may send: nothing is believed."""
+    if not (request.content_type or "").endswith(("json", "csp-report")):
+        return HttpResponse(status=400)
     try:
         said = json.loads(request.body)
     except ValueError:
