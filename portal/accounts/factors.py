@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from allauth.account.internal.flows.login import get_authentication_records
-from allauth.account.internal.flows.reauthentication import suspend_request
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows, suspend_request
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib import messages
@@ -21,6 +21,9 @@ from portal.accounts.models import User
 from portal.core.errors import NotAllowed
 
 NEEDED = "Your role asks for a second factor. Set one up here: an authenticator app, or a security key. Nothing else opens before."
+LOG_IN_AGAIN = "Your login is too old for this. Log in again, then repeat what you did: nothing was changed."
+PROVIDER = "clinic"
+"""The provider's name in `settings.SOCIALACCOUNT_PROVIDERS`: where a person without password and factor proves who they are."""
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 
 
@@ -77,14 +80,17 @@ def _lately_authenticated(request: HttpRequest, user: User) -> bool:
 
 
 def _ask_again(request: HttpRequest) -> HttpResponse:
-    """allauth keeps what was sent, and goes on with it afterwards."""
+    """allauth keeps what was sent, and goes on with it afterwards: the view runs again, without the rules of routes before it, so each
+    sensitive view asks for the right itself as well."""
     if wants_json(request):
         return answer(request, NotAllowed("Say your password again first: reload the page.", code="reauthentication_needed"))
     user = request.user
     assert isinstance(user, User)
+    if not get_reauthentication_flows(user):
+        messages.warning(request, LOG_IN_AGAIN)
+        return _go(request, reverse("openid_connect_login", args=[PROVIDER]))
     way = "account_reauthenticate" if user.has_usable_password() else "mfa_reauthenticate"
-    response: HttpResponse = suspend_request(request, reverse(way))
-    return response
+    return _go(request, suspend_request(request, reverse(way)).url)
 
 
 def _go(request: HttpRequest, address: str) -> HttpResponse:

@@ -18,6 +18,8 @@ from portal.accounts import services
 from portal.accounts.models import User
 
 CLOSED = "account/signup_closed.html"
+UNVERIFIED = "Your clinic's login names no e-mail address of yours that it has verified. Ask whoever runs it to verify your address."
+ANOTHER = "Your clinic's login knows you by another e-mail address than your account here. Ask the administrator of this installation."
 
 
 class InvitedOnly(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -26,8 +28,10 @@ class InvitedOnly(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth
         email = verified_address(sociallogin)
         known: User | None = sociallogin.user if sociallogin.is_existing else None
         wanted = request.user if isinstance(request.user, User) else known
-        if not email or (wanted is not None and wanted.email != email) or (known is not None and known.email != email):
-            raise ImmediateHttpResponse(render(request, CLOSED))
+        if not email:
+            raise _refusal(request, UNVERIFIED)
+        if any(user is not None and user.email != email for user in (wanted, known)):
+            raise _refusal(request, ANOTHER)
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:  # noqa: ARG002
         email = verified_address(sociallogin)
@@ -41,6 +45,10 @@ class InvitedOnly(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth
         sociallogin.account.user = user
         sociallogin.account.save()
         return user
+
+
+def _refusal(request: HttpRequest, why: str) -> ImmediateHttpResponse:
+    return ImmediateHttpResponse(render(request, CLOSED, {"why": why}, status=403))
 
 
 def verified_address(sociallogin: SocialLogin) -> str:
