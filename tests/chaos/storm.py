@@ -236,8 +236,9 @@ DOUBLED = {
     "assessments": "SELECT image_id, siblings FROM analyses_assessment GROUP BY 1, 2 HAVING count(*) > 1",
     "labels": "SELECT basis ->> 'assessment' FROM labels_label GROUP BY 1 HAVING count(*) > 1",
     "tasks": "SELECT image_id FROM reviews_reviewtask WHERE state = 'open' GROUP BY 1 HAVING count(*) > 1",
-    "work done": "SELECT kind, subject_id FROM jobs_job WHERE state = 'done' AND kind IN ('sanitise', 'compare', 'analyse') GROUP BY 1, 2 HAVING count(*) > 1",
+    "work done": "SELECT kind, subject_id FROM jobs_job WHERE state = 'done' AND kind IN ('sanitise', 'compare', 'analyse')"
+    " GROUP BY 1, 2 HAVING count(*) > 1",
     "images": "SELECT sha256 FROM images_image GROUP BY 1 HAVING count(*) > 1",
 }
-"""Everything of which one item may leave one trace, whatever happened to its workers; of comparisons, one for each set of siblings. Walks over
-the chain and the stores are work that comes again."""
+"""Everything of which one item may leave one trace, whatever happened to its workers; of comparisons, one for each set of siblings.
+Walks over the chain and the stores are work that comes again."""
