@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +14,21 @@ import pytest
 
 from portal.images import sanitise
 from portal.images.sanitise import Cleaned
+from tests.conftest import ROOT
 from tests.fuzz.mutations import mutants, originals
 from tests.fuzz.run import judge
 
 
-def test_some_hundreds_of_mutants_are_judged_and_leave_nothing() -> None:
-    tally = judge(originals(), 320, seed=7)
-    assert sum(tally.outcomes.values()) == tally.judged == 320
-    assert (tally.left_behind, tally.unreadable) == (0, 0)
-    assert tally.largest_child_mb < 1_200
-    assert tally.parent_grew_mb < 50
-    assert {"clean", "damaged", "not_a_picture"} <= tally.outcomes.keys(), "the mutations reach too little"
+def test_some_hundreds_of_mutants_are_judged_and_leave_nothing(tmp_path: Path) -> None:
+    """In a process of its own: the system keeps the size of the largest child that a process ever had."""
+    argv = [sys.executable, "-m", "tests.fuzz", "--one", "--count", "320", "--seed", "7", "--real", str(tmp_path / "none")]
+    ended = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True)
+    tally = json.loads(ended.stdout.splitlines()[-1].split(": ", 1)[1])
+    assert sum(tally["outcomes"].values()) == tally["judged"] == 320
+    assert (tally["left_behind"], tally["unreadable"]) == (0, 0)
+    assert tally["largest_child_mb"] < 1_200
+    assert tally["parent_grew_mb"] < 50
+    assert {"clean", "damaged", "not_a_picture"} <= tally["outcomes"].keys(), "the mutations reach too little"
 
 
 def test_the_same_seed_breaks_the_same_pictures() -> None:
