@@ -17,7 +17,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 export PORT
 
-.PHONY: help run test lint format types chaos fuzz poison tamper bench reproduce lock environment clean
+.PHONY: help run test lint format types chaos cuts client fuzz poison tamper bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,13 @@ format: $(READY) ## Put Python and templates into form
 
 chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 2 Postgres crashes: about 15 minutes
 	@$(PY) -m tests.chaos $(CHAOS_ARGS)
+
+cuts: $(READY) ## 1,000 files by tus, three cuts each, the server killed between: equal hashes; CUTS_ARGS='--files 100'
+	@$(PY) -m tests.chaos.cuts $(CUTS_ARGS)
+
+client: ## The command line client as one file, var/winnow, that needs Python 3.11 and nothing else
+	@mkdir -p var/client && rm -rf var/client/* && cp -r client var/client/ && cp client/__main__.py var/client/
+	@"$(PYTHON)" -m zipapp var/client -p '/usr/bin/env python3' -o var/winnow && echo "winnow: made var/winnow"
 
 tamper: $(READY) ## 25 flipped bytes among 10,000 blobs, 20 altered audit rows of each kind: all must be found
 	@WINNOW_BLOBS=10000 WINNOW_FLIPPED=25 WINNOW_EVENTS=2000 WINNOW_ALTERED=20 $(PY) -m pytest -q tests/portal/images/test_verify_store.py \

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("portal", "inference", "training")
+PACKAGES = ("portal", "inference", "training", "client")
 ROOMS = ("audit", "accounts", "jobs", "registry", "images", "analyses", "labels", "reviews", "datasets", "learning")
 
 

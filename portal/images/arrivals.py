@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,8 +31,10 @@ from portal.images.models import Arrival, Upload, UploadFile
 
 PIECE = 4 << 20
 """Bytes that are written, and counted, at a time: also the most that a request holds in memory."""
-_SIP = 1 << 16
+_SIP = 1 << 15
 """Bytes that are read at a time: what was read before a line broke is kept."""
+_SECONDS = 2.0
+"""On a slow line a piece is what came in so long: a killed server costs no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,8 @@ def _pieces(said: Spoken) -> Iterator[bytes]:
         return
     most = 2 * PIECE if "upload-checksum" in said.headers else PIECE
     while True:
-        piece, whole = _gather(said.body, most)
-        if whole and "upload-checksum" in said.headers:
+        piece, whole = _gather(said.body, most, seconds=_SECONDS if most == PIECE else 3600)
+        if whole and most > PIECE:
             raise BadInput(f"A piece with a checksum may have fewer than {most >> 20} MB. Send smaller ones.")
         if piece:
             yield piece
@@ -135,10 +138,10 @@ def _pieces(said: Spoken) -> Iterator[bytes]:
             return
 
 
-def _gather(body: storage.Readable, most: int) -> tuple[bytes, bool]:
-    """Up to `most` bytes, and whether there may be more."""
-    piece = bytearray()
-    while len(piece) < most:
+def _gather(body: storage.Readable, most: int, *, seconds: float) -> tuple[bytes, bool]:
+    """Up to `most` bytes, or what comes in `seconds`; and whether there may be more."""
+    piece, until = bytearray(), time.monotonic() + seconds
+    while len(piece) < most and time.monotonic() < until:
         try:
             sip = body.read(min(_SIP, most - len(piece)))
         except OSError:  # the line broke

@@ -43,7 +43,7 @@ def _response(answer: arrivals.Answer, *, bodyless: bool) -> HttpResponse:
     else:
         response = HttpResponse(answer.body, status=answer.status)
     if answer.file is not None:
-        response["Winnow-Outcome"] = answer.file.outcome
+        response["Winnow-Outcome"] = str(answer.file.outcome)
     for name, value in answer.headers.items():
         response[name] = value
     return response
