@@ -17,11 +17,11 @@ from django.test import Client
 from django.urls import path
 
 from portal import urls as portal_urls
-from portal.accounts import access, routes
+from portal.accounts import access, routes, tokens
 from portal.accounts.middleware import RouteRules
 from portal.accounts.models import Role, User
 from portal.images.models import Image
-from tests.access_matrix import body_of, faults, make_things, masked, people
+from tests.access_matrix import body_of, faults, make_things, masked, people, token_faults
 from tests.cast import Cast, make_cast
 
 pytestmark = pytest.mark.django_db
@@ -98,6 +98,20 @@ def test_every_route_answers_as_the_table_says(cast: Cast, name: str) -> None:
     things = make_things(cast)
     found = list(faults(cast, things, people(cast)[name]))
     assert not found, "\n".join(found)
+
+
+def test_a_token_opens_the_routes_for_programs_at_its_own_site(cast: Cast) -> None:
+    things = make_things(cast)
+    secret = tokens.make(site=cast.north, name="another", days=1, actor=cast.alice)[1]
+    found = list(token_faults(things, cast.alice, secret))
+    assert not found, "\n".join(found)
+
+
+def test_a_route_for_programs_that_forgets_the_tokens_site_is_found(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    things = make_things(cast)
+    secret = tokens.make(site=cast.north, name="another", days=1, actor=cast.alice)[1]
+    monkeypatch.setattr(access, "get_visible", lambda model, user, pk: model.objects.get(pk=pk))
+    assert any("other object is not visible" in fault for fault in token_faults(things, cast.alice, secret))
 
 
 def test_every_route_has_a_rule(db: None) -> None:
