@@ -263,6 +263,7 @@ FACTOR_SETUP = frozenset({
 
 SENSITIVE = frozenset({
     "promotion_approve", "model_roll_back", "invite", "person_grant", "membership_revoke", "person_active", "token_make",
+    "image_take_back", "exam_take_back", "patient_take_back", "erasure_lift",
 })  # fmt: skip
 """Routes whose POST asks for the password or the second factor again, where neither was given in the last minutes
 (`settings.REAUTHENTICATE_MINUTES`)."""

@@ -19,6 +19,8 @@ RATES: dict[str, Rate] = {
     "csp_report": Rate(60, 60),
     "gallery": Rate(240, 60),
     "audit_list": Rate(240, 60),
+    "audit_csv": Rate(30, 600),
+    "store_check": Rate(10, 600),
     "snapshot_preview": Rate(120, 60),
     "collection_csv": Rate(30, 600),
     "collection_zip": Rate(30, 600),
@@ -37,6 +39,8 @@ BODIES: dict[str, Callable[[], int]] = {
     "api:upload-tus-file": lambda: 2 * settings.MAX_FILE_BYTES,
     "upload_table": lambda: 30_000_000,
     "api:upload-table": lambda: 30_000_000,
+    "table_check": lambda: 30_000_000,
+    "site_table": lambda: 30_000_000,
     "csp_report": lambda: 20_000,
 }
 """Bytes that a route takes; every other one takes `settings.DATA_UPLOAD_MAX_MEMORY_SIZE`."""

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.core.cache import cache
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import transaction
 from django.test import Client, RequestFactory
 
 from portal.accounts import access, limits, routes
@@ -66,6 +68,28 @@ def test_every_body_limit_belongs_to_a_route() -> None:
     keys = {key for key, _, _ in routes.patterns()}
     assert limits.BODIES.keys() <= keys
     assert {name for name in limits.RATES if not name.endswith(":")} <= keys
+
+
+def test_every_route_that_reads_a_file_says_how_large_it_may_be(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the limit of forms would refuse what the service is made for. Found by watching, so a new route is found too."""
+    things, readers = make_things(cast), set()
+    honest: Any = WSGIRequest.FILES
+
+    def watched(request: WSGIRequest) -> Any:
+        assert request.resolver_match is not None
+        readers.add(routes.key_of(request.resolver_match))
+        return honest.fget(request)
+
+    monkeypatch.setattr(WSGIRequest, "FILES", property(watched))
+    browser = signed_in(cast, cast.lena)
+    for key, _, text in routes.patterns():
+        if access.reaches(cast.lena, key) and not text.startswith("accounts/"):
+            named = {part: (things.get(f"{key}.{part}") or things[part]).own for part in names_in(text)}
+            with transaction.atomic():
+                browser.post(address_of(text, named))
+                transaction.set_rollback(True)
+    assert {"upload_table", "table_check", "site_table"} <= readers
+    assert readers - limits.BODIES.keys() == set()
 
 
 def test_who_asks_too_often_waits_and_others_do_not(cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
