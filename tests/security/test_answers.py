@@ -92,6 +92,12 @@ def test_every_route_that_reads_a_file_says_how_large_it_may_be(cast: Cast, monk
     assert readers - limits.BODIES.keys() == set()
 
 
+def test_an_archive_of_the_size_that_is_allowed_comes_in_by_every_way(settings: Any) -> None:
+    ways = [key for key in limits.BODIES if "file" in key or "tus" in key]
+    assert len(ways) == 5
+    assert all(limits.BODIES[key]() > settings.MAX_ARCHIVE_BYTES > settings.MAX_FILE_BYTES for key in ways)
+
+
 def test_who_asks_too_often_waits_and_others_do_not(cast: Cast, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.THROTTLES = True
     monkeypatch.setitem(limits.RATES, "api:", Rate(3, 3600))
