@@ -1,17 +1,20 @@
-"""What the sender's script talks to: files in pieces (tus), and what the portal has of an upload already."""
+"""What senders talk to: files in pieces (tus) or in one request, and what the portal has of an upload already."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.urls import path, reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
-from portal.images import selectors, tus_http
+from portal.core.errors import BadInput
+from portal.images import selectors, services, tus_http
 from portal.images.models import Upload
+
+_DRAIN = 64 << 20
 
 
 @require_http_methods(tus_http.METHODS)
@@ -30,6 +33,26 @@ def upload_held(request: UserRequest, upload_id: int) -> JsonResponse:
     return JsonResponse(selectors.held(found, base))
 
 
+@require_POST
+def upload_file(request: UserRequest, upload_id: int) -> JsonResponse:
+    """One file as the body of the request, so that it goes to the store in one stream. `?name=` is its name."""
+    found = _own(request, upload_id)
+    size = int(request.META.get("CONTENT_LENGTH") or 0)
+    try:
+        row = services.receive(upload=found, file=request, name=request.GET.get("name", ""), actor=request.user, size=size)
+        _drain(request)
+    except UnreadablePostError as error:
+        raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete") from error
+    return JsonResponse({"file": row.pk, "name": row.name, "outcome": row.outcome, "message": row.message, "image": row.image_id})
+
+
+def _drain(request: HttpRequest) -> None:
+    """Read what a refused file still sends: an answer that overtakes its request looks like a broken line."""
+    left = _DRAIN
+    while left > 0 and (chunk := request.read(1 << 20)):
+        left -= len(chunk)
+
+
 def _own(request: UserRequest, upload_id: int) -> Upload:
     """An upload that this person may add to."""
     found = access.get_visible(Upload, request.user, upload_id)
@@ -38,6 +61,7 @@ def _own(request: UserRequest, upload_id: int) -> Upload:
 
 
 urls = [
+    path("uploads/<int:upload_id>/files/", upload_file, name="upload_file"),
     path("uploads/<int:upload_id>/held/", upload_held, name="upload_held"),
     path("uploads/<int:upload_id>/tus/", upload_tus, name="upload_tus"),
     path("uploads/<int:upload_id>/tus/<uuid:arrival_id>", upload_tus, name="upload_tus_file"),

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import path, reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -32,7 +32,6 @@ _ROW_COLUMNS = (
     "file", "outcome", "message", "state", "reason", "image", "patient", "exam", "device", "stated_kind", "table_row", "table_error",
     "findings", "near_duplicate_of", "advice",
 )  # fmt: skip
-_DRAIN = 64 << 20
 
 
 class UploadForm(forms.Form):
@@ -72,8 +71,13 @@ def upload_new(request: UserRequest) -> HttpResponse:
 def _form_again(request: UserRequest, form: UploadForm) -> HttpResponse:
     if form.is_bound and _wants_json(request):
         raise BadInput(" ".join(str(error) for errors in form.errors.values() for error in errors))
+    begun = [
+        {**_addresses(upload), "site": upload.site_id, "opened": f"{upload.created:%-d %b %Y}"}
+        for upload in selectors.open_uploads(request.user)
+    ]
     sites = list(form.fields["site"].queryset)  # type: ignore[attr-defined]
-    context = {"form": form, **_limit(), "one_site": len(sites) == 1, "rooms": [(site, room.lines(site.pk)) for site in sites]}
+    rooms = [(site, room.lines(site.pk)) for site in sites]
+    context = {"form": form, **_limit(), "one_site": len(sites) == 1, "rooms": rooms, "open_uploads": begun}
     return render(request, "uploads/new.html", context, status=400 if form.is_bound else 200)
 
 
@@ -191,26 +195,6 @@ def _line(cells: Any) -> bytes:
 
 
 @require_POST
-def upload_file(request: UserRequest, upload_id: int) -> JsonResponse:
-    """One file as the body of the request, so that it goes to the store in one stream. `?name=` is its name."""
-    found = _own(request, upload_id)
-    size = int(request.META.get("CONTENT_LENGTH") or 0)
-    try:
-        row = services.receive(upload=found, file=request, name=request.GET.get("name", ""), actor=request.user, size=size)
-        _drain(request)
-    except UnreadablePostError as error:
-        raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete") from error
-    return JsonResponse({"file": row.pk, "name": row.name, "outcome": row.outcome, "message": row.message, "image": row.image_id})
-
-
-def _drain(request: HttpRequest) -> None:
-    """Read what a refused file still sends: an answer that overtakes its request looks like a broken line."""
-    left = _DRAIN
-    while left > 0 and (chunk := request.read(1 << 20)):
-        left -= len(chunk)
-
-
-@require_POST
 def upload_table(request: UserRequest, upload_id: int) -> HttpResponse:
     """The metadata table, from the script or from the plain form of the upload's page."""
     found = _own(request, upload_id)
@@ -255,13 +239,19 @@ def _own(request: UserRequest, upload_id: int) -> Upload:
 
 
 def _addresses(upload: Upload) -> dict[str, Any]:
-    ways = {"files": "upload_file", "table": "upload_table", "close": "upload_close", "page": "upload"}
+    ways = {
+        "files": "upload_file",
+        "held": "upload_held",
+        "tus": "upload_tus",
+        "table": "upload_table",
+        "close": "upload_close",
+        "page": "upload",
+    }
     return {"upload": upload.pk, **{name: reverse(route, args=[upload.pk]) for name, route in ways.items()}}
 
 
 def _limit() -> dict[str, float]:
-    largest, archive = settings.MAX_FILE_BYTES, settings.MAX_ARCHIVE_BYTES
-    return {"max_bytes": largest, "max_megabytes": largest // 10**6, "max_archive_bytes": archive, "max_archive_gigabytes": archive / 10**9}
+    return {"max_megabytes": settings.MAX_FILE_BYTES // 10**6, "max_archive_gigabytes": settings.MAX_ARCHIVE_BYTES / 10**9}
 
 
 def _wants_json(request: HttpRequest) -> bool:
@@ -281,7 +271,6 @@ urls = [
     path("uploads/<int:upload_id>/retake/", upload_retake, name="upload_retake"),
     path("uploads/advice/<int:file_id>/dismiss/", advice_dismiss, name="advice_dismiss"),
     path("uploads/<int:upload_id>/outcomes.csv", upload_outcomes, name="upload_outcomes"),
-    path("uploads/<int:upload_id>/files/", upload_file, name="upload_file"),
     path("uploads/<int:upload_id>/table/", upload_table, name="upload_table"),
     path("uploads/<int:upload_id>/close/", upload_close, name="upload_close"),
     path("uploads/<int:upload_id>/cancel/", upload_cancel, name="upload_cancel"),

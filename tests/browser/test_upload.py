@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,12 @@ def folder(tmp_path: Path) -> Path:
 def sanitise_all() -> None:
     while claims := jobs.claim("sanitise", worker="test"):
         services.sanitise_claimed(claims)
+
+
+def named(route: Route) -> str:
+    """The name of the file that a tus creation is about."""
+    metadata = dict(pair.split(" ") for pair in route.request.headers["upload-metadata"].split(","))
+    return base64.b64decode(metadata["name"]).decode()
 
 
 def flat(folder: Path) -> list[Path]:
@@ -95,7 +102,7 @@ def test_a_poor_line_loses_nothing_and_doubles_nothing(
 
     def poor(route: Route) -> None:
         """Each file's first try is cut off, its second arrives but the answer is lost, its third goes through."""
-        name = route.request.url.partition("name=")[2]
+        name = named(route)
         seen[name] = seen.get(name, 0) + 1
         if seen[name] == 1:
             route.abort()
@@ -106,7 +113,7 @@ def test_a_poor_line_loses_nothing_and_doubles_nothing(
         else:
             route.continue_()
 
-    page.route("**/files/?name=*", poor)
+    page.route("**/tus/", poor)
     page.goto("/uploads/new/")
     page.locator("#files").set_input_files([folder / f"{n}.jpg" for n in range(3)])
     page.get_by_role("button", name="Send", exact=True).click()
@@ -121,13 +128,13 @@ def test_what_the_portal_refuses_is_said_and_can_be_sent_again(
     expected_problems += ["401"]
     page = browser_page
     login(page, cast.alice)
-    page.route("**/files/?name=*", lambda route: route.fulfill(status=401, json={"message": "Log in first."}))
+    page.route("**/tus/**", lambda route: route.fulfill(status=401, json={"message": "Log in first."}))
     page.goto("/uploads/new/")
     page.locator("#files").set_input_files([folder / "1.jpg", folder / "2.jpg"])
     page.get_by_role("button", name="Send", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("You were logged out")
     expect(page.locator("#total-text")).to_have_text("0 of 2 files arrived, 2 not sent")
-    page.unroute("**/files/?name=*")
+    page.unroute("**/tus/**")
     page.get_by_role("button", name="Send the failed ones again").click()
     page.wait_for_url(re.compile(r"/uploads/\d+/$"))
     assert (Upload.objects.count(), Image.objects.count()) == (1, 2)

@@ -1,7 +1,9 @@
-// Sends many files, three at a time, over lines that break: every file is tried again with growing pauses, and what arrived is never
-// counted twice (the server knows a file by its content and its name).
-const PARALLEL = 3;
+// The page of an upload: what is chosen, what has arrived, what is wrong. The files themselves go by uploads.line.js; what arrived is
+// asked for first, so that the same folder, chosen again, sends only what is missing.
+import { Line, markOf } from "./uploads.line.js";
+
 const TRIES = 8;
+const ROWS = 300; // shown at once; what is not sent stays in sight
 const STALLED = 60_000;
 const TABLE = /\.(csv|tsv|txt|xlsx)$/i;
 const NOT_MEANT = /(^|\/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX\/)/i;
@@ -9,12 +11,17 @@ const NOT_MEANT = /(^|\/)(\.|Thumbs\.db$|desktop\.ini$|__MACOSX\/)/i;
 const form = document.getElementById("sender");
 const at = (id) => document.getElementById(id);
 const token = form.querySelector("[name=csrfmiddlewaretoken]").value;
-const limits = { file: Number(form.dataset.maxBytes), archive: Number(form.dataset.maxArchiveBytes) };
 const files = new Map();
+const openUploads = at("open-uploads") ? JSON.parse(at("open-uploads").textContent) : [];
+const count = { sent: 0, failed: 0, bytes: 0, sentBytes: 0 };
 let table = null;
 let skipped = 0;
 let addresses = form.dataset.addresses ? JSON.parse(at(form.dataset.addresses).textContent) : null;
 let sending = false;
+let line = null;
+let goOn = null;
+let paused = false;
+let drawn = false;
 
 // ---- choosing
 
@@ -26,19 +33,28 @@ function add(list) {
     const shown = name.slice(top);
     if (NOT_MEANT.test(shown)) skipped += 1;
     else if (TABLE.test(shown)) table = file;
-    else files.set(shown, { file, name: shown, state: "waiting", tries: 0 });
+    else put({ file, name: shown, state: "waiting", moved: 0 });
   }
   showChosen();
+  seekOpen();
+}
+
+function put(item) {
+  const before = files.get(item.name);
+  if (before && ["sent", "sending"].includes(before.state)) return;
+  files.set(item.name, item);
+  count.bytes += item.file.size - (before?.file.size ?? 0);
 }
 
 function showChosen() {
-  const megabytes = [...files.values()].reduce((sum, { file }) => sum + file.size, 0) / 1e6;
-  const words = [`${files.size} file${files.size === 1 ? "" : "s"} chosen (${megabytes.toFixed(1)} MB)`];
+  const words = [`${files.size} file${files.size === 1 ? "" : "s"} chosen (${megabytes(count.bytes)} MB)`];
   if (table) words.push(`table ${table.name}`);
   if (skipped) words.push(`${skipped} hidden file${skipped === 1 ? "" : "s"} left out`);
   at("chosen").textContent = words.join(" · ") + ".";
   at("start").disabled = sending || !(files.size || table);
 }
+
+const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
 async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
@@ -68,15 +84,23 @@ async function walk(entry, found) {
 class Refused extends Error {}
 class Broken extends Error {}
 
-function post(url, body, onProgress) {
+function post(url, body) {
+  return ask("POST", url, body);
+}
+
+function get(url) {
+  return ask("GET", url, null);
+}
+
+function ask(method, url, body) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     let watch = 0;
     const alive = () => { clearTimeout(watch); watch = setTimeout(() => request.abort(), STALLED); };
-    request.open("POST", url);
+    request.open(method, url);
     request.setRequestHeader("X-CSRFToken", token);
     request.setRequestHeader("Accept", "application/json");
-    request.upload.onprogress = (event) => { alive(); onProgress?.(event.loaded / (event.total || 1)); };
+    request.upload.onprogress = alive;
     request.onloadend = () => {
       clearTimeout(watch);
       const said = parsed(request.responseText);
@@ -138,40 +162,77 @@ function rowOf(item) {
   item.words = row.insertCell();
   item.bar = bar;
   item.row = row;
+  row.item = item;
+  thin();
   return row;
 }
 
 function say(item, words, state) {
-  rowOf(item).className = state === "failed" ? "failed" : "";
+  tally(item, -1);
   item.state = state;
+  tally(item, 1);
+  rowOf(item).className = { failed: "failed", sending: "moving" }[state] ?? "";
   item.words.textContent = words;
 }
 
-async function sendFile(item) {
-  say(item, "sending", "sending");
-  const url = `${addresses.files}?name=${encodeURIComponent(item.name)}`;
-  // a file over the limit is refused by the server: one byte over is enough to show it
-  const limit = /\.zip$/i.test(item.name) ? limits.archive : limits.file;
-  const body = item.file.size > limit ? item.file.slice(0, limit + 1) : item.file;
-  try {
-    const said = await persist(() => post(url, body, (share) => { item.bar.value = share; }), (words) => { item.words.textContent = words; });
+function tally(item, by) {
+  if (item.state === "sent") { count.sent += by; count.sentBytes += by * item.file.size; }
+  if (item.state === "failed") count.failed += by;
+}
+
+const tell = {
+  progress(item, bytes) {
+    if (item.state === "waiting") say(item, "sending", "sending");
+    item.moved = bytes;
+    item.bar.value = item.file.size ? bytes / item.file.size : 1;
+    if (item.words.textContent !== "sending") say(item, "sending", "sending");
+    lineWords("");
+    showTotal();
+  },
+  arrived(item, { outcome, message }) {
+    say(item, message ? `${outcome}: ${message}` : outcome, "sent");
     item.bar.value = 1;
-    say(item, said.message ? `${said.outcome}: ${said.message}` : said.outcome, "sent");
-  } catch (error) {
-    say(item, error.message, "failed");
-    if (error instanceof Refused) trouble(error.message);
-  }
-  showTotal();
+    lineWords("");
+    showTotal();
+  },
+  broken(item, words) {
+    if (item) say(item, `${words} Trying again …`, "sending");
+    lineWords(`${words} What arrived is kept; sending goes on by itself.`);
+  },
+  refused(item, words, status) {
+    say(item, words, "failed");
+    if (status) trouble(words);
+    showTotal();
+  },
+};
+
+function lineWords(words) {
+  if (at("line").textContent !== words) at("line").textContent = words;
 }
 
 function showTotal() {
-  const all = [...files.values()];
-  const sent = all.filter(({ state }) => state === "sent").length;
-  const failed = all.filter(({ state }) => state === "failed").length;
-  at("total").max = Math.max(1, all.length);
-  at("total").value = sent;
-  at("total-text").textContent = `${sent} of ${all.length} files arrived${failed ? `, ${failed} not sent` : ""}`;
-  at("again").hidden = sending || !failed;
+  if (drawn) return;
+  drawn = true;
+  setTimeout(() => { drawn = false; drawTotal(); }, 100);
+}
+
+function drawTotal() {
+  const moving = [...document.querySelectorAll("#rows tr.moving")].reduce((sum, row) => sum + row.item.moved, 0);
+  at("total").max = Math.max(1, count.bytes);
+  at("total").value = count.sentBytes + moving;
+  at("total-text").textContent = `${count.sent} of ${files.size} files arrived${count.failed ? `, ${count.failed} not sent` : ""}`;
+  at("total-bytes").textContent = `${megabytes(count.sentBytes + moving)} of ${megabytes(count.bytes)} MB`;
+  at("again").hidden = sending || !count.failed;
+  at("pause").hidden = !sending;
+}
+
+// The upload's page lists every file; here the latest, and all that are on their way or did not go.
+function thin() {
+  const rows = at("rows").rows;
+  if (rows.length <= ROWS) return;
+  const gone = [...rows].slice(0, rows.length - ROWS).filter((row) => row.item.state === "sent");
+  for (const row of gone) { row.item.row = null; row.remove(); }
+  at("older").textContent = `${count.sent} files arrived; the latest are shown. The upload's page lists them all.`;
 }
 
 function trouble(words) {
@@ -202,9 +263,54 @@ function remarks(lines) {
 
 async function begin() {
   if (addresses) return;
+  if (goOn && at("go-on").checked) {
+    addresses = goOn;
+    return;
+  }
   const body = new FormData(form);
   body.set("expected", files.size);
   addresses = await persist(() => post(form.action, body), trouble);
+  addresses.fresh = true;
+}
+
+// What the portal has of this upload already is not sent again; what it has in part goes on where it stopped.
+async function recognise() {
+  if (addresses.fresh) {
+    addresses.fresh = false;
+    return;
+  }
+  const { whole, part } = await heldBy(addresses);
+  for (const item of files.values()) {
+    const known = item.state !== "sent" && whole.get(item.name);
+    if (known && known.size === item.file.size) tell.arrived(item, { outcome: known.outcome, message: known.message || "it was here already" });
+    item.address = part.get(`${item.name} ${markOf(item.file)}`) ?? null;
+  }
+}
+
+async function heldBy({ held }) {
+  const said = await persist(() => get(held), trouble);
+  const whole = new Map(said.files.map((file) => [file.name, file]));
+  return { whole, part: new Map(said.partial.map(({ name, mark, address }) => [`${name} ${mark}`, address])) };
+}
+
+// An open upload of one's own that holds some of what was chosen: sending goes on with it, unless the person says otherwise.
+async function seekOpen() {
+  if (addresses || sending || !openUploads.length) return;
+  const site = form.querySelector("[name=site]").value;
+  let best = null;
+  for (const upload of openUploads.filter((open) => String(open.site) === site)) {
+    try {
+      upload.known ??= await heldBy(upload);
+    } catch {
+      continue;
+    }
+    const { whole, part } = upload.known;
+    const here = [...files.values()].filter(({ name, file }) => whole.get(name)?.size === file.size || part.has(`${name} ${markOf(file)}`));
+    if (here.length && here.length > (best?.here ?? 0)) best = { upload, here: here.length };
+  }
+  goOn = best?.upload ?? null;
+  at("resume").hidden = !best;
+  if (best) at("resume-text").textContent = `Go on with upload ${best.upload.upload} of ${best.upload.opened}, which is open and has ${best.here} of these files already`;
 }
 
 async function sendAll() {
@@ -214,19 +320,29 @@ async function sendAll() {
   trouble("");
   try {
     await begin();
+    await recognise();
     const tableUsed = table ? await sendTable() : true;
-    const queue = [...files.values()].filter(({ state }) => state !== "sent");
+    line ??= new Line(addresses.tus, token, tell);
+    const waiting = [...files.values()].filter(({ state }) => state !== "sent");
+    for (const item of waiting) { tally(item, -1); item.state = "waiting"; }
     showTotal();
-    await Promise.all(Array.from({ length: PARALLEL }, async () => {
-      for (let item = queue.shift(); item; item = queue.shift()) await sendFile(item);
-    }));
-    if ([...files.values()].every(({ state }) => state === "sent")) await finish(tableUsed);
+    if (waiting.length) await line.send(waiting);
+    if (count.sent === files.size) await finish(tableUsed);
   } catch (error) {
     trouble(error.message);
   }
   sending = false;
+  lineWords("");
   showTotal();
   showChosen();
+}
+
+function pauseOrResume() {
+  paused = !paused;
+  at("pause").textContent = paused ? "Resume" : "Pause";
+  if (paused) line?.pause();
+  else line?.resume();
+  lineWords(paused ? "Paused. What arrived is kept, also when you close this page." : "");
 }
 
 async function finish(tableUsed) {
@@ -249,5 +365,7 @@ drop.addEventListener("dragleave", () => drop.classList.remove("over"));
 drop.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); dropped(event.dataTransfer); });
 form.addEventListener("submit", (event) => { event.preventDefault(); if (!sending) sendAll(); });
 at("again").addEventListener("click", () => sendAll());
+at("pause").addEventListener("click", () => pauseOrResume());
+form.querySelector("[name=site]")?.addEventListener("change", () => seekOpen());
 window.addEventListener("beforeunload", (event) => { if (sending) event.preventDefault(); });
 showChosen();
