@@ -3,6 +3,9 @@
 `python -m benchmarks.intake [--images 200] [--sizes 800x600,3264x2448]`. Receive (hash, fsync, rename, rows, job, audit) against bare
 copy + sha256 + fsync; the sanitiser (child process, clean store, thumbnail, rows) against bare decode + encode in this process. Rounds
 alternate, so that a busy disk slows both sides.
+
+`--api 1000`: that many files of 0.4 MB by tus and with a token through a real gunicorn, sent by the command line client's own code,
+against bare copy + sha256 + fsync of the same files in the same rounds; and the web process's memory after each round.
 """
 
 from __future__ import annotations
@@ -11,8 +14,10 @@ import argparse
 import hashlib
 import io
 import os
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image as Picture
@@ -93,13 +98,67 @@ def measure(count: int, size: tuple[int, int], folder: Path) -> dict[str, float]
     return {name: share * _ROUNDS / time_spent for name, time_spent in spent.items()}
 
 
+def through_the_api(count: int, size: int, folder: Path) -> None:
+    """Files/s by tus, of the bare copy, and their ratio; sender, web process and Postgres share the cores."""
+    import psutil
+
+    from portal.accounts.models import Membership, Role, Site, User
+    from portal.accounts.tokens import make
+    from portal.images.services import open_upload
+    from tests.serving import serving
+
+    site = Site.objects.create(name="api", slug="api")
+    user = User.objects.create(email="api@example.org")
+    Membership.objects.create(user=user, site=site, role=Role.UPLOADER)
+    _, token = make(site=site, name="bench", days=1, actor=user)
+    upload = open_upload(site=site, actor=user, expected=count)
+    sent, share = folder / "sent", max(1, count // _ROUNDS)
+    sent.mkdir()
+    spent = {"copy": 0.0, "tus": 0.0}
+    with serving(folder / "web") as web:
+        assert web.process is not None
+        for turn in range(_ROUNDS):
+            contents = [b"\xff\xd8\xff" + os.urandom(size) for _ in range(share)]
+            names = [f"{turn}-{number}.jpg" for number in range(share)]
+            for name, content in zip(names, contents, strict=True):
+                (sent / name).write_bytes(content)
+            paths = [sent / name for name in names]
+            spent["copy"] += seconds(lambda part=contents: bare_copy(part, folder / "copy"))  # type: ignore[misc]
+            spent["tus"] += seconds(lambda part=paths: send_all(part, web.url, token, upload.pk))  # type: ignore[misc]
+            memory = sum(process.memory_info().rss for process in psutil.Process(web.process.pid).children()) / 1e6
+            print(f"api: {share * (turn + 1)} sent, web process {memory:.0f} MB", flush=True)
+            for path in (*paths, *(folder / "copy").iterdir()):
+                path.unlink()
+    tus, copy = (share * _ROUNDS / spent[name] for name in ("tus", "copy"))
+    print(f"api, {size / 1e6:.1f} MB: tus with token {tus:.1f}/s, bare copy+hash+fsync {copy:.1f}/s, ratio {tus / copy:.2f} (goal 150/s)")
+
+
+def send_all(paths: list[Path], server: str, token: str, upload: int) -> None:
+    """By three threads, as the client does."""
+    from client.folder import Item
+    from client.line import Line
+    from client.sending import Patience, Sender
+
+    def work(part: list[Path]) -> None:
+        sender = Sender(Line(server, token), f"/api/v1/uploads/{upload}/tus/", Patience(60, threading.Event(), print))
+        for path in part:
+            outcome = sender.send(Item(path, path.name, path.stat().st_size, "bench"), None)
+            assert outcome.outcome == "accepted", outcome
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(work, [paths[first::3] for first in range(3)]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--sizes", default="800x600,3264x2448")
+    parser.add_argument("--api", type=int, default=1000, help="files through the API; 0 leaves it out")
     options = parser.parse_args()
     with servers() as folder:
-        for text in options.sizes.split(","):
+        if options.api:
+            through_the_api(options.api, 400_000, folder)
+        for text in options.sizes.split(",") if options.images else []:
             width, height = map(int, text.split("x"))
             rate = measure(options.images, (width, height), folder)
             print(

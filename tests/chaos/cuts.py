@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
 
@@ -38,6 +39,9 @@ class Result:
     seconds: float = 0
     doubled: int = 0
     left_behind: int = 0
+    """Bytes or rows of files that are not stored, and what the sweep does not take away."""
+    begun_twice: int = 0
+    """Creations whose answer died with the server: the sender began anew. The sweep takes them away after the days of the setting."""
     trouble: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
@@ -155,6 +159,11 @@ def run(folder: Path, *, files: int, size: int, cuts: int, kills: int, senders: 
 
 
 def _count(result: Result, items: list[Item], outcomes: list[Outcome], site: int, originals: Path) -> None:
+    from django.conf import settings
+    from django.test import override_settings
+    from django.utils import timezone
+
+    from portal.images import arrivals
     from portal.images.models import Arrival, Image, UploadFile
 
     rows = dict(Image.objects.filter(site=site).values_list("original_name", "sha256"))
@@ -164,7 +173,13 @@ def _count(result: Result, items: list[Item], outcomes: list[Outcome], site: int
         stored = blob.exists() and hashlib.sha256(blob.read_bytes()).hexdigest() == wanted
         result.equal_hashes += stored and rows.get(item.name) == wanted
     result.doubled = len(rows) - len(items) + UploadFile.objects.filter(image__site=site).count() - len(items)
-    result.left_behind = Arrival.objects.filter(file=None).count() + len(list((originals / ".partial").glob("*")))
+    unfinished = Arrival.objects.filter(file=None)
+    result.begun_twice = unfinished.filter(name__in=rows).count()
+    lost = unfinished.exclude(name__in=rows).count()
+    unfinished.update(moved=timezone.now() - timedelta(days=settings.PARTIAL_DAYS, minutes=1))
+    with override_settings(ORIGINALS_DIR=originals):
+        arrivals.sweep()
+    result.left_behind = lost + unfinished.count() + len(list((originals / ".partial").glob("*")))
     result.trouble = [f"{o.name}: {o.outcome} {o.message}" for o in outcomes if o.outcome != "accepted"][:10]
 
 
