@@ -37,7 +37,7 @@ class Web:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", f"fd://{self.listener.fileno()}", "--worker-class", "gthread",
-                   "--workers", str(self.workers), "--threads", "8", "--timeout", "120", "--no-control-socket"]  # fmt: skip
+                   "--workers", str(self.workers), "--threads", "16", "--timeout", "120", "--no-control-socket"]  # fmt: skip
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=self.env, stdout=log, stderr=log, pass_fds=(self.listener.fileno(),), start_new_session=True,

@@ -75,11 +75,7 @@ class Limits:
         try:
             _check_body(request, key)
             _count(request, key)
-        except TooMany as refused:
-            response = answer(request, refused)
-            response["Retry-After"] = str(refused.seconds)
-            return response
-        except TooLarge as refused:
+        except (TooMany, TooLarge) as refused:
             return answer(request, refused)
         return None
 

@@ -87,8 +87,12 @@ class Errors:
 def answer(request: HttpRequest, error: WinnowError) -> HttpResponse:
     """A page for people, JSON for programs. Nothing of the request is repeated in it: absent and hidden give the same bytes."""
     if wants_json(request):
-        return JsonResponse({"code": error.code, "message": error.message}, status=error.status)
-    return render(request, "errors/error.html", {"error": error}, status=error.status)
+        response: HttpResponse = JsonResponse({"code": error.code, "message": error.message}, status=error.status)
+    else:
+        response = render(request, "errors/error.html", {"error": error}, status=error.status)
+    if error.seconds is not None:
+        response["Retry-After"] = str(error.seconds)
+    return response
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001

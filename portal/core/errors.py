@@ -6,6 +6,8 @@ class WinnowError(Exception):
 
     status = 400
     code = "error"
+    seconds: int | None = None
+    """After how long it is worth trying again, where that is known."""
 
     def __init__(self, message: str, *, code: str | None = None) -> None:
         super().__init__(message)

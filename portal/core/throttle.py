@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class TooMany(WinnowError):
-    """Asked too often; `seconds` later it is allowed again."""
+    """Asked too often."""
 
     status = 429
     code = "too_many"

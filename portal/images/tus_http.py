@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from portal.accounts.models import User
 from portal.core.errors import WinnowError
-from portal.images import arrivals
+from portal.images import arrivals, seats
 from portal.images.models import Arrival, Upload, UploadFile
 
 METHODS = ["OPTIONS", "POST", "HEAD", "PATCH", "DELETE"]
@@ -20,13 +21,14 @@ def respond(request: HttpRequest, *, upload: Upload, actor: User, base: str, arr
     arrival: Arrival | None = arrivals.find(upload=upload, arrival_id=arrival_id) if arrival_id else None
     headers = {name.lower(): value for name, value in request.headers.items()}
     said = arrivals.Spoken(str(request.method), base, headers, request)
-    try:
-        answer = arrivals.speak(upload=upload, actor=actor, said=said, arrival=arrival)
-    except WinnowError:
-        _drain(request)
-        raise
-    if answer.status >= 400:
-        _drain(request)
+    with seats.seat() if request.method in ("POST", "PATCH") else nullcontext():
+        try:
+            answer = arrivals.speak(upload=upload, actor=actor, said=said, arrival=arrival)
+        except WinnowError:
+            _drain(request)
+            raise
+        if answer.status >= 400:
+            _drain(request)
     response = _response(answer, bodyless=request.method == "HEAD")
     response["Cache-Control"] = "no-store"
     return response

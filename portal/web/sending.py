@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.core.errors import BadInput
-from portal.images import selectors, services, tus_http
+from portal.images import seats, selectors, services, tus_http
 from portal.images.models import Upload
 
 _DRAIN = 64 << 20
@@ -39,8 +39,9 @@ def upload_file(request: UserRequest, upload_id: int) -> JsonResponse:
     found = _own(request, upload_id)
     size = int(request.META.get("CONTENT_LENGTH") or 0)
     try:
-        row = services.receive(upload=found, file=request, name=request.GET.get("name", ""), actor=request.user, size=size)
-        _drain(request)
+        with seats.seat():
+            row = services.receive(upload=found, file=request, name=request.GET.get("name", ""), actor=request.user, size=size)
+            _drain(request)
     except UnreadablePostError as error:
         raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete") from error
     return JsonResponse({"file": row.pk, "name": row.name, "outcome": row.outcome, "message": row.message, "image": row.image_id})
