@@ -115,7 +115,7 @@ def through_the_api(count: int, size: int, folder: Path) -> None:
     sent, share = folder / "sent", max(1, count // _ROUNDS)
     sent.mkdir()
     spent = {"copy": 0.0, "tus": 0.0}
-    with serving(folder / "web") as web:
+    with serving(folder / "web", workers=2) as web:
         assert web.process is not None
         for turn in range(_ROUNDS):
             contents = [b"\xff\xd8\xff" + os.urandom(size) for _ in range(share)]

@@ -59,7 +59,7 @@ def _by_token(request: HttpRequest, action: str) -> HttpResponse | None:
         if request.user.is_authenticated:
             return answer(request, NotAllowed("This address is for programs with an upload token. Use the pages instead."))
         return _token_first()
-    request.user = access.narrowed(token.user, token.site_id)
+    request.user = token.user
     if not access.can(request.user, action, site=token.site_id):
         return answer(request, NotAllowed("The right to send to this site has ended. Ask your administrator."))
     request.token = token  # type: ignore[attr-defined]

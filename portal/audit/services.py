@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from portal.audit import chain
 from portal.audit.models import AuditCheck, AuditEvent, AuditSeal
+from portal.core.statements import insert_row
 
 log = logging.getLogger(__name__)
 _BATCH = 20_000
@@ -31,7 +32,7 @@ def event(*, actor_id: int | None, action: str, subject: Model, site_id: int | N
 def record(*, actor_id: int | None, action: str, subject: Model, site_id: int | None = None, **details: Any) -> AuditEvent:
     """Write one event."""
     said = event(actor_id=actor_id, action=action, subject=subject, site_id=site_id, **details)
-    said.save(force_insert=True)
+    insert_row(said)
     return said
 
 

@@ -181,7 +181,8 @@ class Stack:
 
     def _start_web(self, listener: socket.socket) -> Child:
         command = [sys.executable, "-m", "gunicorn", "portal.wsgi", "--bind", f"fd://{listener.fileno()}", "--worker-class", "gthread",
-                   "--workers", "1", "--threads", "16", "--timeout", "120", "--graceful-timeout", "5", "--no-control-socket"]  # fmt: skip
+                   "--workers", str(min(4, os.cpu_count() or 1)), "--threads", "16", "--timeout", "120", "--graceful-timeout", "5",
+                   "--no-control-socket"]  # fmt: skip
         return self._child("web", command, pass_fds=(listener.fileno(),))
 
     def _child(self, name: str, command: list[str], *, pass_fds: tuple[int, ...] = (), once: bool = False) -> Child:

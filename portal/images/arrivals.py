@@ -26,6 +26,7 @@ from resumable_upload.server.headers import parse_metadata
 from portal.accounts.models import User
 from portal.core.errors import BadInput, NotVisible, WrongState
 from portal.core.faults import fault
+from portal.core.statements import insert_row
 from portal.images import partials, room, services, storage, tus
 from portal.images.models import Arrival, Upload, UploadFile
 
@@ -181,7 +182,10 @@ def _settle(arrival: Arrival, actor: User) -> UploadFile:
     fault("before_settle")
     file = services.settle(upload=upload, spooled=spooled, name=arrival.name, actor=actor)
     arrival.file = file
-    arrival.save(force_insert=arrival._state.adding)
+    if arrival._state.adding:
+        insert_row(arrival)
+    else:
+        arrival.save()
     return file
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Self
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
@@ -15,6 +15,7 @@ from portal.accounts.models import Site, User
 from portal.audit.services import record
 from portal.core.errors import BadInput, WinnowError, WrongState
 from portal.core.faults import fault
+from portal.core.statements import insert_row
 from portal.images import formats, room, storage
 from portal.images.cleaning import give_up, sanitise_claimed
 from portal.images.models import UPLOAD_CANCELLED, Archive, FileOutcome, Image, ImageState, Upload, UploadFile
@@ -181,8 +182,15 @@ def require_open(upload: Upload, *, archived: bool = False) -> None:
         raise WrongState("This upload is closed. Start a new one for further files.")
 
 
+_ANY_NAMESAKE = "SELECT FROM images_uploadfile WHERE upload_id = %s AND upper(name) = upper(%s) LIMIT 1"
+
+
 def _namesakes(upload: Upload, name: str) -> list[UploadFile]:
     """The rows of this upload with this name, whatever its capitals; the exact spelling first."""
+    with connection.cursor() as cursor:  # hardly a file has one
+        cursor.execute(_ANY_NAMESAKE, [upload.pk, name])
+        if cursor.fetchone() is None:
+            return []
     rows = upload.files.filter(name__iexact=name).select_related("image").order_by("pk")
     return sorted(rows, key=lambda row: row.name != name)
 
@@ -221,7 +229,10 @@ def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *,
     row = _row_for(locked, name, namesakes)
     row.image, is_new = room.insert(locked, name, spooled)
     row.outcome, row.message = (FileOutcome.ACCEPTED, "") if is_new else _known(row.image, locked, actor)
-    row.save()
+    if row._state.adding:
+        insert_row(row)
+    else:
+        row.save()
     if is_new:
         jobs.put(kind="sanitise", subject_ids=[row.image.pk], actor_id=actor.pk)
         record(actor_id=actor.pk, action="image.received", subject=row.image, site_id=locked.site_id, upload=locked.pk)

@@ -20,6 +20,7 @@ from resumable_upload.locks import LockBackend
 from resumable_upload.storage import Storage
 
 from portal.accounts.models import User
+from portal.core.statements import insert_row
 from portal.images import partials
 from portal.images.models import Arrival, Upload
 
@@ -94,7 +95,7 @@ class Shelf(Storage):  # type: ignore[misc]  # the library has no stub
         """Inside the transaction that holds the row, or makes it."""
         kept = self._kept()
         if kept._state.adding:
-            kept.save(force_insert=True)
+            insert_row(kept)
         else:
             Arrival.objects.filter(pk=kept.pk).update(offset=kept.offset, sha256=kept.sha256, moved=Now())
 
