@@ -267,6 +267,7 @@ def test_what_is_wrong_with_one_file_is_said_there_and_the_others_go_on(
         (zips.many(400_000), "more than 20000 files"),
         (zips.entry(zips.entry(zips.names("a.png"), "a.png", 24, "<I", 0xFFFFFFF0), "a.png", 20, "<I", 0xFFFFFFF0), "more than|damaged|GB"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_archive_of_which_nothing_can_be_had_is_refused_in_words(
     send: Send, upload: Upload, archive: bytes, says: str, stores: Path, settings: Any
