@@ -17,7 +17,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 export PORT
 
-.PHONY: help run test lint format types chaos cuts client fuzz poison tamper bench reproduce lock environment clean
+.PHONY: help run test lint format types chaos storm cuts client fuzz poison tamper bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ format: $(READY) ## Put Python and templates into form
 
 chaos: $(READY) ## 10,000 items, 50 kills, 20 killed producers, 3 Redis losses, 2 Postgres crashes: about 15 minutes
 	@$(PY) -m tests.chaos $(CHAOS_ARGS)
+
+storm: $(READY) ## The same with every file sent over HTTP by the client, and 20 kills of the web server: about 20 minutes
+	@$(PY) -m tests.chaos --line $(CHAOS_ARGS)
 
 cuts: $(READY) ## 1,000 files by tus, three cuts each, the server killed between: equal hashes; CUTS_ARGS='--files 100'
 	@$(PY) -m tests.chaos.cuts $(CUTS_ARGS)

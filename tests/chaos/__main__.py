@@ -20,11 +20,13 @@ def main() -> int:
     import django
 
     django.setup()
+    from tests.chaos.line import LineStorm
     from tests.chaos.storm import Plan, Storm
 
-    plan = Plan(options.items, options.kills, options.senders_killed, options.redis, options.postgres, faults=options.faults)
+    web = options.web if options.line else 0
+    plan = Plan(options.items, options.kills, options.senders_killed, options.redis, options.postgres, web, faults=options.faults)
     folder = Path(options.logs) if options.logs else servers.FOLDER / "storm"
-    outcome = Storm(plan, folder, seed=options.seed, say=_Every(10)).run()
+    outcome = (LineStorm if options.line else Storm)(plan, folder, seed=options.seed, say=_Every(10)).run()
     print("\n".join(outcome.lines()))
     return 1 if outcome.lost or outcome.doubled or outcome.failed or outcome.broken_invariants else 0
 
@@ -48,6 +50,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--senders-killed", type=int, default=20)
     parser.add_argument("--redis", type=int, default=3)
     parser.add_argument("--postgres", type=int, default=2)
+    parser.add_argument("--line", action="store_true", help="files come by the client, over HTTP, to a web server that is killed too")
+    parser.add_argument("--web", type=int, default=20, help="kills of the web server, with --line")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument(
         "--faults", default="before_commit=kill:0.01", help="armed fault points (portal/core/faults.py); a commit is of a batch"

@@ -38,6 +38,8 @@ class Plan:
     sender_kills: int = 0
     redis_losses: int = 0
     postgres_crashes: int = 0
+    web_kills: int = 0
+    """Only where files come over the line (`tests.chaos.line`)."""
     senders: int = 2
     faults: str = ""
     patience: float = 600
@@ -53,6 +55,7 @@ class Outcome:
     kills_that_hit_work: int = 0
     items_in_hand_at_a_kill: int = 0
     senders_killed: int = 0
+    web_kills: int = 0
     redis_losses: int = 0
     postgres_crashes: int = 0
     jobs_claimed_again: int = 0
@@ -206,7 +209,7 @@ class Storm:
     # ---- the count ------------------------------------------------------------------------------------------------------
 
     def _count(self) -> None:
-        acknowledged = {line for n in range(self.plan.senders) for line in self._acks(n).read_text().split()}
+        acknowledged = self._acknowledged()
         finished = {row[0] for row in self._all("SELECT sha256 FROM images_image WHERE state IN ('accepted', 'in_review')")}
         self.outcome.lost = len(acknowledged - finished) + (self.plan.items - len(acknowledged))
         self.outcome.doubled = sum(self._one(f"SELECT count(*) FROM ({query}) AS x") or 0 for query in DOUBLED.values())
@@ -216,6 +219,9 @@ class Storm:
         found = violations()
         self.outcome.broken_invariants = {name: rows for name, rows in found.items() if name not in HARMLESS}
         self.outcome.harmless = {name: len(rows) for name, rows in found.items() if name in HARMLESS}
+
+    def _acknowledged(self) -> set[str]:
+        return {line for n in range(self.plan.senders) for line in self._acks(n).read_text().split()}
 
     def _all(self, query: str) -> list[tuple[Any, ...]]:
         try:

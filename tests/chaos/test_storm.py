@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.line import LineStorm
 from tests.chaos.storm import Plan, Storm
 
 
@@ -21,3 +22,15 @@ def test_a_thousand_items_survive_ten_killed_worker_groups_and_a_forgetful_redis
     assert (outcome.kills, outcome.redis_losses) == (10, 1)
     assert outcome.longest_wait_for_the_sweep < 120
     assert outcome.kills_that_hit_work >= 5, "the storm missed: it shows nothing"
+
+
+@pytest.mark.chaos
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_files_that_come_over_the_line_survive_killed_web_servers_workers_and_clients(tmp_path: Path) -> None:
+    outcome = LineStorm(Plan(items=120, kills=3, sender_kills=1, web_kills=3, postgres_crashes=1, senders=1, patience=90), tmp_path).run()
+    sys.stdout.write("\n".join(outcome.lines()) + "\n")
+    assert (outcome.lost, outcome.doubled, outcome.failed) == (0, 0, 0)
+    assert outcome.broken_invariants == {}
+    assert (outcome.kills, outcome.web_kills, outcome.postgres_crashes) == (3, 3, 1)
+    assert outcome.seconds_to_the_last_after_the_last_blow < 120
