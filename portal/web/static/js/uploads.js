@@ -149,7 +149,7 @@ async function persist(send, onTrouble) {
 
 function rowOf(item) {
   if (item.row) return item.row;
-  const row = at("rows").insertRow();
+  const row = at("rows").insertRow(0); // what moves now is on top
   const name = document.createElement("th");
   name.scope = "row";
   name.textContent = item.name;
@@ -230,7 +230,7 @@ function drawTotal() {
 function thin() {
   const rows = at("rows").rows;
   if (rows.length <= ROWS) return;
-  const gone = [...rows].slice(0, rows.length - ROWS).filter((row) => row.item.state === "sent");
+  const gone = [...rows].slice(ROWS).filter((row) => row.item.state === "sent");
   for (const row of gone) { row.item.row = null; row.remove(); }
   at("older").textContent = `${count.sent} files arrived; the latest are shown. The upload's page lists them all.`;
 }
