@@ -175,6 +175,8 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "reading_release": READERS,
     "adjudication": frozenset({Role.ADJUDICATOR}),
     "adjudication_submit": frozenset({Role.ADJUDICATOR}),
+    "own_reading": READERS,
+    "agreement": ADMINS,
     "reading_rules": ADMINS,
     "review_list": ADMINS,
     "review_reopen": ADMINS,

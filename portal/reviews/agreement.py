@@ -1,53 +1,120 @@
-"""How far two readers agree. Pure; each returns None where it cannot be said."""
+"""Agreement with intervals: two readers' answers as tables of counts, patients drawn with replacement. Pure.
+
+Cohen 1960; Gwet 2008 (chance from the mean shares of the kinds that occur: steady where one kind is rare); Krippendorff 2011 for nominal
+answers. Computed for all drawings at once.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-Pair = tuple[str, str]
+import numpy as np
+from numpy.typing import NDArray
 
+from portal.ml import Interval
 
-def raw(pairs: Sequence[Pair]) -> float | None:
-    """Share of the images on which both gave the same answer."""
-    return sum(a == b for a, b in pairs) / len(pairs) if pairs else None
-
-
-def cohen_kappa(pairs: Sequence[Pair]) -> float | None:
-    """(observed - chance) / (1 - chance), chance from each reader's own shares (Cohen 1960)."""
-    if not pairs:
-        return None
-    first, second = (Counter(side) for side in zip(*pairs, strict=True))
-    chance = sum(first[kind] * second[kind] for kind in first) / len(pairs) ** 2
-    return _beyond(pairs, chance)
+DRAWS = 400
+MEASURES = {"raw": "same answer", "kappa": "Cohen's kappa", "ac1": "Gwet's AC1", "alpha": "Krippendorff's alpha"}
+_CHUNK = 50
 
 
-def gwet_ac1(pairs: Sequence[Pair]) -> float | None:
-    """As kappa, with chance = sum of pi(1 - pi) / (kinds - 1), pi the mean share of each
-    kind that occurs (Gwet 2008): steady where one kind is rare."""
-    both = Counter(answer for pair in pairs for answer in pair)
-    if len(both) < 2:
-        return 1.0 if both else None
-    shares = [count / (2 * len(pairs)) for count in both.values()]
-    return _beyond(pairs, sum(share * (1 - share) for share in shares) / (len(both) - 1))
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The first two answers to one question, each reader on their own. `patient`: None counts as a patient of its own."""
+
+    first: str
+    second: str
+    patient: int | None
+    site: str = ""
+    month: str = ""
+    readers: tuple[str, str] = ("", "")
 
 
-def _beyond(pairs: Sequence[Pair], chance: float) -> float | None:
-    observed = sum(a == b for a, b in pairs) / len(pairs)
-    return None if chance >= 1.0 else (observed - chance) / (1.0 - chance)
+def estimates(pairs: Sequence[Paired], *, draws: int = DRAWS, seed: int = 7) -> dict[str, Interval]:
+    """Each of MEASURES with its 95 % interval by bootstrap over patients; empty where there is no pair.
 
-
-def krippendorff_alpha(units: Sequence[Sequence[str]]) -> float | None:
-    """1 - observed / expected disagreement for nominal answers (Krippendorff 2011): any number of readers, with gaps.
-
-    units: the answers given for each image. Images with one answer or none say nothing; None when no image has two.
+    `hits` is the number of equal answers. What cannot be said is nan: kappa where all answered the same, anything of one patient alone.
     """
-    paired = [Counter(answers) for answers in units if len(answers) > 1]
-    shares = sum(paired, Counter())
-    total = shares.total()
-    if total == 0:
-        return None
-    # An image's m answers make m (m - 1) ordered pairs, each counting 1 / (m - 1)
-    apart = sum((m * m - sum(count**2 for count in one.values())) / (m - 1) for one in paired if (m := one.total()))
-    chance = (total**2 - sum(count**2 for count in shares.values())) / (total - 1)
-    return 1.0 if chance == 0 else 1.0 - apart / chance
+    if not pairs:
+        return {}
+    kinds = sorted({kind for pair in pairs for kind in (pair.first, pair.second)})
+    tables = _tables(pairs, kinds)
+    drawn = _drawn(tables, draws, seed)
+    whole = _measures(tables.sum(axis=0, keepdims=True))
+    same = sum(pair.first == pair.second for pair in pairs)
+    return {
+        name: _interval(whole[name], values, same, len(pairs), len(tables)) for name, values in _measures(drawn).items()
+    }  # fmt: skip
+
+
+def by_kind(pairs: Sequence[Paired], *, draws: int = DRAWS, seed: int = 7) -> dict[str, Interval]:
+    """Of each kind: where one reader said it, how often the other did too (Cicchetti and Feinstein 1990: specific agreement).
+
+    `hits` of `total`: images that both and that either called so.
+    """
+    if not pairs:
+        return {}
+    kinds = sorted({kind for pair in pairs for kind in (pair.first, pair.second)})
+    tables = _tables(pairs, kinds)
+    drawn, whole = _drawn(tables, draws, seed), tables.sum(axis=0, keepdims=True)
+    found = {}
+    for at, kind in enumerate(kinds):
+        both, either = int(whole[0, at, at]), int(whole[0, at, :].sum() + whole[0, :, at].sum() - whole[0, at, at])
+        patients = int(((tables[:, at, :].sum(axis=1) + tables[:, :, at].sum(axis=1)) > 0).sum())
+        found[kind] = _interval(_specific(whole, at), _specific(drawn, at), both, either, patients)
+    return found
+
+
+def _tables(pairs: Sequence[Paired], kinds: Sequence[str]) -> NDArray[np.int64]:
+    """(patients, kinds, kinds): how often the first said the one and the second the other."""
+    place = {kind: at for at, kind in enumerate(kinds)}
+    patients: dict[object, int] = {}
+    owners = (pair.patient if pair.patient is not None else (number,) for number, pair in enumerate(pairs))
+    rows = [patients.setdefault(owner, len(patients)) for owner in owners]
+    tables = np.zeros((len(patients), len(kinds), len(kinds)), dtype=np.int64)
+    np.add.at(tables, (rows, [place[pair.first] for pair in pairs], [place[pair.second] for pair in pairs]), 1)
+    return tables
+
+
+def _drawn(tables: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.int64]:
+    """(draws, kinds, kinds): the counts of so many samples of patients, with replacement."""
+    rng, patients = np.random.default_rng(seed), len(tables)
+    flat = tables.reshape(patients, -1)
+    even = np.full(patients, 1 / patients)
+    parts = [rng.multinomial(patients, even, size=min(_CHUNK, draws - first)) @ flat for first in range(0, draws, _CHUNK)]
+    return np.concatenate(parts).reshape(draws, *tables.shape[1:])
+
+
+def _measures(tables: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Each measure of each table (n, kinds, kinds)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = tables.sum(axis=(1, 2)).astype(float)
+        same = np.trace(tables, axis1=1, axis2=2) / total
+        rows, columns = tables.sum(axis=2), tables.sum(axis=1)
+        said = rows + columns
+        share = said / (2 * total[:, None])
+        occurring = (said > 0).sum(axis=1)
+        by_margins = (rows * columns).sum(axis=1) / total**2
+        by_shares = np.where(occurring > 1, (share * (1 - share)).sum(axis=1) / np.maximum(occurring - 1, 1), 0.0)
+        apart_by_chance = ((2 * total) ** 2 - (said**2).sum(axis=1)) / (2 * total - 1)
+        alpha = np.where(apart_by_chance == 0, 1.0, 1 - 2 * total * (1 - same) / apart_by_chance)
+        return {"raw": same, "kappa": _beyond(same, by_margins), "ac1": _beyond(same, by_shares), "alpha": alpha}
+
+
+def _beyond(same: NDArray[np.float64], chance: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(chance >= 1, np.nan, (same - chance) / (1 - chance))
+
+
+def _specific(tables: NDArray[np.int64], at: int) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(2 * tables[:, at, at] / (tables[:, at, :].sum(axis=1) + tables[:, :, at].sum(axis=1)), dtype=np.float64)
+
+
+def _interval(value: NDArray[np.float64], drawn: NDArray[np.float64], hits: int, total: int, patients: int) -> Interval:
+    known = drawn[~np.isnan(drawn)]
+    if patients < 2 or not len(known):
+        return Interval(math.nan, math.nan, math.nan, hits, total, patients)
+    low, high = np.percentile(known, [2.5, 97.5])
+    return Interval(float(value[0]), float(low), float(high), hits, total, patients)

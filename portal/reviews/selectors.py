@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Now
+from django.db.models import Aggregate, Count, Exists, F, FloatField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce, Now, TruncMonth
 
 from portal.accounts.models import Membership, User
+from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
 from portal.reviews.triage import Rules
@@ -98,23 +100,45 @@ def answers(task: ReviewTask) -> list[Read]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
-    """The first two readers' answers of every image that has two, `cannot_tell` left out, and of how many patients they are."""
+class OwnMonth:
+    """`seconds`: the median of an answer."""
 
-    answers: list[tuple[str, str]]
+    month: datetime
+    reads: int
+    cannot_tell: int
+    seconds: float
+    images: int
     patients: int
 
 
-def first_pairs(reads: QuerySet[Read]) -> Pairs:
-    by_task: dict[int, list[str]] = {}
-    patient_of: dict[int, int | None] = {}
-    rows = reads.filter(role="reader").order_by("id").values_list("task", "kind", "task__image__exam__patient")
-    for task, kind, patient in rows:
-        by_task.setdefault(task, []).append(kind)
-        patient_of[task] = patient
-    paired = {task: kinds for task, kinds in by_task.items() if len(kinds) > 1 and CANNOT_TELL not in kinds[:2]}
-    patients = {patient_of[task] for task in paired} - {None}
-    return Pairs([(kinds[0], kinds[1]) for kinds in paired.values()], len(patients))
+class Percentile(Aggregate):
+    """The median."""
+
+    function = "percentile_cont"
+    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = FloatField()
+
+
+def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None) -> list[Paired]:
+    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both.
+
+    `tasks`: of these questions alone.
+    """
+    rows = reads.filter(role="reader") if tasks is None else reads.filter(role="reader", task__in=tasks)
+    by_task: dict[int, list[tuple[str, str]]] = {}
+    about: dict[int, tuple[int | None, str, str]] = {}
+    columns = ("task", "kind", "reader__name", "reader__email", "task__image__exam__patient", "task__image__site__name", "created")
+    for task, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
+        by_task.setdefault(task, []).append((kind, name or email))
+        about[task] = (patient, site, f"{created:%Y-%m}")
+    first = {task: said[:2] for task, said in by_task.items() if len(said) > 1}
+    return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]
+
+
+def _paired(said: list[tuple[str, str]], about: tuple[int | None, str, str]) -> Paired:
+    """In the order of the readers' names: who came first says nothing."""
+    (one, one_name), (other, other_name) = sorted(said, key=lambda answer: answer[1])
+    return Paired(one, other, *about, (one_name, other_name))
 
 
 def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = None) -> QuerySet[ReviewTask]:
@@ -130,3 +154,19 @@ def queue_figures(tasks: QuerySet[ReviewTask]) -> dict[str, int]:
     """How many tasks are in each state."""
     counts = dict(tasks.order_by().values_list("state").annotate(n=Count("pk")))
     return {state: counts.get(state, 0) for state in TaskState.values}
+
+
+def own_reads(reader: User) -> list[OwnMonth]:
+    """What this person read as a reader, month by month, the newest first."""
+    rows = Read.objects.filter(reader=reader, role="reader").annotate(month=TruncMonth("created")).values("month")
+    counted = rows.annotate(
+        reads=Count("pk"), cannot_tell=Count("pk", filter=Q(kind=CANNOT_TELL)), seconds=Percentile("seconds"),
+        images=Count("task__image", distinct=True), patients=Count("task__image__exam__patient", distinct=True),
+    )  # fmt: skip
+    return [OwnMonth(**row) for row in counted.order_by("-month")]
+
+
+def own_pairs(reader: User) -> list[Paired]:
+    """The pairs of answers of which this person gave one, of questions that are closed."""
+    answered = Read.objects.filter(reader=reader, role="reader").values("task")
+    return first_pairs(Read.objects.all(), tasks=ReviewTask.objects.filter(pk__in=answered, state=TaskState.CLOSED))

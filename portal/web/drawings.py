@@ -81,6 +81,11 @@ def _rows(title: str, figures: Sequence[Figures]) -> Rows:
     )  # fmt: skip
 
 
+def forest(title: str, figures: Sequence[tuple[str, bool, Interval]]) -> Rows:
+    """One drawing of named figures, each from 0 to 1; the flag marks what stands for all."""
+    return _rows(title, [(label, "", head, figure, None) for label, head, figure in figures])
+
+
 def as_table(drawings: Sequence[Rows]) -> list[tuple[str, bool, list[str]]]:
     """(label, whether it begins a site, what each drawing says): the same rows in words. All drawings are of the same groups."""
     return [

@@ -23,11 +23,12 @@ from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
 from portal.images import storage
 from portal.images.models import Image
 from portal.ml import Kind
-from portal.reviews import agreement, beside, blind, selectors
+from portal.reviews import beside, blind, selectors
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.leases import Role
 from portal.reviews.models import Lease, Read, ReviewTask
 from portal.reviews.services import UNUSABLE_REASONS, Answer, extend_lease, lease_next, release, reopen, set_rules, submit_read
+from portal.web import agreed
 
 logger = logging.getLogger(__name__)
 PAGE = 50
@@ -240,10 +241,9 @@ def review_list(request: UserRequest) -> HttpResponse:
         "next_before": tasks[PAGE - 1].pk if len(tasks) > PAGE else None,
         "state": state,
         "figures": selectors.queue_figures(access.visible(ReviewTask, request.user)),
-        "pairs": pairs,
-        "raw": agreement.raw(pairs.answers),
-        "kappa": agreement.cohen_kappa(pairs.answers),
-        "ac1": agreement.gwet_ac1(pairs.answers),
+        "measured": agreed.named(pairs),
+        "pairs": len(pairs),
+        "patients": len({pair.patient for pair in pairs}),
     }
     return render(request, "reading/queue.html", context)
 

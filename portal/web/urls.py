@@ -1,6 +1,7 @@
 """The pages' addresses: each area's module lists its own."""
 
 from portal.web import (
+    agreed,
     csp,
     erasures,
     example,
@@ -22,6 +23,7 @@ from portal.web import (
 )
 
 areas = (
+    agreed,
     home,
     health,
     csp,

@@ -16,7 +16,7 @@ from torchvision.ops import box_iou
 from inference.deep_sad import DeepSAD
 from inference.detector import CervixDetector, DetectorConfig
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
-from portal.reviews.agreement import cohen_kappa, gwet_ac1, krippendorff_alpha
+from tests.portal.reviews.one_by_one import cohen_kappa, gwet_ac1, krippendorff_alpha
 from training import losses
 from training.calibrate import RIDGE, non_negative_logistic
 from training.metrics import auroc, wilson

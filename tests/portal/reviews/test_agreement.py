@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from portal.reviews.agreement import cohen_kappa, gwet_ac1, raw
+from tests.portal.reviews.one_by_one import cohen_kappa, gwet_ac1, raw
 
 PAIRS = [("r", "r")] * 6 + [("g", "g")] * 2 + [("r", "g"), ("g", "r")]
 

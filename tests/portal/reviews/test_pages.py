@@ -88,7 +88,7 @@ def test_the_queue_shows_answers_and_agreement_in_a_fixed_number_of_queries(cast
 
     def fill(count: int) -> None:
         for _ in range(count):
-            task = make_task(cast.north)
+            task = make_task(make_image(cast.north, state="in_review", patient=f"P{ReviewTask.objects.count()}"))
             for reader in (cast.rita, cast.ravi):
                 Read.objects.create(task=task, reader=reader, kind="regular")
 
@@ -98,8 +98,8 @@ def test_the_queue_shows_answers_and_agreement_in_a_fixed_number_of_queries(cast
     fill(6)
     many, page = look()
     assert few == many
-    assert "8 images of 1 patient " in page
-    assert "1.00" in page
+    assert "8 images of 8 patients" in page
+    assert "1.000" in page
 
 
 def test_a_settled_image_is_asked_about_again(cast: Cast) -> None:

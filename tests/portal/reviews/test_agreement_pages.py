@@ -1,0 +1,112 @@
+"""Agreement with intervals by patient, for those who lead the study; a reader sees their own and nobody else's."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from portal.accounts.models import User
+from portal.reviews.agreement import Paired, by_kind, estimates
+from portal.reviews.models import Read
+from tests.cast import Cast, make_image, make_task
+from tests.portal.reviews import one_by_one
+
+KINDS = ("regular", "green_filter", "lugol_iodine")
+
+
+def pairs_of(count: int, *, patients: int, seed: int = 5) -> list[Paired]:
+    chance = random.Random(seed)
+    made = []
+    for number in range(count):
+        kind = chance.choices(KINDS, (8, 2, 1))[0]
+        other = kind if chance.random() < 0.8 else chance.choice(KINDS)
+        made.append(Paired(kind, other, number % patients))
+    return made
+
+
+def test_all_at_once_is_what_each_formula_says_by_itself() -> None:
+    pairs = pairs_of(120, patients=40)
+    answers = [(pair.first, pair.second) for pair in pairs]
+    found = estimates(pairs)
+    assert found["raw"].value == pytest.approx(one_by_one.raw(answers))
+    assert found["kappa"].value == pytest.approx(one_by_one.cohen_kappa(answers))
+    assert found["ac1"].value == pytest.approx(one_by_one.gwet_ac1(answers))
+    assert found["alpha"].value == pytest.approx(one_by_one.krippendorff_alpha(answers))
+    assert all(figure.low < figure.value < figure.high for figure in found.values())
+    assert (found["raw"].total, found["raw"].patients) == (120, 40)
+    assert found["raw"].hits == sum(a == b for a, b in answers)
+
+
+def test_a_patient_photographed_often_says_no_more_than_once() -> None:
+    few = pairs_of(40, patients=40)
+    often = [pair for pair in few for _ in range(10)]
+    narrow, wide = estimates([Paired(p.first, p.second, n) for n, p in enumerate(often)])["raw"], estimates(often)["raw"]
+    assert (narrow.total, wide.total) == (400, 400)
+    assert wide.high - wide.low > 2 * (narrow.high - narrow.low)
+    assert wide.value == narrow.value
+
+
+def test_what_cannot_be_said_is_not_said() -> None:
+    assert estimates([]) == {}
+    assert math.isnan(estimates([Paired("regular", "regular", 1)] * 9)["raw"].value), "one patient shows nothing of others"
+    same = estimates([Paired("regular", "regular", n) for n in range(9)])
+    assert math.isnan(same["kappa"].value)
+    assert (same["raw"].value, same["ac1"].value) == (1.0, 1.0)
+
+
+def test_agreement_on_a_kind_by_hand() -> None:
+    # green: both 6, the first alone 1, the second alone 3: 2 * 6 / (7 + 9)
+    said = [("green_filter", "green_filter")] * 6 + [("green_filter", "regular")] + [("regular", "green_filter")] * 3
+    found = by_kind([Paired(*pair, n) for n, pair in enumerate([*said, *[("regular", "regular")] * 5])])
+    assert found["green_filter"].value == pytest.approx(12 / 16)
+    assert (found["green_filter"].hits, found["green_filter"].total, found["green_filter"].patients) == (6, 10, 10)
+
+
+# ---- pages ------------------------------------------------------------------------------------------------------------
+
+
+def answer(cast: Cast, readers: tuple[User, User], count: int, *, state: str = "closed", apart: int = 4) -> None:
+    for number in range(count):
+        image = make_image(cast.north, state="in_review", patient=f"P{Read.objects.count() // 2 % 25}")
+        task = make_task(image)
+        kinds = ("regular", "green_filter") if number % apart == 0 else ("regular", "regular")
+        for reader, kind in zip(readers, kinds, strict=True):
+            Read.objects.create(task=task, reader=reader, kind=kind, seconds=4.0)
+        task.state = state
+        task.save()
+
+
+@pytest.mark.django_db
+def test_those_who_lead_the_study_see_agreement_by_site_month_readers_and_kind(cast: Cast) -> None:
+    answer(cast, (cast.rita, cast.ravi), 12)
+    with CaptureQueriesContext(connection) as few:
+        page = cast.client(cast.max).get("/reviews/agreement/").content.decode()
+    for words in ("Gwet&#x27;s AC1", "Krippendorff", "North", "Ravi and Rita", "12 images, 12 patients", "green filter", "0.750"):
+        assert words in page, words
+    assert page.count('<svg class="forest"') == 2
+    answer(cast, (cast.rita, cast.ravi), 12)
+    with CaptureQueriesContext(connection) as more:
+        cast.client(cast.max).get("/reviews/agreement/")
+    assert len(more) <= len(few)
+    assert cast.client(cast.rita).get("/reviews/agreement/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_reader_sees_their_own_figures_from_thirty_closed_questions_on(cast: Cast) -> None:
+    client = cast.client(cast.rita)
+    assert "You have not read any picture yet" in client.get("/reading/mine/").content.decode()
+    answer(cast, (cast.rita, cast.ravi), 29)
+    answer(cast, (cast.rita, cast.ravi), 5, state="open")
+    page = client.get("/reading/mine/").content.decode()
+    assert "there are 29 so far" in page
+    assert "AC1" not in page
+    answer(cast, (cast.rita, cast.ravi), 1)
+    page = client.get("/reading/mine/").content.decode()
+    assert "30 images, 25 patients" in page
+    assert "Ravi" not in page
+    assert "4.0 s" in page
+    assert cast.client(cast.alice).get("/reading/mine/").status_code == 403
