@@ -60,6 +60,8 @@ class Outcome:
     postgres_crashes: int = 0
     jobs_claimed_again: int = 0
     failed: int = 0
+    failures: list[str] = field(default_factory=list)
+    """Kind, deaths and reason of each job that failed."""
     worker_starts: int = 0
     seconds: float = 0
     seconds_to_the_last_after_the_last_blow: float = 0
@@ -214,6 +216,8 @@ class Storm:
         self.outcome.lost = len(acknowledged - finished) + (self.plan.items - len(acknowledged))
         self.outcome.doubled = sum(self._one(f"SELECT count(*) FROM ({query}) AS x") or 0 for query in DOUBLED.values())
         self.outcome.failed = self._one("SELECT count(*) FROM jobs_job WHERE state = 'failed'") or 0
+        failures = self._all("SELECT kind, deaths, error FROM jobs_job WHERE state = 'failed' LIMIT 20")
+        self.outcome.failures = [f"{kind} after {deaths} deaths: {error[:80]}" for kind, deaths, error in failures]
         self.outcome.jobs_claimed_again = self._one("SELECT count(*) FROM jobs_job WHERE attempt > 1") or 0
         connections.close_all()  # Postgres may have crashed since
         found = violations()
