@@ -40,6 +40,17 @@ def _owner(settings: Settings) -> bool:
 
 
 RULES: tuple[Rule, ...] = (
+    Rule("store unknown", lambda s: s["STORE"] not in ("files", "s3"), "WINNOW_STORE must be `files` or `s3`."),
+    Rule(
+        "object store without buckets",
+        lambda s: s["STORE"] == "s3" and not (s["S3_ORIGINALS"] and s["S3_CLEAN"] and s["S3_KEY"] and s["S3_SECRET"]),
+        "WINNOW_STORE=s3 needs WINNOW_S3_ORIGINALS, WINNOW_S3_CLEAN, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or ..._FILE).",
+    ),
+    Rule(
+        "object store in the clear",
+        lambda s: s["STORE"] == "s3" and s["S3_ENDPOINT"].startswith("http://"),
+        "WINNOW_S3_ENDPOINT must begin with https://: photographs of patients go over it.",
+    ),
     Rule(
         "SECRET_KEY missing", lambda s: s["SECRET_KEY"].startswith("development-only-"), "Set SECRET_KEY to at least 50 random characters."
     ),

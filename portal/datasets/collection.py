@@ -13,7 +13,7 @@ from django.db.models import FilteredRelation, Q
 
 from portal.accounts.models import Site
 from portal.datasets.models import Snapshot
-from portal.images import storage
+from portal.images import kept, storage
 from portal.images.models import OUT, Image, ImageState
 from portal.ml import Kind
 
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def picture(self) -> Path:
-        return storage.clean_path(self.site_id, self.sha256, self.format)
+        return kept.local(storage.clean_path(self.site_id, self.sha256, self.format))
 
 
 def of_site(site: Site) -> Iterator[Entry]:

@@ -14,7 +14,7 @@ from portal.core.faults import fault
 from portal.datasets.models import Snapshot
 from portal.datasets.rows import Row, count_patients, digest, manifest
 from portal.datasets.splits import salt_id
-from portal.images import storage
+from portal.images import kept, storage
 
 _BEAT = 200
 """Pictures between two signs of life."""
@@ -53,7 +53,7 @@ def _place(row: Row, target: Path) -> None:
     """Hard-link the clean picture; copy where the stores are on different file systems, under a passing name until it is complete."""
     if target.exists():
         return
-    source = storage.clean_path(row.site_id, row.sha256, row.format)
+    source = kept.local(storage.clean_path(row.site_id, row.sha256, row.format))
     try:
         os.link(source, target)
     except FileNotFoundError as error:

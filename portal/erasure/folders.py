@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from portal.datasets.models import Snapshot
-from portal.images import storage
+from portal.images import kept, storage
 from portal.images.mending import LOST
 from portal.images.models import Image
 
@@ -32,7 +32,7 @@ def unlink(site_id: int, blobs: Sequence[Blob]) -> None:
             paths += [storage.clean_path(site_id, clean, extension), storage.thumb_path(site_id, clean)]
             paths += [lost / f"{clean}.{extension}", lost / f"thumb-{clean}.jpg"]
         for path in paths:
-            path.unlink(missing_ok=True)
+            kept.remove(path)
 
 
 def reduce(snapshot: Snapshot, blobs: Sequence[Blob], *, erasure: int) -> None:

@@ -27,7 +27,7 @@ from portal.accounts.models import User
 from portal.core.errors import BadInput, NotVisible, WrongState
 from portal.core.faults import fault
 from portal.core.statements import insert_row
-from portal.images import partials, room, services, storage, tus
+from portal.images import objects, partials, room, services, storage, tus
 from portal.images.models import Arrival, Upload, UploadFile
 
 PIECE = 4 << 20
@@ -89,7 +89,7 @@ def _troubles(shelf: tus.Shelf) -> Iterator[None]:
             partials.drop(shelf.arrival.pk)
         if isinstance(error, FileNotFoundError):
             raise WrongState("The disk has lost this file. Send it again from its beginning.") from None
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and not isinstance(error, objects.Unreachable):
             raise services.StoreFull.of(error) from error
         if isinstance(error, OperationalError) and isinstance(error.__cause__, psycopg.errors.DiskFull):
             raise services.StoreFull.of(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))) from error

@@ -12,7 +12,7 @@ from django.db import connection
 
 from portal.audit.services import event, record, record_all
 from portal.core.faults import fault
-from portal.images import sanitise, storage
+from portal.images import kept, sanitise, storage
 from portal.images.comparing import remember
 from portal.images.likeness import Look
 from portal.images.models import FileOutcome, Image, ImageState, UploadFile
@@ -70,17 +70,20 @@ def _waits(image: Image) -> bool:
 
 def _decode_together(images: Sequence[Image]) -> dict[int, sanitise.Cleaned]:
     """By image id, what a child of the whole batch made without any trouble."""
-    paths = {storage.original_path(image.site_id, image.sha256): image.pk for image in images}
-    if len(paths) < 2:
+    if len(images) < 2:
         return {}
-    made = sanitise.clean_together(list(paths), storage.temporary(settings.CLEAN_DIR).parent)
+    try:
+        paths = {kept.local(storage.original_path(image.site_id, image.sha256)): image.pk for image in images}
+    except OSError:
+        return {}  # each by itself then: which of them it was is told there
+    made = sanitise.clean_together(list(paths), kept.temporary(settings.CLEAN_DIR).parent)
     return {paths[path]: answer for path, answer in made.items()}
 
 
 def _decode(image: Image) -> sanitise.Cleaned | sanitise.Refused:
-    out = storage.temporary(settings.CLEAN_DIR).parent
+    out = kept.temporary(settings.CLEAN_DIR).parent
     try:
-        return sanitise.clean(storage.original_path(image.site_id, image.sha256), out)
+        return sanitise.clean(kept.local(storage.original_path(image.site_id, image.sha256)), out)
     except FileNotFoundError:
         return sanitise.Refused("original_gone", "The stored file is gone. Send it again.", again=True)
     except OSError as error:

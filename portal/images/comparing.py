@@ -18,7 +18,7 @@ from portal.accounts import access
 from portal.accounts.models import User
 from portal.audit.services import event, record, record_all
 from portal.core.errors import WrongState
-from portal.images import storage
+from portal.images import kept, storage
 from portal.images.likeness import NEAR, Look, look, same_picture
 from portal.images.models import Image, Likeness, NearDuplicate
 from portal.jobs import services as jobs
@@ -49,7 +49,7 @@ def look_again(image_ids: Sequence[int]) -> None:
 
 
 def _of_thumbnail(image: Image) -> Look | None:
-    path = storage.thumb_path(image.site_id, image.clean_sha256)
+    path = kept.local(storage.thumb_path(image.site_id, image.clean_sha256))
     if not path.is_file():
         return None
     with Picture.open(path) as picture:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from portal.images import sanitise, storage
+from portal.images import kept, sanitise, storage
 from portal.images.models import Image
 from portal.images.walk import Finding, Sort, folder, is_sound
 
@@ -31,32 +31,29 @@ def mend(finding: Finding) -> bool:
 def _put_aside(finding: Finding) -> bool:
     root = Path(settings.ORIGINALS_DIR if finding.store == "originals" else settings.CLEAN_DIR)
     target = root / LOST / str(finding.site) / (finding.name if finding.store != "thumbs" else f"thumb-{finding.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    os.rename(folder(finding.store, finding.site) / finding.name, target)
+    kept.put_aside(folder(finding.store, finding.site) / finding.name, target)
     return True
 
 
 def _make_anew(finding: Finding) -> bool:
     for image in Image.objects.filter(pk__in=finding.images):
         original = storage.original_path(image.site_id, image.sha256)
-        if original.is_file() and is_sound("originals", original) and _from(original, finding):
+        if is_sound("originals", original) and _from(kept.local(original), finding):
             return True
     return False
 
 
 def _from(original: Path, finding: Finding) -> bool:
-    made = sanitise.clean(original, storage.temporary(settings.CLEAN_DIR).parent)
+    made = sanitise.clean(original, kept.temporary(settings.CLEAN_DIR).parent)
     if isinstance(made, sanitise.Refused):
         return False
     try:
         if hashlib.sha256(made.picture.read_bytes()).hexdigest() != finding.name[:64]:
             return False
         fresh = made.thumb if finding.store == "thumbs" else made.picture
-        target = folder(finding.store, finding.site) / finding.name
-        target.parent.mkdir(parents=True, exist_ok=True)
         with open(fresh, "rb") as file:
             os.fsync(file.fileno())
-        os.replace(fresh, target)
+        kept.replace(fresh, folder(finding.store, finding.site) / finding.name)
         return True
     finally:
         for left in (made.picture, made.thumb):

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from portal.images import storage
+from portal.images import kept, storage
 
 FOLDER = ".partial"
 
@@ -68,7 +68,7 @@ def complete(arrival: UUID, *, upload_id: int, site_id: int, sha256: str, size: 
     Raises FileNotFoundError where the disk has lost it.
     """
     path = path_of(arrival)
-    places = (path, storage.archive_path(upload_id, sha256), storage.original_path(site_id, sha256))
+    places = (path, storage.archive_path(upload_id, sha256), kept.local(storage.original_path(site_id, sha256)))
     found = next((place for place in places if place.exists()), path)
     with open(found, "rb") as file:
         return storage.Spooled(path, sha256, size, file.read(512))

@@ -15,7 +15,7 @@ from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit.services import event, record, record_all
 from portal.core.errors import BadInput, WrongState
-from portal.images import storage
+from portal.images import kept, storage
 from portal.images.blanking import Region, blanked
 from portal.images.comparing import remember
 from portal.images.likeness import Look, look
@@ -181,8 +181,8 @@ def _take_out(image: Image, boxes: Boxes) -> None:
 
 
 def _written(image: Image, boxes: Boxes) -> tuple[str, Look]:
-    picture, thumb = (storage.temporary(settings.CLEAN_DIR) for _ in range(2))
-    with Picture.open(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format)) as old:
+    picture, thumb = (kept.temporary(settings.CLEAN_DIR) for _ in range(2))
+    with Picture.open(kept.local(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format))) as old:
         made = blanked(old, boxes)
     _save(made, picture, image.clean_format)
     made.thumbnail((_THUMB_SIDE, _THUMB_SIDE))
@@ -199,5 +199,5 @@ def _save(picture: Picture.Image, path: Path, extension: str) -> None:
 
 def _remove(site_id: int, sha256: str, extension: str) -> None:
     if not Image.objects.filter(site=site_id, clean_sha256=sha256).exists():
-        storage.clean_path(site_id, sha256, extension).unlink(missing_ok=True)
-        storage.thumb_path(site_id, sha256).unlink(missing_ok=True)
+        kept.remove(storage.clean_path(site_id, sha256, extension))
+        kept.remove(storage.thumb_path(site_id, sha256))

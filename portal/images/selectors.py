@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Now
 
 from portal.accounts import access
 from portal.accounts.models import Site, User
-from portal.images import storage
+from portal.images import kept, walk
 from portal.images.models import ARCHIVES, IN_WORK, Archive, Correction, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
 from portal.jobs.models import Job, JobState
 
@@ -203,18 +203,32 @@ def corrections(image: Image) -> list[Correction]:
 
 def orphan_blobs() -> list[tuple[int, str]]:
     """(site id, sha256) of originals without a row: what a crash between blob and row leaves, and nothing worse."""
-    known = set(Image.objects.values_list("site_id", "sha256"))
-    return [blob for blob in storage.originals_on_disk() if blob not in known]
+    return [blob for site in _sites() for blob in sorted(_held("originals", site) - _named(site, "sha256"))]
 
 
 def rows_without_blob() -> list[int]:
     """Images whose original or clean file is gone. Always empty, unless a disk lost something."""
-    rows = Image.objects.exclude(state=ImageState.ERASED).values_list("pk", "site_id", "sha256", "clean_sha256", "clean_format")
-    return [
-        pk
-        for pk, site, sha256, clean, extension in rows.iterator()
-        if not storage.original_path(site, sha256).exists() or (clean and not storage.clean_path(site, clean, extension).exists())
-    ]
+    return [pk for site in _sites() for pk in _without_blob(site)]
+
+
+def _without_blob(site: int) -> Iterator[int]:
+    originals, clean = _held("originals", site), _held("clean", site)
+    rows = Image.objects.filter(site=site).exclude(state=ImageState.ERASED).values_list("pk", "sha256", "clean_sha256", "clean_format")
+    for pk, sha256, made, extension in rows.iterator():
+        if (site, sha256) not in originals or (made and (site, f"{made}.{extension}") not in clean):
+            yield pk
+
+
+def _sites() -> list[int]:
+    return list(Site.objects.order_by("pk").values_list("pk", flat=True))
+
+
+def _held(store: str, site: int) -> set[tuple[int, str]]:
+    return {(site, file.name) for file in kept.held(walk.folder(store, site))}
+
+
+def _named(site: int, column: str) -> set[tuple[int, str]]:
+    return {(site, name) for name in Image.objects.filter(site=site).values_list(column, flat=True).iterator()}
 
 
 def stuck() -> QuerySet[Image]:

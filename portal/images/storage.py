@@ -1,5 +1,8 @@
 """The two stores: originals (for the site alone) and clean pictures. Content addressed; no path is ever made from user text.
 
+With `settings.STORE` "s3" what is kept lies in an object store (objects.py), and these folders are a cache of it; a sender's bytes lie
+on the local disk until they are whole. A path is a name then: `kept.local` brings its file here.
+
 A file is written beside its final place, hashed on the way, fsynced and renamed: a name in a store is always a complete file.
 A crash leaves at most a temporary file in `.incoming`, or a blob without a row, which `selectors.orphan_blobs` finds.
 """
@@ -10,7 +13,6 @@ import hashlib
 import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,12 @@ from typing import Protocol
 
 from django.conf import settings
 
+from portal.images import kept
+from portal.images.kept import INCOMING, temporary
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = ("jpg", "png")
 _CHUNK = 1 << 20
-INCOMING = ".incoming"
 ARCHIVES = ".archives"
 
 
@@ -77,6 +81,7 @@ def keep_original(site_id: int, spooled: Spooled) -> Path:
     final = original_path(site_id, spooled.sha256)
     _move(spooled.path, final)
     _sync(final.parent)
+    kept.put(final)
     return final
 
 
@@ -101,6 +106,8 @@ def keep_clean(made: Iterable[tuple[int, Path, Path, str]]) -> list[str]:
         final = clean_path(site_id, sha256, extension)
         _move(picture, final)
         _move(thumb, thumb_path(site_id, sha256))
+        kept.put(final)
+        kept.put(thumb_path(site_id, sha256))
         hashes.append(sha256)
         folders.add(final.parent)
     for folder in folders:
@@ -124,21 +131,6 @@ def clean_path(site_id: int, sha256: str, extension: str) -> Path:
 
 def thumb_path(site_id: int, clean_sha256: str) -> Path:
     return Path(settings.CLEAN_DIR) / str(int(site_id)) / "thumbs" / f"{_checked(clean_sha256)}.jpg"
-
-
-def temporary(root: str | Path) -> Path:
-    """A new name in the store's `.incoming`: the same file system, so that the rename is one step."""
-    folder = Path(root) / INCOMING
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder / uuid.uuid4().hex
-
-
-def originals_on_disk() -> Iterator[tuple[int, str]]:
-    """(site id, sha256) of every blob of the originals store."""
-    root = Path(settings.ORIGINALS_DIR)
-    for folder in sorted(root.iterdir()) if root.is_dir() else []:
-        if folder.name.isdecimal():
-            yield from ((int(folder.name), blob.name) for blob in folder.iterdir() if _SHA256.fullmatch(blob.name))
 
 
 def archives_on_disk(*, older_than: float = 86_400) -> Iterator[tuple[int, str, Path]]:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
 from django.conf import settings
 from PIL import Image as Picture
 
+from portal.images import kept, objects
+from portal.images.kept import INCOMING
 from portal.images.models import Image, ImageState
-from portal.images.storage import INCOMING
 
 HOUR = 3600.0
 STORES = ("originals", "clean", "thumbs")
@@ -83,7 +85,7 @@ def walk(sites: list[int], after: Place, wanted: Wanted) -> Iterator[Step]:
 
 
 def _walk_one(number: int, store: str, site: int, begin: str, wanted: Wanted) -> Iterator[Step]:
-    names = iter(_on_disk(store, site, begin))
+    names = iter([file.name for file in kept.held(folder(store, site), begin)])
     rows = _grouped(store, site, begin)
     name, row = next(names, None), next(rows, None)
     while name is not None or row is not None:
@@ -94,15 +96,6 @@ def _walk_one(number: int, store: str, site: int, begin: str, wanted: Wanted) ->
         yield Step(Place(number, site, here), size, found)
         name = next(names, None) if name == here else name
         row = next(rows, None) if images else row
-
-
-def _on_disk(store: str, site: int, begin: str) -> list[str]:
-    try:
-        return sorted(
-            entry.name for entry in os.scandir(folder(store, site)) if entry.name > begin and entry.is_file(follow_symlinks=False)
-        )
-    except FileNotFoundError:
-        return []
 
 
 def _grouped(store: str, site: int, begin: str) -> Iterator[tuple[str, tuple[int, ...]]]:
@@ -133,35 +126,41 @@ def _named(store: str, site: int, begin: str) -> Iterator[tuple[str, int]]:
 
 def _look(store: str, site: int, name: str, images: tuple[int, ...], wanted: Wanted) -> tuple[int, Sort | None]:
     path = folder(store, site) / name
-    try:
-        status = path.stat()
-    except FileNotFoundError:
+    found = kept.find(path)
+    if found is None:
         # erased since the rows were read: not missing
         gone = images and Image.objects.filter(pk__in=images).exclude(state=ImageState.ERASED).exists()
         return 0, Sort.MISSING if gone else None
     if not images:
-        return status.st_size, Sort.ORPHAN if time.time() - status.st_mtime > HOUR else None
-    if status.st_mtime < wanted.since or (wanted.share < 1 and random.random() >= wanted.share):
+        return found.size, Sort.ORPHAN if time.time() - found.time > HOUR else None
+    if found.time < wanted.since or (wanted.share < 1 and random.random() >= wanted.share):
         return 0, None
-    return status.st_size, None if is_sound(store, path) else Sort.ROTTEN
+    return found.size, None if is_sound(store, path) else Sort.ROTTEN
 
 
 def is_sound(store: str, path: Path) -> bool:
-    """Whether the bytes are what their name says; of a thumbnail, whether it opens."""
-    if store == "thumbs":
-        return _opens(path)
+    """Whether the bytes are what their name says; of a thumbnail, whether it opens. Raises objects.Unreachable."""
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == path.name[:64]
+        with kept.reading(path) as file:
+            return _opens(file.read(_LARGEST_THUMB + 1)) if store == "thumbs" else _sha256(file) == path.name[:64]
+    except objects.Unreachable:
+        raise
     except OSError:
         return False
 
 
-def _opens(path: Path) -> bool:
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _opens(data: bytes) -> bool:
     try:
-        if path.stat().st_size > _LARGEST_THUMB:
+        if len(data) > _LARGEST_THUMB:
             return False
-        with Picture.open(path, formats=("JPEG",)) as picture:
+        with Picture.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             if picture.width * picture.height > 1 << 22:
                 return False
             picture.load()

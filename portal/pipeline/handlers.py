@@ -16,7 +16,7 @@ from portal.audit import services as audit
 from portal.datasets import closure
 from portal.datasets import services as datasets
 from portal.erasure import work as erasure
-from portal.images import archives, checking, comparing, quarantine
+from portal.images import archives, checking, comparing, kept, quarantine
 from portal.images import services as images
 from portal.images.models import Image, ImageState
 from portal.images.storage import clean_path
@@ -80,7 +80,7 @@ def _without_text(asked: Sequence[tuple[Claim, Image]]) -> list[tuple[Claim, Ima
 
 
 def _picture(image: Image) -> Path:
-    return clean_path(image.site_id, image.clean_sha256, image.clean_format)
+    return kept.local(clean_path(image.site_id, image.clean_sha256, image.clean_format))
 
 
 def _unreadable(claim: Claim, image: Image, answer: ml.Unreadable) -> None:

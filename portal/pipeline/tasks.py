@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
-from portal.images import archives, arrivals, checking, storage
+from portal.images import archives, arrivals, checking, kept, storage
 from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
@@ -77,6 +77,7 @@ def sweep_incoming() -> None:
     storage.sweep_incoming()
     archives.sweep_archives()
     arrivals.sweep()
+    kept.shrink()
 
 
 @doorbell

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.holdings.models import StoreCheck
-from portal.images import checking
+from portal.images import checking, objects
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
 
@@ -37,7 +37,8 @@ def job_retry(request: UserRequest, job_id: int) -> HttpResponse:
 def store_list(request: UserRequest) -> HttpResponse:
     """The newest checks of the stores, and what the last one found."""
     checks = access.visible(StoreCheck, request.user).order_by("-pk")[:_CHECKS]
-    return render(request, "people/store.html", {"checks": checks, "last": checks.first(), "kept": checking.KEPT})
+    context = {"checks": checks, "last": checks.first(), "kept": checking.KEPT, "objects": objects.in_use()}
+    return render(request, "people/store.html", {**context, "trouble": objects.trouble() if context["objects"] else ""})
 
 
 @require_POST

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.core.errors import NotVisible
-from portal.images import formats, seen, services, storage
+from portal.images import formats, kept, seen, services, storage
 from portal.images.models import Image, ImageState
 
 
@@ -38,8 +38,8 @@ def image_original(request: UserRequest, image_id: int) -> FileResponse:
     image = access.get_visible(Image, request.user, image_id)
     access.require(request.user, "view_original", site=image.site_id)
     seen.opened(image=image, actor=request.user, what="original")
-    kept = storage.original_path(image.site_id, image.sha256)
-    return _file(kept, "application/octet-stream", download=formats.download_name(image.original_name, image.format))
+    original = storage.original_path(image.site_id, image.sha256)
+    return _file(original, "application/octet-stream", download=formats.download_name(image.original_name, image.format))
 
 
 @require_POST
@@ -57,10 +57,11 @@ def _with_picture(request: UserRequest, image_id: int) -> Image:
     return image
 
 
-def _file(kept: Path, kind: str, *, download: str = "") -> FileResponse:
-    if not kept.is_file():
+def _file(path: Path, kind: str, *, download: str = "") -> FileResponse:
+    here = kept.local(path)
+    if not here.is_file():
         raise NotVisible
-    response = FileResponse(kept.open("rb"), content_type=kind, as_attachment=bool(download), filename=download or kept.name)
+    response = FileResponse(here.open("rb"), content_type=kind, as_attachment=bool(download), filename=download or here.name)
     response["X-Content-Type-Options"] = "nosniff"
     return response
 

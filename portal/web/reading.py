@@ -20,7 +20,7 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
-from portal.images import storage
+from portal.images import kept, storage
 from portal.images.models import Image
 from portal.ml import Kind
 from portal.reviews import beside, blind, selectors
@@ -178,11 +178,13 @@ def picture_beside(request: UserRequest, token: str, key: str, size: str) -> Htt
     if size == "full":
         return _picture(request, lease, image)
     # that it was shown small is in the event of the page
-    return HttpResponse(blind.strip(storage.thumb_path(image.site_id, image.clean_sha256).read_bytes()), content_type="image/jpeg")
+    return HttpResponse(
+        blind.strip(kept.local(storage.thumb_path(image.site_id, image.clean_sha256)).read_bytes()), content_type="image/jpeg"
+    )
 
 
 def _picture(request: UserRequest, lease: Lease, image: Image) -> HttpResponse:
-    data = blind.strip(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format).read_bytes())
+    data = blind.strip(kept.local(storage.clean_path(image.site_id, image.clean_sha256, image.clean_format)).read_bytes())
     audit.record(actor_id=request.user.pk, action="view_picture", subject=image, site_id=image.site_id, lease=lease.pk)
     return HttpResponse(data, content_type="image/png" if image.clean_format == "png" else "image/jpeg")
 

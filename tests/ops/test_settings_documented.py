@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DOCUMENTED = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "docs" / "administrator.md").read_text(), re.M))
+DOCUMENTED = set(re.findall(r"^\| `([A-Z_0-9]+)` \|", (ROOT / "docs" / "administrator.md").read_text(), re.M))
 OF_THE_START = {"PORT", "EXAMPLE"}
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, NotAllowed, WrongState
-from portal.images import selectors, services, storage
+from portal.images import kept, selectors, services, storage
 from portal.images.models import UPLOAD_CANCELLED, FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.jobs.models import Job
 from portal.reviews.services import withdraw
@@ -157,7 +157,7 @@ def test_a_crash_between_blob_and_row_leaves_an_orphan_that_is_found(send: Send,
 
 
 def test_left_over_temporary_files_are_swept(stores: Path, settings: Any) -> None:
-    storage.temporary(settings.ORIGINALS_DIR).write_bytes(b"x")
+    kept.temporary(settings.ORIGINALS_DIR).write_bytes(b"x")
     assert storage.sweep_incoming() == 0
     assert storage.sweep_incoming(older_than=-1) == 1
 

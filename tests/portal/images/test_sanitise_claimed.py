@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from portal.audit.models import AuditEvent
 from portal.core.errors import WrongState
-from portal.images import cleaning, sanitise, selectors, services, storage
+from portal.images import cleaning, kept, sanitise, selectors, services, storage
 from portal.images.models import FileOutcome, ImageState
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
@@ -196,4 +196,4 @@ def test_a_decoder_that_dies_in_the_shared_child_takes_no_other_file_with_it(sen
     sanitise_all()
     assert [image_of(row).state for row in rows] == ["clean", "failed", "clean", "clean"]
     assert len(forks) == 4, "one child for the batch, then one each for what it did not reach"
-    assert list((storage.temporary(settings.CLEAN_DIR).parent).iterdir()) == []
+    assert list((kept.temporary(settings.CLEAN_DIR).parent).iterdir()) == []

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 
 from portal.accounts.models import Site
 from portal.holdings.models import StoreCheck
-from portal.images import checking, storage
+from portal.images import checking, kept, storage
 from portal.images.cleaning import sanitise_claimed
 from portal.images.models import Image
 from portal.images.walk import Finding, Place, Sort, Wanted, folder, walk
@@ -86,7 +86,7 @@ def test_each_sort_is_found_in_each_store_and_the_sound_are_left_alone(cast: Cas
     storage.original_path(cast.north.pk, images[3].sha256).unlink()
     storage.thumb_path(cast.north.pk, images[3].clean_sha256).unlink()
     stray = _old_blob(folder("clean", cast.north.pk) / f"{'a' * 64}.png")
-    left = _old_blob(storage.temporary(tmp_path / "originals"))
+    left = _old_blob(kept.temporary(tmp_path / "originals"))
     found = {(finding.sort, finding.store, finding.name, finding.images) for finding in _found().findings}
     assert found == {
         (Sort.ROTTEN, "originals", images[0].sha256, (images[0].pk,)),

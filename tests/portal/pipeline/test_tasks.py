@@ -13,7 +13,7 @@ import pytest
 from django.db.models.functions import Now
 
 from portal.celery import app
-from portal.images import storage
+from portal.images import kept
 from portal.jobs import bell, services
 from portal.jobs.kinds import KINDS
 from portal.jobs.models import Job
@@ -75,7 +75,7 @@ def test_an_io_worker_never_loads_torch() -> None:
 @pytest.mark.django_db
 def test_what_a_cut_off_upload_left_is_removed_a_day_later(settings: Any, tmp_path: Path) -> None:
     settings.ORIGINALS_DIR = settings.CLEAN_DIR = tmp_path
-    old, new = (storage.temporary(tmp_path) for _ in range(2))
+    old, new = (kept.temporary(tmp_path) for _ in range(2))
     for path in (old, new):
         path.write_bytes(b"half a picture")
     os.utime(old, (0, 0))
