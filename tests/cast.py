@@ -67,12 +67,16 @@ class Cast:
 
     def client(self, user: User) -> Client:
         """A browser in which this person is logged in."""
-        client = Client()
-        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-        session = client.session
-        sessions.begin(session, user)
-        session.save()
-        return client
+        return browser_of(user)
+
+
+def browser_of(user: User) -> Client:
+    client = Client()
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    session = client.session
+    sessions.begin(session, user)
+    session.save()
+    return client
 
 
 def make_cast() -> Cast:

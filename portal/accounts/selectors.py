@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Case, Count, Prefetch, Q, QuerySet, When
 from django.db.models.functions import Now
 
@@ -35,10 +37,13 @@ def people_of(site: Site) -> QuerySet[Membership]:
     return site.memberships.filter(user__is_active=True).select_related("user").order_by("role", "user__name", "user__email")
 
 
-def called(text: str, *, by_email: bool) -> set[int]:
-    """Who is called so; by the address too, for those who may know it."""
+def called(text: str, *, by_email: bool) -> QuerySet[User, Any]:
+    """Who is called so, to search by; by the address too, for those who may know it.
+
+    Not asked by itself: how many there are, at whatever site, then changes nothing of the question it is part of.
+    """
     wanted = Q(name__icontains=text)
-    return set(User.objects.filter(wanted | Q(email__icontains=text) if by_email else wanted).values_list("pk", flat=True)[:200])
+    return User.objects.filter(wanted | Q(email__icontains=text) if by_email else wanted).values("pk")
 
 
 def names(ids: set[int]) -> dict[int, str]:

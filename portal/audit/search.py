@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Q, QuerySet, TextField
@@ -18,9 +18,10 @@ DEEP = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Empty means any. actors: ids, None among them for the system. subject: `images.Image` or `images.Image:12`. Days are whole, UTC."""
+    """Empty means any. actors: a query of ids; the system has none. subject: `images.Image` or `images.Image:12`. Days are whole, UTC."""
 
-    actors: Sequence[int | None] | None = None
+    actors: QuerySet[Any, Any] | None = None
+    by_system: bool = False
     action: str = ""
     subject: str = ""
     site: int | None = None
@@ -38,8 +39,9 @@ def find(rows: QuerySet[AuditEvent], wanted: Wanted, *, limit: int) -> list[Audi
 def matching(rows: QuerySet[AuditEvent], wanted: Wanted) -> QuerySet[AuditEvent]:
     found = rows.filter(_subject(wanted.subject), action__startswith=wanted.action.strip())
     if wanted.actors is not None:
-        known = Q(actor_id__in=[actor for actor in wanted.actors if actor is not None])
-        found = found.filter(known | Q(actor_id=None) if None in wanted.actors else known)
+        found = found.filter(actor_id__in=wanted.actors)
+    if wanted.by_system:
+        found = found.filter(actor_id=None)
     if wanted.site is not None:
         found = found.filter(site_id=wanted.site)
     if wanted.since:

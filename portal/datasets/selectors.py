@@ -12,7 +12,7 @@ from django.db.models import Count, Q, QuerySet
 
 from portal.accounts.models import Site
 from portal.datasets import closure
-from portal.datasets.models import Snapshot
+from portal.datasets.models import Snapshot, SnapshotItem
 from portal.datasets.query import HUMAN_ONLY, Query
 from portal.datasets.rows import Row
 from portal.datasets.splits import assign, assign_group
@@ -30,8 +30,8 @@ class Chosen:
 
     rows: tuple[Row, ...]
     without_patient: int
-    repeated: int
-    """The same picture again, by its clean bytes: kept once, so that it cannot lie in two splits."""
+    repeated: tuple[int, ...]
+    """Images that show the same picture again, by its clean bytes: kept once, so that it cannot lie in two splits."""
     joined: int
     """Groups of these patients that share a split, because images of theirs show the same photograph."""
     moved: int
@@ -47,9 +47,11 @@ def choose(query: Query) -> Chosen:
     values = list(_labels(query).values(*_COLUMNS).order_by("image_id"))
     with_patient = [v for v in values if v["image__exam__patient__code"]]
     rows = _once(_row(v, hold_out or "", linked) for v in with_patient)
+    kept = {row.image_id for row in rows}
     joined, moved = _joined(with_patient, hold_out or "", linked)
     return Chosen(
-        rows=tuple(rows), without_patient=len(values) - len(with_patient), repeated=len(with_patient) - len(rows),
+        rows=tuple(rows), without_patient=len(values) - len(with_patient),
+        repeated=tuple(v["image_id"] for v in with_patient if v["image_id"] not in kept),
         joined=joined, moved=moved, not_compared=sum(v["image__likeness__compared"] is None for v in with_patient),
     )  # fmt: skip
 
@@ -122,6 +124,23 @@ def items(snapshot: Snapshot) -> list[Row]:
         for v in values
     )  # fmt: skip
     return sorted(rows, key=lambda row: (row.site, row.patient, row.exam, row.sha256))
+
+
+def holding(images: Sequence[int]) -> list[Snapshot]:
+    """The data sets that hold the pictures of these images, oldest first, each with `n`, of how many of them. Two queries.
+
+    An image that was left out because another has the same bytes counts as held: where the other is of another site, who sent this one
+    would learn of it otherwise.
+    """
+    numbers = [str(image) for image in images]
+    held = Q(pk__in=SnapshotItem.objects.filter(image__in=images).values("snapshot")) | Q(counts__repeated_images__has_any_keys=numbers)
+    found = list(Snapshot.objects.filter(held).prefetch_related("runs").order_by("pk"))
+    counted = SnapshotItem.objects.filter(image__in=images, snapshot__in=found).values_list("snapshot").annotate(n=Count("pk"))
+    items = dict(counted)
+    for snapshot in found:
+        again = set(snapshot.counts.get("repeated_images", ())) & set(numbers)
+        snapshot.n = items.get(snapshot.pk, 0) + len(again)  # type: ignore[attr-defined]
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ def _item(snapshot: Snapshot, row: Row) -> SnapshotItem:
 
 def _insert(name: str, query: Query, actor: User, chosen: selectors.Chosen) -> Snapshot:
     found = digest(manifest(chosen.rows))
-    counts = {**tabulate(chosen.rows), **_left_and_joined(chosen)}
+    counts = {**tabulate(chosen.rows), **_left_and_joined(chosen), "repeated_images": [str(image) for image in chosen.repeated]}
     try:
         with transaction.atomic():
             return Snapshot.objects.create(name=name, query=query.as_json(), created_by=actor, hash=found, counts=counts)
@@ -74,7 +74,7 @@ def _insert(name: str, query: Query, actor: User, chosen: selectors.Chosen) -> S
 
 def _left_and_joined(chosen: selectors.Chosen) -> dict[str, int]:
     return {
-        "without_patient": chosen.without_patient, "repeated": chosen.repeated, "joined": chosen.joined, "moved": chosen.moved,
+        "without_patient": chosen.without_patient, "repeated": len(chosen.repeated), "joined": chosen.joined, "moved": chosen.moved,
         "not_compared": chosen.not_compared,
     }  # fmt: skip
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 
-from portal.datasets.models import Snapshot
+from portal.datasets.selectors import holding
 from portal.images.models import Exam, Image, ImageState, Patient
 from portal.learning.models import Evaluation, TrainingRun
 from portal.registry.models import ModelVersion
@@ -47,8 +47,8 @@ def of_image(image: Image) -> Subject:
 def used_in(images: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
     """The data sets that hold any of these images, and the models that learned from those, or started from such a model, or were measured
     on them."""
-    frozen = Snapshot.objects.filter(items__image__in=images).annotate(n=Count("items")).order_by("pk")
-    sets = [{"id": one.pk, "name": one.name, "hash": one.hash, "images": one.n} for one in frozen]
+    frozen = holding(images)
+    sets = [{"id": one.pk, "name": one.name, "hash": one.hash, "images": one.n} for one in frozen]  # type: ignore[attr-defined]
     ids = [one.pk for one in frozen]
     runs = TrainingRun.objects.filter(snapshot__in=ids).select_related("candidate", "snapshot").order_by("pk")
     models = {run.candidate_id: _model(run.candidate, f"learned from {run.snapshot.name}") for run in runs if run.candidate}

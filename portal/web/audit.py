@@ -57,12 +57,10 @@ class AuditForm(forms.Form):
         data = self.cleaned_data
         site = data["site"].pk if data["site"] else None
         words = {name: data[name] for name in ("action", "subject", "since", "until", "words", "before")}
-        return search.Wanted(actors=self._actors(data["who"].strip()), site=site, **words)
-
-    def _actors(self, who: str) -> Sequence[int | None] | None:
-        if not who:
-            return None
-        return [None] if who.lower() in ("system", "the system") else sorted(accounts.called(who, by_email=self.is_admin))
+        who = data["who"].strip()
+        by_system = who.lower() in ("system", "the system")
+        actors = accounts.called(who, by_email=self.is_admin) if who and not by_system else None
+        return search.Wanted(actors=actors, by_system=by_system, site=site, **words)
 
 
 @require_safe
@@ -74,7 +72,7 @@ def audit_list(request: UserRequest) -> HttpResponse:
     following = urlencode({**kept, "before": events[_PAGE - 1].pk}) if len(events) > _PAGE else ""
     shown = {
         "lines": list(_lines(events[:_PAGE], request)), "form": form, "following": following, "query": urlencode(kept),
-        "chain": chain_state(), "most": _CSV_MOST, "deep": search.DEEP,
+        "chain": chain_state(), "counts_all": form.is_admin, "most": _CSV_MOST, "deep": search.DEEP,
     }  # fmt: skip
     return render(request, "people/audit.html", shown)
 

@@ -52,7 +52,7 @@ def _take_back(request: UserRequest, subject: Subject, back: str) -> HttpRespons
     shown = {
         "subject": subject, "back": back, "error": error, "images": len(ids), "used": used_in(ids),
         "left": subject.images.exclude(state__in=[*OUT, ImageState.REJECTED]).count(),
-        "may_erase": access.can(request.user, "erase", site=subject.site_id),
+        "may_erase": access.can(request.user, "erase", site=subject.site_id), "may_see_hashes": _may_see_hashes(request),
     }  # fmt: skip
     return render(request, "erasure/take_back.html", shown, status=400 if error else 200)
 
@@ -84,6 +84,7 @@ def erasure(request: UserRequest, erasure_id: int) -> HttpResponse:
         "kept_out": ErasedFile.objects.filter(erasure=found).count(),
         "job": jobs.latest(kind="erase", subject_id=found.pk),
         "may_lift": access.can(request.user, "erase", site=found.site_id),
+        "may_see_hashes": _may_see_hashes(request),
     }
     return render(request, "erasure/erasure.html", shown)
 
@@ -92,17 +93,23 @@ def erasure(request: UserRequest, erasure_id: int) -> HttpResponse:
 def erasure_csv(request: UserRequest, erasure_id: int) -> StreamingHttpResponse:
     """The data sets and models that used the images."""
     found = access.get_visible(Erasure, request.user, erasure_id)
-    response = StreamingHttpResponse(_lines(found.used_in or used_in(found.images)), content_type="text/csv; charset=utf-8")
+    lines = _lines(found.used_in or used_in(found.images), hashes=_may_see_hashes(request))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="erasure-{found.pk}-used-in.csv"'
     return response
 
 
-def _lines(used: dict[str, Any]) -> Any:
+def _may_see_hashes(request: UserRequest) -> bool:
+    """The hash of a data set is of what all sites have in it."""
+    return access.has_role(request.user, access.ADMINS)
+
+
+def _lines(used: dict[str, Any], *, hashes: bool) -> Any:
     yield csv_row(("what", "id", "name", "hash", "images", "how"))
     for one in used["data_sets"]:
-        yield csv_row(("data set", str(one["id"]), one["name"], one["hash"], str(one["images"]), "holds them"))
+        yield csv_row(("data set", str(one["id"]), one["name"], one["hash"] if hashes else "", str(one["images"]), "holds them"))
     for one in used["models"]:
-        yield csv_row(("model", str(one["id"]), one["name"], one["hash"], "", one["how"]))
+        yield csv_row(("model", str(one["id"]), one["name"], one["hash"] if hashes else "", "", one["how"]))
 
 
 @require_POST

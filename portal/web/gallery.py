@@ -70,6 +70,7 @@ def image(request: UserRequest, image_id: int) -> HttpResponse:
     story = selectors.story(found)
     may = {f"may_{verb}": access.can(request.user, action, site=found.site_id) for verb, action in _MAY.items()}
     may["may_see_picture"] = found.state != ImageState.QUARANTINED or access.can(request.user, "view_quarantined", site=found.site_id)
+    may["may_see_splits"] = access.has_role(request.user, access.ADMINS)
     near = images.near([found.pk]).get(found.pk, [])
     beside = [*story.siblings, *(pair.other for pair in near)]
     seen.shown(images=beside, actor=request.user, where=f"image {found.pk}")

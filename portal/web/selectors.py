@@ -13,7 +13,8 @@ from portal.accounts.models import Site, User
 from portal.analyses.beside import MOST
 from portal.analyses.models import Analysis, Assessment
 from portal.audit.models import AuditEvent
-from portal.datasets.models import SnapshotItem
+from portal.datasets.models import Snapshot
+from portal.datasets.selectors import holding
 from portal.images import selectors as images
 from portal.images.models import IN_WORK, OUT, Correction, Image, ImageState
 from portal.labels.models import Label
@@ -84,7 +85,8 @@ class Story:
     assessments: list[Assessment]
     labels: list[Label]
     tasks: list[ReviewTask]
-    snapshots: list[SnapshotItem]
+    snapshots: list[tuple[Snapshot, str]]
+    """With the split of the image, which is not for its site to see: a copy at another site may have moved it."""
     siblings: Sequence[Image]
     siblings_count: int
     corrections: list[Correction]
@@ -131,12 +133,17 @@ def story(image: Image) -> Story:
         assessments=list(image.assessments.select_related("analysis__version").order_by("-current", "-id")),
         labels=list(image.labels.select_related("actor").order_by("-id")),
         tasks=list(image.review_tasks.prefetch_related(reads).order_by("-id")),
-        snapshots=list(image.snapshot_items.select_related("snapshot").prefetch_related("snapshot__runs").order_by("-id")),
+        snapshots=_held(image),
         siblings=siblings[:MOST],
         siblings_count=others.count() if len(siblings) > MOST else len(siblings),
         corrections=images.corrections(image),
         events=list(AuditEvent.objects.filter(subject_type="images.Image", subject_id=image.pk).order_by("-id")[:50]),
     )
+
+
+def _held(image: Image) -> list[tuple[Snapshot, str]]:
+    splits = dict(image.snapshot_items.values_list("snapshot", "split"))
+    return [(snapshot, splits.get(snapshot.pk, "same picture as another")) for snapshot in reversed(holding([image.pk]))]
 
 
 @dataclass(frozen=True, slots=True)

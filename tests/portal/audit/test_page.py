@@ -9,6 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
+from portal.accounts.models import User
 from portal.audit import search, services
 from portal.audit.models import AuditEvent
 from portal.images.models import Image
@@ -103,7 +104,7 @@ def test_a_search_by_actor_action_or_site_is_answered_from_an_index(cast: Cast) 
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         for wanted, index in (
-            (search.Wanted(actors=[cast.sys.pk]), "event_of_actor"),
+            (search.Wanted(actors=User.objects.filter(pk=cast.sys.pk).values("pk")), "event_of_actor"),
             (search.Wanted(site=cast.north.pk), "event_of_site"),
         ):
             rows = search.matching(AuditEvent.objects.all(), wanted)[:50]
