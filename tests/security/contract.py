@@ -61,15 +61,16 @@ class Tally:
 
 
 class Undone:
-    """The portal's WSGI application, asked by `caller` and nobody else; what a request has changed is taken back after it."""
+    """The portal's WSGI application, asked by `caller` (None: by who is named in the request); what a request changes is taken back."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller | None) -> None:
         self.caller = caller
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        for name in ("HTTP_COOKIE", "HTTP_AUTHORIZATION"):
-            environ.pop(name, None)
-        environ |= self.caller.credentials
+        if self.caller:
+            for name in ("HTTP_COOKIE", "HTTP_AUTHORIZATION"):
+                environ.pop(name, None)
+            environ |= self.caller.credentials
         with _connected(), transaction.atomic():
             answer = application(environ, start_response)
             body = b"".join(answer)

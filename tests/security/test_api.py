@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 
 import pytest
-from django.urls import reverse
 
-from portal.accounts import routes
 from tests.access_matrix import make_things, people
 from tests.cast import Cast
 from tests.security.contract import Tally, callers, drive, operations
