@@ -17,7 +17,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 export PORT
 
-.PHONY: help run test lint format types chaos storm cuts client fuzz poison tamper bench reproduce lock environment clean
+.PHONY: help run test lint format types chaos storm cuts client fuzz poison security tamper bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,7 @@ lint: $(READY) types ## Style, types, import contracts, templates, Docker files,
 	@ruff format --check
 	@lint-imports --no-cache
 	@djlint --quiet --check --lint templates || { echo "templates are not in form: make format"; exit 1; }
+	@said=$$($(PY) -m tests.security --only secrets bandit schema 2>&1) || { echo "$$said"; exit 1; }
 	@hadolint docker/*.Dockerfile
 	@check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 	@if grep -n '://' requirements/*.txt package-lock.json; then echo "lock files must name no address: make lock"; exit 1; fi
@@ -84,6 +85,9 @@ fuzz: $(READY) ## 100,000 mutated pictures through the decoder, about 40 minutes
 
 poison: $(READY) ## 20 pictures that crash, stall or fatten their decoder among 2,000, through a real worker
 	@$(PY) -m tests.chaos.poison
+
+security: $(READY) ## Weaknesses of locked packages and of the code, settings, schema, 10,000 cases as everybody; SECURITY_ARGS='--only bandit'
+	@$(PY) -m tests.security $(SECURITY_ARGS)
 
 bench: $(READY) ## What is measured, as ratios of one run
 	@for part in benchmarks/*.py; do name=$$(basename $$part .py); [ "$$name" = __init__ ] && continue; echo "== $$name"; $(PY) -m benchmarks.$$name; done

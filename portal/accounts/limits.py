@@ -52,6 +52,10 @@ BODIES: dict[str, Callable[[], int]] = {
 """Bytes that a route takes; every other one takes `settings.DATA_UPLOAD_MAX_MEMORY_SIZE`."""
 
 
+_LONGEST_NUMBER = 18
+"""Digits of a length; Python refuses to read numbers of thousands of them."""
+
+
 class TooLarge(WinnowError):
     status = 413
     code = "too_large"
@@ -83,7 +87,7 @@ class Limits:
 def _check_body(request: HttpRequest, key: str) -> None:
     limit = BODIES[key]() if key in BODIES else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     length = request.META.get("CONTENT_LENGTH") or "0"
-    if not length.isdecimal() or int(length) > limit:
+    if not (length.isascii() and length.isdecimal()) or len(length) > _LONGEST_NUMBER or int(length) > limit:
         raise TooLarge(limit)
 
 

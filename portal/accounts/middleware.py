@@ -32,7 +32,7 @@ class RouteRules:
         if access.is_open(key):
             return _refuse_nul(request)
         if key in access.BY_TOKEN:
-            return _by_token(request, access.BY_TOKEN[key]) or _refuse_nul(request)
+            return _by_token(request, access.BY_TOKEN[key]) or _refuse_nul(request, form=False)
         if not request.user.is_authenticated:
             return _log_in_first(request)
         if not access.reaches(request.user, key):
@@ -43,10 +43,10 @@ class RouteRules:
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def _refuse_nul(request: HttpRequest) -> HttpResponse | None:
+def _refuse_nul(request: HttpRequest, *, form: bool = True) -> HttpResponse | None:
     """No text of people holds the character NUL, and Postgres takes none: refused here once, before any view. (The check of the CSRF
-    token has read the form already; a body that is a file is not touched.)"""
-    sent = [request.GET, *([request.POST] if request.content_type in _FORMS else [])]
+    token has read the form already; a body that is a file, or goes to a route that takes no `form`, is not touched.)"""
+    sent = [request.GET, *([request.POST] if form and request.content_type in _FORMS else [])]
     if "\0" in request.path or any("\0" in text for query in sent for _, texts in query.lists() for text in texts):
         return answer(request, BadInput("What was sent holds a character that no text has (NUL). Type it again."))
     return None

@@ -19,6 +19,7 @@ class ImageSerializer(serializers.ModelSerializer[Image]):
     site: serializers.SlugRelatedField[Site] = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     patient = serializers.CharField(source="exam.patient.code", default="", read_only=True)
     exam = serializers.CharField(source="exam.code", default="", read_only=True)
+    stated_kind = serializers.CharField(read_only=True, help_text="What the uploader said it is; empty where nothing was said.")
     kind = serializers.CharField(allow_null=True, read_only=True, help_text="Of the current label; null while there is none.")
     provenance = serializers.CharField(allow_null=True, read_only=True, help_text="Where the current label came from.")
 

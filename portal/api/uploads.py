@@ -16,7 +16,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal.accounts import access
 from portal.accounts.http import TokenRequest
+from portal.api.openapi import NOTE_LONGEST
 from portal.core.errors import BadInput
+from portal.core.text import is_text
 from portal.images import selectors, services, tus_http
 from portal.images.models import Upload
 from portal.images.tables import MAX_BYTES
@@ -39,8 +41,10 @@ def upload_list(request: TokenRequest) -> JsonResponse:
         return JsonResponse({"uploads": [_about(found) for found in selectors.open_uploads(request.user, site=request.token.site_id)]})
     said = _json(request)
     note, expected = said.get("note", ""), said.get("expected", 0)
-    if not isinstance(note, str) or not isinstance(expected, int):
+    if not (isinstance(note, str) and is_text(note) and type(expected) is int and expected >= 0):
         raise BadInput('Send JSON like {"note": "May", "expected": 12}.')
+    if len(note) > NOTE_LONGEST:
+        raise BadInput(f"A note has at most {NOTE_LONGEST} characters.")
     made = services.open_upload(site=request.token.site, actor=request.user, note=note, expected=min(expected, 10**6))
     return JsonResponse(_about(made), status=201)
 
@@ -87,7 +91,7 @@ def _about(found: Upload) -> dict[str, Any]:
 def _json(request: HttpRequest) -> dict[str, Any]:
     try:
         said = json.loads(request.body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadInput("The request is no JSON.") from error
     if not isinstance(said, dict):
         raise BadInput("Send a JSON object.")

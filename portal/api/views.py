@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 from django.db.models import F, FilteredRelation, Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import generics
-from rest_framework.exceptions import ValidationError
-from rest_framework.pagination import CursorPagination
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
 
 from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.api.serializers import ImageSerializer, SiteSerializer
+from portal.core.errors import BadInput
 from portal.images.models import Image, ImageState
+
+_NO_CURSOR = "This cursor is not one of ours. Begin again without it, or use `next` as it came."
+_ID = re.compile(r"[0-9]{1,18}")
 
 
 class NewestFirst(CursorPagination):
@@ -21,6 +27,16 @@ class NewestFirst(CursorPagination):
 
     ordering = "-id"
     page_size = 50
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        """None for the first page. A position is an id; the framework would hand any text on to the database."""
+        try:
+            found = super().decode_cursor(request)
+        except NotFound as error:
+            raise BadInput(_NO_CURSOR) from error
+        if found is not None and found.position is not None and not _ID.fullmatch(str(found.position)):
+            raise BadInput(_NO_CURSOR)
+        return found
 
 
 class Sites(generics.ListAPIView[Site]):

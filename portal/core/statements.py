@@ -25,7 +25,8 @@ def update_rows(rows: Sequence[Model], fields: Collection[str]) -> None:
     values = [{"id": row.pk, **{name: getattr(row, field.attname) for name, field in columns.items()}} for row in rows]
     with connection.cursor() as cursor:
         cursor.execute(
-            f'UPDATE "{meta.db_table}" AS old SET {sets} FROM jsonb_to_recordset(%s) AS new (id bigint, {types}) WHERE old.id = new.id',  # noqa: S608
+            f'UPDATE "{meta.db_table}" AS old SET {sets} '  # noqa: S608  # nosec B608 # names of the model's own columns
+            f"FROM jsonb_to_recordset(%s) AS new (id bigint, {types}) WHERE old.id = new.id",
             [json.dumps(values, cls=DjangoJSONEncoder)],
         )
 

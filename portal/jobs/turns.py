@@ -57,7 +57,7 @@ UPDATE jobs_job SET state = 'claimed', attempt = attempt + 1, batch_size = (SELE
     lease_until = statement_timestamp() + make_interval(secs => %(lease)s), worker = %(worker)s, progress = '{{}}'
 FROM picked WHERE jobs_job.id = picked.id
 RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, cancel_requested
-"""  # noqa: S608
+"""  # noqa: S608  # nosec B608 # _DUE is a constant of this file
 
 _turns: dict[str, Iterator[int]] = defaultdict(lambda: itertools.count(random.randrange(1 << 16)))
 

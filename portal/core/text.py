@@ -1,0 +1,8 @@
+"""Which strings are text. Python holds more than Postgres, UTF-8 and people do."""
+
+from __future__ import annotations
+
+
+def is_text(said: str) -> bool:
+    """Whether it can be stored: no character NUL, and no half of a surrogate pair (which JSON can write and UTF-8 cannot)."""
+    return "\0" not in said and not any("\ud800" <= letter <= "\udfff" for letter in said)

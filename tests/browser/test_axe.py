@@ -1,0 +1,74 @@
+"""The pages that no other test holds against axe, each as somebody whose page it is, on a desk and on a tablet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tests.access_matrix import make_things
+from tests.browser.test_patients import WIDTHS
+from tests.cast import Cast, make_image
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def addresses(cast: Cast) -> dict[str, list[str]]:
+    """Who looks at what; nothing of it is empty."""
+    things = make_things(cast)
+    quarantined = make_image(cast.north, state="quarantined", patient="P7")
+    make_image(cast.north, state="failed")
+    settled = make_image(cast.north, state="settled", patient="P8")
+    own = {name.removesuffix("_id"): getattr(thing.own, "pk", "") for name, thing in things.items()}
+    site, patient = f"/sites/{cast.north.pk}/", own["patient"]
+    lena = (
+        *("/", "/images/", f"/images/{settled.pk}/", f"/images/{quarantined.pk}/", "/quarantine/", "/sites/", site, "/tokens/"),
+        *("/audit/?words=upload", f"{site}erasures/", f"/erasures/{own['erasure']}/", f"/patients/{patient}/take-back/"),
+        *(f"/exams/{own['exam']}/take-back/", "/collection/", "/uploads/"),
+    )
+    sys = ("/people/", f"/people/{cast.alice.pk}/", site, "/jobs/", "/store/", "/audit/", "/images/no/such/page/")
+    max_ = (
+        "/snapshots/",
+        "/snapshots/new/",
+        f"/snapshots/{own['snapshot']}/",
+        "/training/",
+        f"/training/{own['run']}/",
+        "/models/",
+        "/example/",
+    )
+    return {
+        "lena": [*lena],
+        "sys": [*sys],
+        "max": [*max_],
+        "nobody": ["/accounts/login/", "/accounts/password/reset/", "/accounts/signup/"],
+    }
+
+
+def test_the_pages_fit_and_pass_axe(
+    new_page: Callable[..., Page], login: Any, cast: Cast, screenshot: Any, expected_problems: list[str]
+) -> None:
+    expected_problems.append("status of 404")
+    found = []
+    for name, pages in addresses(cast).items():
+        page = new_page()
+        if name != "nobody":
+            login(page, getattr(cast, name))
+        for address in pages:
+            page.goto(address)
+            assert page.locator("h1").first.is_visible(), address
+            found += [f"{name} at {address}, {width} px: {fault}" for width, fault in _faults(page, address, screenshot)]
+    assert not found, "\n".join(found)
+
+
+def _faults(page: Page, address: str, screenshot: Any) -> Iterator[tuple[int, str]]:
+    for width, height in WIDTHS:
+        page.set_viewport_size({"width": width, "height": height})
+        if not page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
+            yield width, "too wide"
+        results = Axe().run(page)
+        if results.violations_count:
+            yield width, results.generate_report()
+        screenshot(page, f"axe-{address.strip('/').replace('/', '-').partition('?')[0] or 'home'}-{width}")
