@@ -26,6 +26,7 @@ _ERRORS = {
     "423": "Another request is sending to this file right now.",
     "429": "Asked too often; Retry-After says for how long to wait.",
     "460": "The piece's checksum is another.",
+    "503": "Many files are arriving, or the store is away; Retry-After says for how long to wait.",
     "507": "The disk, or what the site may store, is full.",
 }
 _ALWAYS = ("401", "403", "429")
@@ -153,7 +154,7 @@ PROGRAMS: Part = {
         ),
         "post": _operation(
             "tus_create", "Begin a file by the tus protocol 1.0.0; its address comes as Location.",
-            {"201": _BEGUN}, "400", "404", "409", "412", "413", "415", "460", "507",
+            {"201": _BEGUN}, "400", "404", "409", "412", "413", "415", "460", "503", "507",
             parameters=(_UPLOAD, _TUS, _LENGTH, _ABOUT_FILE),
         ),
     },
@@ -163,7 +164,7 @@ PROGRAMS: Part = {
         ),
         "patch": _operation(
             "tus_send", "The next piece. With the last one the answer is the file's outcome.", _empty("204") | _answer("Outcome"),
-            "400", "404", "409", "410", "412", "413", "415", "423", "460", "507",
+            "400", "404", "409", "410", "412", "413", "415", "423", "460", "503", "507",
             parameters=(_UPLOAD, _ARRIVAL, _TUS, _OFFSET), body=_BYTES,
         ),
         "delete": _operation(

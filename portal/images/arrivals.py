@@ -221,7 +221,7 @@ def finish_waiting() -> int:
         try:
             finish(arrival=arrival, actor=arrival.actor)
             done += 1
-        except (FileNotFoundError, room.NoRoom):
+        except (OSError, room.NoRoom):
             continue
     return done
 

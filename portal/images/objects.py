@@ -21,13 +21,14 @@ from django.conf import settings
 from storages.backends.s3 import S3Storage
 
 from portal.core.errors import WinnowError
+from portal.jobs.services import TryLater
 
 _CHUNK = 1 << 20
 _SECONDS = {"connect_timeout": 5, "read_timeout": 60}
 
 
-class Unreachable(WinnowError, OSError):
-    """The object store did not answer, or refused us. Nothing was changed."""
+class Unreachable(WinnowError, TryLater, OSError):
+    """The object store did not answer, or refused us. Nothing was changed: work is given back, a person is told to try again."""
 
     status = 503
     code = "store_unreachable"

@@ -28,6 +28,7 @@ from portal.images.decode import decode
 from portal.images.decoded import Decoded, Unfit
 from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
 from portal.images.likeness import look
+from portal.images.whole import require_whole
 
 THUMB_SIDE = 320
 _OF_THE_FILE = frozenset({errno.EFBIG, errno.ENOMEM, errno.EINVAL, errno.EOVERFLOW})
@@ -142,6 +143,8 @@ def _write(decoded: Decoded, picture: Path, thumb: Path) -> None:
         decoded.picture.save(picture, "JPEG", quality=95, subsampling=0)
     decoded.picture.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.LANCZOS, reducing_gap=1.0)
     decoded.picture.save(thumb, "JPEG", quality=85)
+    for made in (picture, thumb):
+        require_whole(made)
 
 
 def _answer(path: Path, stem: Path, memory: int, work: _Work) -> dict[str, Any]:

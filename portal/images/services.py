@@ -72,8 +72,10 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
         raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete")
     try:
         return settle(upload=upload, spooled=spooled, name=name, actor=actor)
-    except room.NoRoom:
+    except BaseException as error:
         spooled.path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, WinnowError):
+            raise StoreFull.of(error) from error
         raise
 
 

@@ -22,6 +22,7 @@ from django.conf import settings
 
 from portal.images import kept
 from portal.images.kept import INCOMING, temporary
+from portal.images.whole import write_all
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS = ("jpg", "png")
@@ -68,7 +69,7 @@ def spool(source: Readable, *, limit: Callable[[bytes], int]) -> Spooled:
                 if size > limit(head):
                     raise TooBig(limit(head))
                 digest.update(chunk)
-                out.write(chunk)
+                write_all(out.fileno(), chunk)
             os.fsync(out.fileno())
     except BaseException:
         path.unlink(missing_ok=True)

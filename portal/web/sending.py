@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
-from portal.core.errors import BadInput
+from portal.core.errors import BadInput, WinnowError
 from portal.images import seats, selectors, services, tus_http
 from portal.images.models import Upload
 
@@ -42,6 +42,11 @@ def upload_file(request: UserRequest, upload_id: int) -> JsonResponse:
         with seats.seat():
             row = services.receive(upload=found, file=request, name=request.GET.get("name", ""), actor=request.user, size=size)
             _drain(request)
+    except seats.AllTaken:
+        raise
+    except WinnowError:
+        _drain(request)
+        raise
     except UnreadablePostError as error:
         raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete") from error
     return JsonResponse({"file": row.pk, "name": row.name, "outcome": row.outcome, "message": row.message, "image": row.image_id})
