@@ -258,7 +258,7 @@ class Walk:
 
     def _ask(self, name: str, key: str, method: str, address: str, more: dict[str, Any], body: bytes = b"") -> None:
         browser, self.error = self.browsers[name], []
-        environ = browser.generic(method, address.partition("?")[0], body, more.get("CONTENT_TYPE") or "", **more)
+        environ: Any = browser.generic(method, address.partition("?")[0], body, more.get("CONTENT_TYPE") or "", **more)
         environ |= {"wsgi.input": BytesIO(body), "wsgi.errors": StringIO()}
         with _overheard(self.forms[key]), _caught(self.error):
             status, page = _answered(self.ask, environ, self.error)
@@ -286,6 +286,8 @@ class Walk:
 
 class Environs(RequestFactory):
     """Makes what a WSGI server hands over, cookies with it."""
+
+    _base_environ: Any
 
     def request(self, **more: Any) -> Any:
         return self._base_environ(**more)
