@@ -220,6 +220,11 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_UNIQUE_EMAIL = True
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_FORMS = {
+    "add_webauthn": "portal.accounts.keys.AddKey",
+    "authenticate_webauthn": "portal.accounts.keys.AskKey",
+    "reauthenticate_webauthn": "portal.accounts.keys.AskKeyAgain",
+}
 MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEVELOPMENT
 LOGIN_URL = "account_login"
 CSRF_FAILURE_VIEW = "portal.accounts.middleware.csrf_failure"

@@ -1,5 +1,6 @@
 """The one table of routes is enforced here; WinnowErrors become answers."""
 
+import logging
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +14,7 @@ from django.urls import reverse
 from portal.accounts import access, routes, tokens
 from portal.core.errors import BadInput, NotAllowed, NotVisible, WinnowError
 
+log = logging.getLogger(__name__)
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
@@ -81,6 +83,9 @@ class Errors:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, RecursionError):
+            log.error("Something sent was nested without end, or code of ours is.", exc_info=error)
+            return answer(request, BadInput("What was sent is nested too deeply to be read."))
         return answer(request, error) if isinstance(error, WinnowError) else None
 
 

@@ -79,7 +79,7 @@ class Images(generics.ListAPIView[Image]):
     def get_queryset(self) -> QuerySet[Image]:
         rows = access.visible(Image, cast(User, self.request.user)).exclude(state=ImageState.ERASED)
         state, site = self.request.query_params.get("state"), self.request.query_params.get("site")
-        if state and state not in ImageState.values:
+        if state is not None and state not in ImageState.values:
             raise ValidationError({"state": f"One of {', '.join(ImageState.values)}."})
         if state:
             rows = rows.filter(state=state)

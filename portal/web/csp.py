@@ -24,7 +24,7 @@ def csp_report(request: HttpRequest) -> HttpResponse:
         return HttpResponse(status=400)
     try:
         said = json.loads(request.body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return HttpResponse(status=400)
     for report in (said if isinstance(said, list) else [said])[:_MOST]:
         if isinstance(report, dict):

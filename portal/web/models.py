@@ -17,6 +17,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
 from portal.core.errors import BadInput
+from portal.core.text import number
 from portal.datasets import selectors as datasets
 from portal.datasets.models import Snapshot, SnapshotState
 from portal.images import seen
@@ -81,7 +82,7 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
 def _chosen(version: ModelVersion, wanted: str) -> Evaluation | None:
     """The evaluation that the address names, else the newest that has its report."""
     ready = selectors.reported().filter(version=version).order_by("-id")
-    return (ready.filter(pk=int(wanted)).first() if wanted.isdecimal() else None) or ready.first()
+    return ready.filter(pk=number(wanted) or 0).first() or ready.first()
 
 
 def _rights(user: User) -> dict[str, Any]:

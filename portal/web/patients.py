@@ -17,6 +17,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput, WinnowError, WrongState
+from portal.core.text import number
 from portal.images import patients as reads
 from portal.images import regrouping as writes
 from portal.images import seen
@@ -119,7 +120,7 @@ def _images(number: int) -> str:
 
 
 def _numbers(request: UserRequest, name: str) -> list[int]:
-    return [int(text) for text in request.POST.getlist(name) if text.isascii() and text.isdecimal() and len(text) < 19]
+    return [found for text in request.POST.getlist(name) if (found := number(text)) is not None]
 
 
 urls = [

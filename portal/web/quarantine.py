@@ -13,6 +13,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput
+from portal.core.text import number
 from portal.images import quarantine, selectors
 from portal.images.blanking import Region
 from portal.images.models import Image, TextFound, TextRule
@@ -63,8 +64,8 @@ def image_blank(request: UserRequest, image_id: int) -> HttpResponse:
     """The ticked boxes, and one more that the person gives in per cent."""
     image = access.get_visible(Image, request.user, image_id)
     found = TextFound.objects.filter(image=image).first()
-    ticked = {int(text) for text in request.POST.getlist("box") if text.isascii() and text.isdecimal()}
-    boxes = [box for number, box in enumerate(found.boxes if found else []) if number in ticked]
+    ticked = {number(text) for text in request.POST.getlist("box")}
+    boxes = [box for place, box in enumerate(found.boxes if found else []) if place in ticked]
     if more := RegionForm(request.POST).region():
         width, height = image.width or 0, image.height or 0
         boxes.append([more.x0 * width, more.y0 * height, more.x1 * width, more.y1 * height])

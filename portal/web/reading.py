@@ -20,6 +20,7 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
+from portal.core.text import number
 from portal.images import kept, storage
 from portal.images.models import Image
 from portal.ml import Kind
@@ -235,7 +236,7 @@ def rules(request: UserRequest) -> HttpResponse:
 def review_list(request: UserRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     before = request.GET.get("before", "")
-    rows = selectors.queue(access.visible(ReviewTask, request.user), state=state, before=int(before) if before.isdecimal() else None)
+    rows = selectors.queue(access.visible(ReviewTask, request.user), state=state, before=number(before))
     tasks = list(rows[: PAGE + 1])
     pairs = selectors.first_pairs(access.visible(Read, request.user))
     context = {

@@ -17,6 +17,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
 from portal.core.errors import BadInput, WrongState
+from portal.core.text import number
 from portal.datasets.models import Snapshot, SnapshotState
 from portal.learning import services
 from portal.learning.models import Evaluation, RunState, TrainingRun
@@ -96,7 +97,7 @@ def _page(request: UserRequest, form: TrainingForm, wanted: str, *, status: int 
 
 
 def _material(user: User, wanted: str) -> dict[str, Any]:
-    found = access.visible(Snapshot, user).filter(pk=int(wanted)).first() if wanted.isdecimal() else None
+    found = access.visible(Snapshot, user).filter(pk=number(wanted) or 0).first()
     if found is None:
         return {"material": None}
     return {"material": found, "tables": tables.composition(found.counts), "chart": tables.composition_chart(found.counts)}

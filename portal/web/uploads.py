@@ -20,6 +20,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput
+from portal.core.text import number
 from portal.datasets.exports import escaped
 from portal.images import advice, room, seen, selectors, services
 from portal.images.models import FileOutcome, Image, Upload, UploadFile
@@ -259,8 +260,7 @@ def _wants_json(request: HttpRequest) -> bool:
 
 
 def _number(request: HttpRequest, name: str) -> int | None:
-    text = request.GET.get(name, "")
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+    return number(request.GET.get(name, ""))
 
 
 urls = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,24 +10,27 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from portal.images import quarantine
 from tests.access_matrix import make_things
 from tests.browser.test_patients import WIDTHS
 from tests.cast import Cast, make_image
 
+BOTH = ("/audit", "/erasures", "/exams", "/patients", "/quarantine", "/sites", "/store", "/tokens")
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def addresses(cast: Cast) -> dict[str, list[str]]:
     """Who looks at what; nothing of it is empty."""
     things = make_things(cast)
-    quarantined = make_image(cast.north, state="quarantined", patient="P7")
+    quarantined = make_image(cast.north, state="clean", patient="P7")
+    quarantine.keep({quarantined.pk: [(10.0, 10.0, 60.0, 20.0)]})
     make_image(cast.north, state="failed")
     settled = make_image(cast.north, state="settled", patient="P8")
     own = {name.removesuffix("_id"): getattr(thing.own, "pk", "") for name, thing in things.items()}
     site, patient = f"/sites/{cast.north.pk}/", own["patient"]
     lena = (
         *("/", "/images/", f"/images/{settled.pk}/", f"/images/{quarantined.pk}/", "/quarantine/", "/sites/", site, "/tokens/"),
-        *("/audit/?words=upload", f"{site}erasures/", f"/erasures/{own['erasure']}/", f"/patients/{patient}/take-back/"),
+        *("/audit/?words=gallery", f"{site}erasures/", f"/erasures/{own['erasure']}/", f"/patients/{patient}/take-back/"),
         *(f"/exams/{own['exam']}/take-back/", "/collection/", "/uploads/"),
     )
     sys = ("/people/", f"/people/{cast.alice.pk}/", site, "/jobs/", "/store/", "/audit/", "/images/no/such/page/")
@@ -64,11 +68,23 @@ def test_the_pages_fit_and_pass_axe(
 
 
 def _faults(page: Page, address: str, screenshot: Any) -> Iterator[tuple[int, str]]:
+    """Both widths must fit; axe looks at the narrow one, and at the wide one of pages whose parts move."""
     for width, height in WIDTHS:
         page.set_viewport_size({"width": width, "height": height})
-        if not page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
+        if not _fits(page):
             yield width, "too wide"
-        results = Axe().run(page)
-        if results.violations_count:
-            yield width, results.generate_report()
-        screenshot(page, f"axe-{address.strip('/').replace('/', '-').partition('?')[0] or 'home'}-{width}")
+        if width == 820 or address.startswith(BOTH):
+            results = Axe().run(page)
+            if results.violations_count:
+                yield width, results.generate_report()
+        if "WINNOW_SCREENSHOTS" in os.environ:  # sixty pictures are for who wants to look
+            screenshot(page, f"axe-{address.strip('/').replace('/', '-').partition('?')[0] or 'home'}-{width}")
+
+
+def _fits(page: Page) -> bool:
+    """Charts take the new width a moment later."""
+    for _ in range(30):
+        if page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
+            return True
+        page.wait_for_timeout(100)
+    return False

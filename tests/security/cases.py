@@ -47,7 +47,8 @@ def api(count: int, number: int) -> Tally:
     tally, clock = Tally(), Clock("API", count)
     with stage() as cast:
         who, things = callers(cast, people(cast)), make_things(cast)
-        pairs = [(operation, caller) for caller in who for operation in operations(who[2])]
+        every = operations(who)
+        pairs = [(operation, caller) for caller in who for operation in every]
         while tally.cases < count:
             for _ in drive(pairs, things, each=10, number=number, tally=tally):
                 clock.tell(tally.cases, len(tally.faults))

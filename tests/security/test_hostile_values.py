@@ -13,7 +13,7 @@ from tests.cast import Cast
 from tests.security.hostile import Walk, hostile_things, quiet
 
 pytestmark = pytest.mark.django_db
-STEPS = int(os.environ.get("WINNOW_STEPS", "900"))
+STEPS = int(os.environ.get("WINNOW_STEPS", "300"))
 SEED = int(os.environ.get("WINNOW_SEED", "7"))
 
 

@@ -13,7 +13,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from portal.core import safety
-from tests.security.conftest import PRODUCTION, Read
+from tests.security.conftest import Read
+from tests.security.production import PRODUCTION
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OIDC: dict[str, str | None] = {
