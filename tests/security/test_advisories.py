@@ -20,8 +20,8 @@ from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.apps import apps
 from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import transaction
-from django.db.models import CharField, Model, Value
+from django.db import connection, transaction
+from django.db.models import CharField, Model, QuerySet, Value
 from django.db.models.functions import Cast as AsText
 from django.db.models.functions import Concat
 from django.test import Client
@@ -73,13 +73,22 @@ def _hidden_fields(cast: Cast) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _rows_of(site: Site) -> dict[str, list[Any]]:
-    """All rights there are, and everything of one site."""
-    held: dict[str, list[Any]] = {model._meta.label: sorted(map(repr, model._default_manager.values())) for model in RIGHTS}
+def _rows_of(site: Site) -> dict[str, str]:
+    """All rights there are, and everything of one site, as one digest a table: one query."""
+    rows: dict[str, QuerySet[Any]] = {model._meta.label: model._default_manager.all() for model in RIGHTS}
     for label, path in access.SITE_OF.items():
-        model = apps.get_model(label)
-        held[f"{label} there"] = sorted(map(repr, model._default_manager.filter(**{path: site.pk}).values()))
-    return held
+        rows[f"{label} there"] = apps.get_model(label)._default_manager.filter(**{path: site.pk})
+    parts, given = [], []
+    for label, found in rows.items():
+        sql, values = found.order_by().values("pk").query.sql_with_params()
+        about = found.model._meta
+        key = about.pk.column
+        digest = "md5(COALESCE(string_agg(t::text, '|' ORDER BY t::text), ''))"
+        parts.append(f'SELECT %s, {digest} FROM "{about.db_table}" t WHERE t."{key}" IN ({sql})')
+        given += [label, *values]
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(parts), given)
+        return dict(cursor.fetchall())
 
 
 @pytest.mark.parametrize("name", ["alice", "rita"])
@@ -103,6 +112,10 @@ def test_no_form_takes_a_field_that_it_does_not_show(cast: Cast, name: str) -> N
                 found += [f"{method} {key} changes {label}" for label in changed if (key, label) != REVOKES]
                 transaction.set_rollback(True)
     assert not found, found
+    User.objects.filter(pk=cast.bob.pk).update(is_staff=True)
+    Image.objects.filter(site=cast.river).update(device="changed")
+    after = _rows_of(cast.river)
+    assert {label for label in before if before[label] != after[label]} == {"accounts.User", "images.Image there"}
 
 
 def test_every_method_that_no_view_takes_is_refused_before_it_tells_anything(cast: Cast) -> None:
@@ -171,7 +184,7 @@ def test_no_word_that_somebody_sends_becomes_code_on_a_page(cast: Cast) -> None:
     _write_everywhere(cast)
     told: list[str] = []
     escaped = 0
-    for user in (cast.lena, cast.sys, cast.ravi):
+    for user in (cast.lena, cast.sys):
         browser = signed_in(cast, user)
         for key, address in _reached(user, things):
             answer = browser.get(address)
@@ -237,16 +250,19 @@ def test_there_is_no_second_way_in(cast: Cast) -> None:
     """CVAT's basic authentication passed by what the login page asks for. Nor do a query, a cookie or a header that others take."""
     things = make_things(cast)
     basic = "Basic " + b64encode(f"{cast.sys.email}:{PASSWORD}".encode()).decode()
-    ways: list[dict[str, str]] = [
-        {"Authorization": basic}, {"Authorization": f"Token {PASSWORD}"}, {"Authorization": f"Bearer {PASSWORD}"}, {"X-Api-Key": PASSWORD},
-        {"Remote-User": cast.sys.email}, {"X-Forwarded-User": cast.sys.email}, {"Cookie": "sessionid=x; auth_token=x"},
-    ]  # fmt: skip
-    for _, address in _reached(cast.sys, things):
+    others = {
+        "X-Api-Key": PASSWORD,
+        "Remote-User": cast.sys.email,
+        "X-Forwarded-User": cast.sys.email,
+        "Cookie": "sessionid=x; auth_token=x",
+    }
+    asked = f"token=x&api_key=x&username={cast.sys.email}&password={PASSWORD}"
+    for number, (_, address) in enumerate(_reached(cast.sys, things)):
         if not address.startswith("/accounts/"):
             plain = Client().get(address).status_code
-            for head in ways:
-                answer = Client().get(f"{address}?token=x&api_key=x&username={cast.sys.email}&password={PASSWORD}", headers=head)
-                assert answer.status_code == plain in (200, 302, 401, 404, 405), (address, head)
+            for way in (basic, f"Token {PASSWORD}", f"Bearer {PASSWORD}")[: 3 if number < 5 else 1]:
+                answer = Client().get(f"{address}?{asked}", headers={**others, "Authorization": way})
+                assert answer.status_code == plain in (200, 302, 401, 404, 405), (address, way)
     for address in ("admin/", "api-auth/login/", "api/auth/login", "rest-auth/login/", "user/login/", "api/v1/auth/token/", "swagger/",
                     "api/server/about", "django-rq/", "openapi.json", "metrics", "api/webhooks", "data/upload/1/x.html"):  # fmt: skip
         assert Client().get(f"/{address}").status_code in (302, 404), address
@@ -276,10 +292,13 @@ def test_nobody_is_sent_elsewhere_after_the_login(cast: Cast) -> None:
     for address in ELSEWHERE:
         there = Client().post(reverse("account_login"), {"login": cast.alice.email, "password": PASSWORD, "next": address})
         assert there.headers["Location"] == "/", address
-        browser = signed_in(cast, cast.alice)
-        for way, sent in (("account_reauthenticate", {"password": PASSWORD}), ("account_logout", {})):
-            answer = browser.post(f"{reverse(way)}?next={address}", {**sent, "next": address})
-            assert "evil" not in answer.headers.get("Location", ""), (way, address)
+    browser = signed_in(cast, cast.alice)
+    for address in ELSEWHERE:
+        answer = browser.post(f"{reverse('account_reauthenticate')}?next={address}", {"password": PASSWORD, "next": address})
+        assert answer.status_code == 302
+        assert "evil" not in answer.headers["Location"], address
+        answer = signed_in(cast, cast.bob).post(f"{reverse('account_logout')}?next={address}", {"next": address})
+        assert "evil" not in answer.headers["Location"], address
 
 
 def test_no_mailed_link_leads_to_a_host_of_the_senders_choice(cast: Cast) -> None:
