@@ -21,7 +21,6 @@ from portal.images.models import (
     Arrival,
     Exam,
     Image,
-    ImageState,
     MetadataTable,
     NearDuplicate,
     Patient,
@@ -47,7 +46,7 @@ _OTHERWISE: dict[str, list[Any]] = {"size": ["full"], "key": ["a1-b2"], "uidb36"
 _ANY = ["", "nonsense"]
 CHOICES: dict[str, list[Any]] = {
     "kind": ["none", "regular", "green_filter"], "said": ["regular", "green_filter"], "provenance": Provenance.values[:2],
-    "state": [*_ANY, "in_work", *ImageState.values],
+    "state": [*_ANY, "in_work", "received", "clean", "accepted", "in_review", "settled", "quarantined"],
     "show": ["problems", "accepted", "duplicate", "missing", "same_patient", "other_patient", "wrong_stain", "text"],
     "action": ["", "image", "upload.opened", "site.changed"], "who": ["system", "North", "a", THEIRS, "river", "ravi"],
     "subject": ["images.Image", f"images.Image:{LOW + 1}", "accounts.Site"], "words": ["", "fjord", THEIRS, "1"],
@@ -56,16 +55,18 @@ CHOICES: dict[str, list[Any]] = {
     "cursor": ["nonsense", b64encode(f"p={HIGH}".encode()).decode(), b64encode(f"p={LOW}".encode()).decode()],
 }  # fmt: skip
 """What each name may have for a value; a name that is not here is given the words and numbers of `_values`."""
-SHOWN = ("received", "quarantined", "accepted", "in_review", "settled", "twin", "erased")
+SHOWN = ("quarantined", "accepted", "in_review", "settled", "twin", "erased")
 """The own images, by state, whose pages and pictures are all asked for."""
 METHOD_NOT_TAKEN = 405
 _NOT_ASKED = ("accounts/",)
 """One's own account: no site's data; the way in is asked by `strangers`."""
 
 
-def _values(name: str, method: str) -> list[Any]:
-    if method == "POST":
-        return [FOREIGN[0] if name.endswith(("site", "image", "exam", "box")) else THEIRS]
+def _foreign(name: str) -> str:
+    return str(FOREIGN[0]) if name.endswith(("site", "image", "exam", "box")) else THEIRS
+
+
+def _values(name: str) -> list[Any]:
     return CHOICES.get(name, ["fjord", THEIRS, "P1", *FOREIGN])
 
 
@@ -80,12 +81,12 @@ def _objects(name: str, own: OneSite) -> list[Any]:
         return [*(own.images[state].pk for state in SHOWN), *foreign]
     path = access.SITE_OF[_PLACES[name]._meta.label]
     mine = list(_PLACES[name].objects.filter(**{path: own.site.pk}).order_by("pk").values_list("pk", flat=True))
-    return [*mine[:4], *foreign]
+    return [*mine[:2], *foreign]
 
 
 def questions(browser: Client, user: User, own: OneSite, *, only: str = "") -> list[Question]:
     """Everything in one step: each address that this person reaches by GET for each of its objects; what takes forms alone for one of the
-    own and of others'; and each name that a route reads with each of its values."""
+    own and of others'; each name that a route reads with each of its values, and a form that names others' things alone."""
     found: list[Question] = []
     for key, _, text in routes.patterns():
         if access.reaches(user, key) and not text.startswith(_NOT_ASKED) and (not only or only == key):
@@ -101,7 +102,7 @@ def questions(browser: Client, user: User, own: OneSite, *, only: str = "") -> l
 
 
 def _taken(browser: Client, address: str) -> tuple[list[str], list[Question]]:
-    """The methods that an address takes, and a question for each of the names that it reads with each of its values."""
+    """The methods that an address takes, and what is asked with the names that it reads."""
     methods: list[str] = []
     found: list[Question] = []
     for method in ("GET", "POST"):
@@ -110,7 +111,10 @@ def _taken(browser: Client, address: str) -> tuple[list[str], list[Question]]:
                 continue
         methods.append(method)
         named = sorted(read - {"format"})
-        found += [(Step(method, address, {name: value}),) for name in named for value in _values(name, method)]
+        if method == "GET":
+            found += [(Step(method, address, {name: value}),) for name in named for value in _values(name)]
+        elif named:
+            found.append((Step(method, address, {name: _foreign(name) for name in named}),))
     return methods, found
 
 

@@ -187,15 +187,16 @@ _TIMES = re.compile(rb"\d\d:\d\d(:\d\d(\.\d+)?)?")
 _ON = re.compile(rb'[?&;](before|after|cursor)=([^"&\s]+)')
 
 
-def further_pages(answers: Answers, *, most: int = 3) -> list[Question]:
-    """The pages that lists lead on to, asked for by their links."""
-    found: list[Question] = []
+def further_pages(answers: Answers) -> list[Question]:
+    """The pages that lists lead on to, asked for by their links; of the questions to one address with one name, the last's."""
+    found: dict[tuple[str, ...], Question] = {}
     for question, given in answers:
-        for name, value in _ON.findall(given[-1].body)[:most]:
-            step = question[-1]
-            if step.method == "GET" and name.decode() not in step.sent:
-                found.append((Step("GET", step.address, {**step.sent, name.decode(): value.decode()}),))
-    return found
+        step, link = question[-1], _ON.search(given[-1].body)
+        if link and step.method == "GET":
+            name, value = (part.decode() for part in link.groups())
+            if name not in step.sent:
+                found[step.address, *step.sent] = (Step("GET", step.address, {**step.sent, name: value}),)
+    return list(found.values())
 
 
 class Numbers:

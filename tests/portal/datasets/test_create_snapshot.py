@@ -6,6 +6,7 @@ from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, WrongState
 from portal.datasets.models import SnapshotItem, SnapshotState
 from portal.datasets.query import Query
+from portal.datasets.selectors import holding
 from portal.datasets.services import create_snapshot, preview
 from portal.datasets.splits import assign
 from portal.jobs.models import Job
@@ -62,6 +63,18 @@ def test_the_same_picture_at_two_sites_is_kept_once(cast: Cast) -> None:
     make_image(cast.river, state="settled", data=data)
     found = preview(Query())
     assert (found["images"], found["repeated"]) == (1, 1)
+
+
+def test_both_sites_read_that_the_picture_is_in_the_data_set(cast: Cast) -> None:
+    """Else the one that sent it later would learn that another has it too. Where it lies in it is no site's to know."""
+    data = picture_bytes()
+    images = [make_image(site, state="settled", data=data) for site in (cast.north, cast.river)]
+    snapshot = create_snapshot(name="both", query=Query(), actor=cast.max)
+    assert [[(held.pk, held.n) for held in holding([image.pk])] for image in images] == [[(snapshot.pk, 1)]] * 2  # type: ignore[attr-defined]
+    assert [held.n for held in holding([image.pk for image in images])] == [2]  # type: ignore[attr-defined]
+    lead, admin = (cast.client(user).get(f"/images/{images[0].pk}/").content.decode() for user in (cast.lena, cast.max))
+    assert "data set both</li>" in lead
+    assert f"data set both ({snapshot.items.get().split})</li>" in admin
 
 
 def test_the_preview_warns_of_missing_kinds_and_empty_splits(cast: Cast) -> None:
