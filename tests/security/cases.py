@@ -34,9 +34,8 @@ class Clock:
 @contextmanager
 def stage() -> Iterator[Cast]:
     """The cast, in a transaction that is taken back."""
-    quiet()
     setup_test_environment()
-    with override_settings(ACCOUNT_RATE_LIMITS=False), transaction.atomic():
+    with quiet(), override_settings(ACCOUNT_RATE_LIMITS=False), transaction.atomic():
         yield make_cast()
         transaction.set_rollback(True)
     teardown_test_environment()

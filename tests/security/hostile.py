@@ -408,7 +408,15 @@ def hostile_things(cast: Cast) -> dict[str, Thing]:
     return things | {"image_retry.image_id": failed, "image_withdraw.image_id": settled, "review_reopen.image_id": settled}
 
 
-def quiet() -> None:
+@contextmanager
+def quiet() -> Iterator[None]:
     """Thousands of refusals are not worth a line each."""
-    for name in ("django.request", "django.security", "winnow", "winnow.request", "portal"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in ("django.request", "django.security", "winnow", "winnow.request", "portal")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -19,12 +19,12 @@ SEED = int(os.environ.get("WINNOW_SEED", "7"))
 
 def test_no_address_breaks_on_hostile_values(cast: Cast, settings: Any) -> None:
     settings.ACCOUNT_RATE_LIMITS = False
-    quiet()
     things = hostile_things(cast)
     secret = tokens.make(site=cast.north, name="a program", days=1, actor=cast.alice)[1]
     walk = Walk(cast, things, people(cast), secret, SEED)
-    walk.learn()
-    for _ in walk.steps(STEPS):
-        pass
+    with quiet():
+        walk.learn()
+        for _ in walk.steps(STEPS):
+            pass
     assert not walk.found.broken, "\n".join(f"{place}\n    {said}" for place, said in walk.found.broken.items())
     assert walk.found.cases > STEPS

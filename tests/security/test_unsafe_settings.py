@@ -22,7 +22,14 @@ OIDC: dict[str, str | None] = {
     "OIDC_CLIENT_ID": "winnow",
     "OIDC_CLIENT_SECRET": "s3cr3t-of-the-clinic",
 }
+STORE: dict[str, str | None] = {
+    "WINNOW_STORE": "s3", "WINNOW_S3_ORIGINALS": "originals", "WINNOW_S3_CLEAN": "clean", "WINNOW_S3_ENDPOINT": "https://store.example.org",
+    "AWS_ACCESS_KEY_ID": "winnow", "AWS_SECRET_ACCESS_KEY": "s3cr3t-of-the-store",
+}  # fmt: skip
 UNSAFE: dict[str, dict[str, str | None]] = {
+    "store unknown": {"WINNOW_STORE": "tape"},
+    "object store without buckets": STORE | {"WINNOW_S3_CLEAN": ""},
+    "object store in the clear": STORE | {"WINNOW_S3_ENDPOINT": "http://store.example.org"},
     "SECRET_KEY missing": {"SECRET_KEY": None},
     "SECRET_KEY weak": {"SECRET_KEY": "short"},
     "SECRET_KEY of an example": {"SECRET_KEY": "django-insecure-" + PRODUCTION["SECRET_KEY"]},
@@ -48,7 +55,7 @@ def test_every_rule_has_a_way_to_break_it() -> None:
 
 
 def test_what_an_administrator_sets_is_safe(read_settings: Read) -> None:
-    found = read_settings(**OIDC)
+    found = read_settings(**OIDC, **STORE)
     assert found["DEVELOPMENT"] is False
     assert found["SESSION_COOKIE_SECURE"]
     assert found["CSRF_COOKIE_SECURE"]

@@ -13,8 +13,6 @@ import pytest
 from django.db import connection, transaction
 from moto.server import ThreadedMotoServer
 
-from portal import settings as real_settings
-from portal.core.safety import refusals
 from portal.erasure import services as erasures
 from portal.erasure import work
 from portal.erasure.subjects import of_image
@@ -206,15 +204,3 @@ def test_the_cache_keeps_within_its_room_and_what_was_used_just_now(store: Store
     kept.local(paths[2])
     assert kept.find(paths[2]) is not None
     assert paths[2].exists()
-
-
-def test_settings_that_cannot_work_are_refused() -> None:
-    sound = vars(real_settings)
-
-    def said(**given: Any) -> str:
-        return " ".join(refusals({**sound, **given}))
-
-    assert "WINNOW_S3" not in said()
-    assert "WINNOW_STORE must be" in said(STORE="tape")
-    assert "WINNOW_STORE=s3 needs" in said(STORE="s3")
-    assert "must begin with https" in said(STORE="s3", S3_ENDPOINT="http://store.example.org")
