@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
@@ -40,23 +41,35 @@ def upload_file(request: UserRequest, upload_id: int) -> JsonResponse:
     size = int(request.META.get("CONTENT_LENGTH") or 0)
     try:
         with seats.seat():
-            row = services.receive(upload=found, file=request, name=request.GET.get("name", ""), actor=request.user, size=size)
+            row = services.receive(upload=found, file=_Body(request), name=request.GET.get("name", ""), actor=request.user, size=size)
             _drain(request)
     except seats.AllTaken:
         raise
     except WinnowError:
         _drain(request)
         raise
-    except UnreadablePostError as error:
-        raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete") from error
     return JsonResponse({"file": row.pk, "name": row.name, "outcome": row.outcome, "message": row.message, "image": row.image_id})
+
+
+class _Body:
+    """The request's body. A line that breaks is the line's trouble: as an OSError it would be taken for the disk's."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        self.request = request
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            return self.request.read(size)
+        except UnreadablePostError as error:
+            raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete") from error
 
 
 def _drain(request: HttpRequest) -> None:
     """Read what a refused file still sends: an answer that overtakes its request looks like a broken line."""
     left = _DRAIN
-    while left > 0 and (chunk := request.read(1 << 20)):
-        left -= len(chunk)
+    with suppress(UnreadablePostError):
+        while left > 0 and (chunk := request.read(1 << 20)):
+            left -= len(chunk)
 
 
 def _own(request: UserRequest, upload_id: int) -> Upload:

@@ -63,6 +63,10 @@ def _photograph(number: int, size: int) -> bytes:
     return data + random.Random(number).randbytes(size - len(data))
 
 
+def _noise(number: int) -> Picture.Image:
+    return Picture.frombytes("RGB", (400, 300), random.Random(number).randbytes(360_000))
+
+
 def _sound() -> bool:
     return not {"rotten", "missing", "orphan"} & set(list(checking.check(Wanted()))[-1].counts)
 
@@ -108,14 +112,16 @@ def test_files_that_find_no_room_are_refused_in_words_and_sent_again_they_all_ar
 def test_the_sanitiser_waits_for_room_and_tears_no_picture(cast: Cast, upload: Upload, volumes: Path) -> None:
     clean = volumes / "clean"
     for number in range(3):
-        data = pictures.encoded(pictures.scene(640, 480 + number))
+        data = pictures.encoded(_noise(number))
         services.receive(upload=upload, file=io.BytesIO(data), name=f"{number}.jpg", actor=cast.alice)
     claims = jobs.claim("sanitise", worker="w")
     services.sanitise_claimed(claims[:1])
     whole, small = (next(clean.rglob(pattern)).stat().st_size for pattern in ("[0-9]*/*.jpg", "thumbs/*.jpg"))
     first = sorted(clean.glob("[0-9]*/**/*.jpg"))
-    # at each of these the disk ends at another place: before the picture, in it, in its last page, in the thumbnail
-    for room in (0, whole // 2, whole // 4096 * 4096, (whole // 4096 + 1 + small // 8192) * 4096):
+    pages, more = -(-whole // 4096), (small - 1) // 4096
+    assert more, "a thumbnail of one page is written or not, and never torn"
+    # at each of these the disk ends at another place: before the picture, in it, in its last page, in the thumbnail's last page
+    for room in (0, whole // 2, (pages - 1) * 4096, (pages + more) * 4096):
         ballast = _leave(clean, room)
         with pytest.raises(jobs.TryLater):
             services.sanitise_claimed(claims[1:])

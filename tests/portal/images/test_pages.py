@@ -197,3 +197,21 @@ def test_receiving_takes_a_fixed_number_of_queries(cast: Cast, send: Send, count
         send(f"{n}.jpg")
     with django_assert_max_num_queries(22):
         send("next.jpg")
+
+
+class _BrokenLine(io.BytesIO):
+    """What a web server reads of a line that goes dead after some bytes."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if data := super().read(size):
+            return data
+        raise ConnectionResetError("gone")
+
+
+def test_a_line_that_breaks_is_not_taken_for_a_full_disk(cast: Cast, upload: Upload, stores: Path) -> None:
+    url = reverse("upload_file", args=[upload.pk]) + "?name=a.jpg"
+    broken: dict[str, Any] = {"wsgi.input": _BrokenLine(pictures.encoded()), "CONTENT_LENGTH": "100000"}
+    answer = cast.client(cast.alice).post(url, b"", content_type="image/jpeg", headers=JSON, **broken)
+    assert (answer.status_code, answer.json()["code"]) == (400, "incomplete")
+    assert not UploadFile.objects.exists()
+    assert list((stores / "originals" / ".incoming").iterdir()) == []
