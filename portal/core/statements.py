@@ -61,4 +61,5 @@ def _fill(row: Model, fields: list[Field[Any, Any]], values: Sequence[Any]) -> N
 def _insert(model: type[Model], given: tuple[str, ...], left: tuple[str, ...]) -> str:
     names, places = ", ".join(f'"{column}"' for column in given), ", ".join(["%s"] * len(given))
     back = ", ".join(f'"{column}"' for column in left)
-    return f'INSERT INTO "{model._meta.db_table}" ({names}) VALUES ({places})' + (f" RETURNING {back}" if back else "")  # noqa: S608
+    table, told = model._meta.db_table, f" RETURNING {back}" if back else ""
+    return f'INSERT INTO "{table}" ({names}) VALUES ({places}){told}'  # noqa: S608  # nosec B608 # names of the model's own columns

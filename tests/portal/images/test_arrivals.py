@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.audit.models import AuditEvent
-from portal.images import arrivals, partials, selectors, services, storage
+from portal.images import arrivals, partials, seats, selectors, services, storage
 from portal.images.models import Arrival, FileOutcome, Image, Upload, UploadFile
 from portal.jobs.models import Job
 from tests.cast import Cast, picture_bytes
@@ -340,3 +340,16 @@ def test_of_many_that_send_the_same_rest_at_once_all_end_with_one_file(sender: S
     assert set(sorted(statuses)[1:]) <= {403, 409, 423}
     assert stored(cast.north.pk, data).read_bytes() == data
     assert UploadFile.objects.count() == 1
+
+
+def test_who_finds_no_seat_is_told_to_come_again(sender: Sender, settings: Any) -> None:
+    """Slow lines hold threads of the web process: pages must have some left."""
+    settings.SENDERS = 2
+    data = picture_bytes()
+    with seats.seat():
+        assert sender.create("first.jpg", len(data), data).status_code == 201
+        with seats.seat():
+            refused = sender.create("late.jpg", len(data), data)
+            assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (503, "busy", "2")
+            assert sender.client.get(reverse("upload_list")).status_code == 200
+    assert sender.create("late.jpg", len(data), data).status_code == 201

@@ -357,7 +357,10 @@ async function finish(tableUsed) {
 // ---- wiring
 
 for (const id of ["files", "folder", "table"]) {
-  at(id).addEventListener("change", (event) => { add(event.target.files); event.target.value = ""; });
+  const input = at(id);
+  const take = () => { if (input.files.length) add(input.files); input.value = ""; };
+  input.addEventListener("change", take);
+  take(); // chosen while this script was still on its way
 }
 const drop = at("drop");
 for (const name of ["dragenter", "dragover"]) drop.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
