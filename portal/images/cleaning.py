@@ -35,7 +35,7 @@ def sanitise_claimed(claims: list[jobs.Claim]) -> None:
     """
     images = Image.objects.in_bulk([claim.subject_id for claim in claims])
     made: dict[jobs.Claim, sanitise.Cleaned | sanitise.Refused] = {}
-    together = _decode_together([image for image in images.values() if _waits(image)])
+    together = _decode_together([image for claim in claims if _waits(image := images[claim.subject_id])])
     trouble, due = "", time.monotonic() + _WRITE_SECONDS
     for claim in claims:
         image = images[claim.subject_id]
