@@ -15,6 +15,7 @@ export NODE_USE_SYSTEM_CA := 1
 
 PORT ?= 8000
 PYTEST_ARGS ?=
+TEST_PROCESSES ?= 2
 export PORT
 
 .PHONY: help run test lint format types chaos storm cuts client fuzz poison security tamper bench reproduce lock environment clean
@@ -25,8 +26,9 @@ help: ## What there is
 run: $(READY) ## Start everything here; PORT=8001 for another port, EXAMPLE=0 without the example set
 	@exec $(PY) manage.py up
 
-test: $(READY) ## All tests but the long chaos run; PYTEST_ARGS='-k upload' for some
-	@$(PY) -m pytest -q $(PYTEST_ARGS)
+# Each process has a Postgres, a Redis and folders of its own; a file's tests stay together.
+test: $(READY) ## All tests but the long chaos run; PYTEST_ARGS='-k upload' for some, TEST_PROCESSES=0 in one process
+	@$(PY) -m pytest -q -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 # uv reads no pip.conf: it is told of the registry that pip is set up with, and of the certificates that the system trusts.
 # One venv for run and test: what is tested is what runs. The stamp is written last, so a half-made environment is made again.

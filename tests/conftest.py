@@ -43,3 +43,9 @@ def real_data() -> Path:
     if not (REAL_DATA / "manifest.csv").exists():
         pytest.skip("no real images here: set WINNOW_REAL_DATA to the folder of manifest.csv")
     return REAL_DATA
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: of two processes, neither waits at the end for a long file that the other began last."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
