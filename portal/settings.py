@@ -60,7 +60,7 @@ DATABASE_OWNER_URL: str = env.str("DATABASE_OWNER_URL", default=DATABASE_URL)
 AS_OWNER: bool = env.bool("WINNOW_AS_OWNER", default=False)
 """Connect as the role that owns the tables: for `migrate` only."""
 DATABASES: dict[str, Any] = {"default": environ.Env.db_url_config(DATABASE_OWNER_URL if AS_OWNER else DATABASE_URL)}
-DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+DATABASES["default"]["ENGINE"] = "portal.core.postgres"
 DATABASES["default"]["CONN_MAX_AGE"] = 60
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DATABASE_OWNER_ROLE: str = environ.Env.db_url_config(DATABASE_OWNER_URL).get("USER", "")

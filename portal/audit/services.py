@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection, transaction
 from django.db.models import Model
 
@@ -34,6 +36,22 @@ def record(*, actor_id: int | None, action: str, subject: Model, site_id: int | 
     said = event(actor_id=actor_id, action=action, subject=subject, site_id=site_id, **details)
     insert_row(said)
     return said
+
+
+def record_part(new: str) -> str:
+    """The same as part of a larger statement, for rows that its part `new` returns by id; its values are those of `part_values`."""
+    return f"""
+        INSERT INTO audit_auditevent (actor_id, action, subject_type, subject_id, site_id, details)
+        SELECT %(event_actor)s, %(event_action)s, %(event_subject)s, id, %(event_site)s, %(event_details)s::jsonb FROM {new}
+    """  # noqa: S608  # nosec B608 # the name of a part
+
+
+def part_values(*, actor_id: int | None, action: str, subject: type[Model], site_id: int | None = None, **details: Any) -> dict[str, Any]:
+    """As for `record`, of a row that the statement inserts."""
+    return {
+        "event_actor": actor_id, "event_action": action, "event_subject": subject._meta.label, "event_site": site_id,
+        "event_details": json.dumps(details, cls=DjangoJSONEncoder),
+    }  # fmt: skip
 
 
 def record_all(events: Iterable[AuditEvent]) -> None:

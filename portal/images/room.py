@@ -98,29 +98,38 @@ def lines(site_id: int) -> list[quotas.Line]:
     return quotas.lines(selectors.use(held, counted), selectors.limits(held))
 
 
-_INSERT = """
-WITH new AS (
-    INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
-        state, state_reason, clean_sha256, clean_format, device, stated_kind)
-    VALUES (%(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '')
-    ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
-), counted AS (
-    INSERT INTO holdings_siteholding AS held (site_id, bytes, files) SELECT %(site_id)s, %(size)s, 1 FROM new
-    ON CONFLICT (site_id) DO UPDATE SET bytes = held.bytes + excluded.bytes, files = held.files + 1
-)
-SELECT id, created FROM new
+INSERT = """
+INSERT INTO images_image (site_id, upload_id, original_name, sha256, size, format,
+    state, state_reason, clean_sha256, clean_format, device, stated_kind)
+SELECT %(site_id)s, %(upload_id)s, %(original_name)s, %(sha256)s, %(size)s, %(format)s, 'received', '', '', '', '', '' {condition}
+ON CONFLICT (site_id, sha256) DO NOTHING RETURNING id, created
 """
+COUNT = """
+INSERT INTO holdings_siteholding AS held (site_id, bytes, files) SELECT %(site_id)s, %(size)s, 1 {source}
+ON CONFLICT (site_id) DO UPDATE SET bytes = held.bytes + excluded.bytes, files = held.files + 1
+"""
+
+
+def values(upload: Upload, name: str, spooled: storage.Spooled) -> dict[str, str | int]:
+    """What is known of an image when its file has come."""
+    return {
+        "site_id": upload.site_id, "upload_id": upload.pk, "original_name": name, "sha256": spooled.sha256, "size": spooled.size,
+        "format": formats.sniff(spooled.head),
+    }  # fmt: skip
+
+
+def count(image: Image) -> None:
+    """A new image among what its site holds. Last in its transaction: every file of the site waits for this row."""
+    with connection.cursor() as cursor:
+        cursor.execute(COUNT.format(source=""), {"site_id": image.site_id, "size": image.size})
 
 
 def insert(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Image, bool]:
     """The site's image of these bytes, and whether it is new. Two at once: the database's constraint decides, the second waits."""
-    values: dict[str, str | int] = {
-        "site_id": upload.site_id, "upload_id": upload.pk, "original_name": name, "sha256": spooled.sha256, "size": spooled.size,
-        "format": formats.sniff(spooled.head),
-    }  # fmt: skip
+    known = values(upload, name, spooled)
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, values)
+        cursor.execute(INSERT.format(condition=""), known)
         new = cursor.fetchone()
     if new:
-        return Image(id=new[0], created=new[1], **values), True
+        return Image(id=new[0], created=new[1], **known), True
     return Image.objects.select_for_update(of=("self",)).get(site_id=upload.site_id, sha256=spooled.sha256), False

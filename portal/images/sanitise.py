@@ -17,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from PIL import Image
 from portal.images import child
 from portal.images.child import MEMORY, Limits, address_space
 from portal.images.decode import decode
-from portal.images.decoded import Decoded, Unfit
+from portal.images.decoded import Decoded, Unfit, moment
 from portal.images.formats import ACCEPTED_WORDS, refusal, sniff
 from portal.images.likeness import look
 from portal.images.whole import require_whole
@@ -110,6 +111,7 @@ def _in_child(task: _Task, limits: Limits) -> tuple[bytes, bool, int]:
         for said in task(memory):
             os.write(write_end, json.dumps(said, default=str).encode() + b"\n")
 
+    _warm()
     pid, read_end = child.start(speak, limits)
     try:
         said, timed_out = _listen(read_end, time.monotonic() + limits.wall)
@@ -117,6 +119,14 @@ def _in_child(task: _Task, limits: Limits) -> tuple[bytes, bool, int]:
         os.close(read_end)
         status = child.reap(pid)
     return said, timed_out, status
+
+
+@cache
+def _warm() -> None:
+    """What Python imports at a first use is imported here, before the first child: each child would do it anew, for 110 ms (docs/LOG.md)."""
+    Image.init()
+    look(Image.new("RGB", (64, 64)))
+    moment("2000:01:01", "%Y:%m:%d")
 
 
 def make(path: Path, stem: Path) -> Cleaned:

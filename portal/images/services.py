@@ -7,7 +7,7 @@ from functools import partial
 from typing import Self
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
@@ -16,10 +16,10 @@ from portal.audit.services import record
 from portal.core.errors import BadInput, WinnowError, WrongState
 from portal.core.faults import fault
 from portal.core.statements import insert_row
-from portal.images import formats, room, storage
+from portal.images import formats, room, storage, taking
 from portal.images.cleaning import give_up, sanitise_claimed
 from portal.images.models import UPLOAD_CANCELLED, Archive, FileOutcome, Image, ImageState, Upload, UploadFile
-from portal.images.tables import Applied, apply_table, lock, match_left_over, place_arrival
+from portal.images.tables import Applied, apply_table, lock, match_left_over, place_arrival, share
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
 
@@ -184,15 +184,8 @@ def require_open(upload: Upload, *, archived: bool = False) -> None:
         raise WrongState("This upload is closed. Start a new one for further files.")
 
 
-_ANY_NAMESAKE = "SELECT FROM images_uploadfile WHERE upload_id = %s AND upper(name) = upper(%s) LIMIT 1"
-
-
 def _namesakes(upload: Upload, name: str) -> list[UploadFile]:
     """The rows of this upload with this name, whatever its capitals; the exact spelling first."""
-    with connection.cursor() as cursor:  # hardly a file has one
-        cursor.execute(_ANY_NAMESAKE, [upload.pk, name])
-        if cursor.fetchone() is None:
-            return []
     rows = upload.files.filter(name__iexact=name).select_related("image").order_by("pk")
     return sorted(rows, key=lambda row: row.name != name)
 
@@ -206,7 +199,7 @@ def _row_for(upload: Upload, name: str, namesakes: list[UploadFile]) -> UploadFi
 @transaction.atomic
 def refuse(upload: Upload, name: str, actor: User, reason: str, *, archived: bool = False) -> UploadFile:
     """The row of a file that was not taken. `archived`: it came inside an archive."""
-    locked = lock(upload)
+    locked = share(upload, name)
     require_open(locked, archived=archived)
     namesakes = _namesakes(locked, name)
     for row in namesakes:
@@ -219,11 +212,13 @@ def refuse(upload: Upload, name: str, actor: User, reason: str, *, archived: boo
     return row
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *, archived: bool = False) -> UploadFile:
     """The row of a file that was kept, its image and its work. `archived`: it came inside an archive."""
-    locked = lock(upload)
+    locked = share(upload, name)
     require_open(locked, archived=archived)
+    if new := taking.take_new(locked, name, spooled, actor.pk):
+        return new
     namesakes = _namesakes(locked, name)
     for row in namesakes:
         if row.name == name and row.image and row.image.sha256 == spooled.sha256:
@@ -238,6 +233,7 @@ def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *,
     if is_new:
         jobs.put(kind="sanitise", subject_ids=[row.image.pk], actor_id=actor.pk)
         record(actor_id=actor.pk, action="image.received", subject=row.image, site_id=locked.site_id, upload=locked.pk)
+        room.count(row.image)
     else:
         record(actor_id=actor.pk, action="file.duplicate", subject=row, site_id=locked.site_id, image=row.image.pk)
         if row.table_row:

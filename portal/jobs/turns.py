@@ -19,11 +19,11 @@ from portal.jobs.kinds import KINDS
 PUT = """
 INSERT INTO jobs_job (kind, subject_id, site_id, actor_id, state, attempt, deaths, errors, alone, batch_size, worker, error, progress,
     cancel_requested)
-SELECT %(kind)s, subject, {site}, %(actor)s, 'queued', 0, 0, 0, false, 0, '', '', '{{}}', false
-FROM unnest(%(subjects)s::bigint[]) WITH ORDINALITY AS asked (subject, place) {owner} ORDER BY place
+SELECT %(kind)s, {subject}, {site}, %(actor)s, 'queued', 0, 0, 0, false, 0, '', '', '{{}}', false FROM {asked}
 ON CONFLICT (kind, subject_id) WHERE state IN ('queued', 'claimed') DO NOTHING
 """
-_OF_NOBODY = PUT.format(site="0", owner="")
+_ASKED = "unnest(%(subjects)s::bigint[]) WITH ORDINALITY AS asked (subject, place) {owner} ORDER BY place"
+_OF_NOBODY = PUT.format(subject="subject", site="0", asked=_ASKED.format(owner=""))
 
 _DUE = "state = 'queued' AND kind = %(kind)s AND not_before <= statement_timestamp()"
 CLAIM = f"""
@@ -72,4 +72,11 @@ def put_statement(kind: str) -> str:
     owners = KINDS[kind].owners
     if not owners:
         return _OF_NOBODY
-    return PUT.format(site="COALESCE(owner.site_id, 0)", owner=f'LEFT JOIN "{owners}" AS owner ON owner.id = asked.subject')
+    asked = _ASKED.format(owner=f'LEFT JOIN "{owners}" AS owner ON owner.id = asked.subject')
+    return PUT.format(subject="subject", site="COALESCE(owner.site_id, 0)", asked=asked)
+
+
+def put_part(new: str) -> str:
+    """The same as part of a larger statement, for rows that its part `new` returns by id: `kind`, `actor` and `site_id` are its values.
+    Whoever executes it rings the bell."""
+    return PUT.format(subject="id", site="%(site_id)s", asked=new)

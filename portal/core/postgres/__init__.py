@@ -1,0 +1,1 @@
+"""Django's backend for Postgres, that does not ask before every request whether Postgres is there."""
