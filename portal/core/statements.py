@@ -1,16 +1,18 @@
-"""Statements that are written once: many rows changed by one, and a row inserted without building its statement anew."""
+"""Statements that are written once: many rows changed by one, and a row read or inserted without building its statement anew."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
 from django.db.models import Field, Model
 from django.db.models.expressions import DatabaseDefault
+
+M = TypeVar("M", bound=Model)
 
 
 def update_rows(rows: Sequence[Model], fields: Collection[str]) -> None:
@@ -29,6 +31,25 @@ def update_rows(rows: Sequence[Model], fields: Collection[str]) -> None:
             f"FROM jsonb_to_recordset(%s) AS new (id bigint, {types}) WHERE old.id = new.id",
             [json.dumps(values, cls=DjangoJSONEncoder)],
         )
+
+
+def select_row(model: type[M], pk: int) -> M | None:
+    """`model.objects.filter(pk=pk).first()`, by a statement that is written once for a model."""
+    if not 0 <= pk < 1 << 63:
+        return None
+    names, sql = _select(model)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [pk])
+        row = cursor.fetchone()
+    return None if row is None else model.from_db(connection.alias, names, row)
+
+
+@cache
+def _select(model: type[Model]) -> tuple[list[str], str]:
+    meta = model._meta
+    columns = ", ".join(f'"{field.column}"' for field in meta.concrete_fields)
+    sql = f'SELECT {columns} FROM "{meta.db_table}" WHERE "{meta.pk.column}" = %s'  # noqa: S608  # nosec B608 # names of the model's own
+    return [field.attname for field in meta.concrete_fields], sql
 
 
 def insert_row(row: Model) -> None:

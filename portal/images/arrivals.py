@@ -180,12 +180,14 @@ def _settle(arrival: Arrival, actor: User) -> UploadFile:
     upload = arrival.upload
     spooled = partials.complete(arrival.pk, upload_id=upload.pk, site_id=upload.site_id, sha256=arrival.sha256, size=arrival.size)
     fault("before_settle")
-    file = services.settle(upload=upload, spooled=spooled, name=arrival.name, actor=actor)
-    arrival.file = file
-    if arrival._state.adding:
-        insert_row(arrival)
-    else:
-        arrival.save()
+    sent = arrival if arrival._state.adding else None
+    file = services.settle(upload=upload, spooled=spooled, name=arrival.name, actor=actor, sent=sent)
+    if arrival.file_id is None:  # else it was written with its file
+        arrival.file = file
+        if sent:
+            insert_row(arrival)
+        else:
+            arrival.save()
     return file
 
 

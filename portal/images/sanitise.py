@@ -123,7 +123,7 @@ def _in_child(task: _Task, limits: Limits) -> tuple[bytes, bool, int]:
 
 @cache
 def _warm() -> None:
-    """What Python imports at a first use is imported here, before the first child: each child would do it anew, for 110 ms (docs/LOG.md)."""
+    """What Python imports at a first use is imported here, before the first child: each would do it anew, for 110 ms (docs/LOG.md)."""
     Image.init()
     look(Image.new("RGB", (64, 64)))
     moment("2000:01:01", "%Y:%m:%d")

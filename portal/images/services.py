@@ -18,7 +18,7 @@ from portal.core.faults import fault
 from portal.core.statements import insert_row
 from portal.images import formats, room, storage, taking
 from portal.images.cleaning import give_up, sanitise_claimed
-from portal.images.models import UPLOAD_CANCELLED, Archive, FileOutcome, Image, ImageState, Upload, UploadFile
+from portal.images.models import UPLOAD_CANCELLED, Archive, Arrival, FileOutcome, Image, ImageState, Upload, UploadFile
 from portal.images.tables import Applied, apply_table, lock, match_left_over, place_arrival, share
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
@@ -79,8 +79,10 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
         raise
 
 
-def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User) -> UploadFile:
+def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User, sent: Arrival | None = None) -> UploadFile:
     """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row.
+
+    `sent`: the arrival that it came as, where that has no row yet. It may have one then.
 
     Raises NoRoom, and leaves the file where it is, where the site holds as much as it may."""
     if spooled.size > size_limit(spooled.head):
@@ -94,7 +96,7 @@ def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User) 
         return refuse(upload, name, actor, reason)
     storage.keep_original(upload.site_id, spooled)
     fault("after_blob")
-    return take_in(upload, name, actor, spooled)
+    return take_in(upload, name, actor, spooled, sent=sent)
 
 
 def size_limit(head: bytes) -> int:
@@ -213,11 +215,13 @@ def refuse(upload: Upload, name: str, actor: User, reason: str, *, archived: boo
 
 
 @transaction.atomic(savepoint=False)
-def take_in(upload: Upload, name: str, actor: User, spooled: storage.Spooled, *, archived: bool = False) -> UploadFile:
-    """The row of a file that was kept, its image and its work. `archived`: it came inside an archive."""
+def take_in(
+    upload: Upload, name: str, actor: User, spooled: storage.Spooled, *, archived: bool = False, sent: Arrival | None = None
+) -> UploadFile:
+    """The row of a file that was kept, its image and its work. `archived`: it came inside an archive. `sent` as for `settle`."""
     locked = share(upload, name)
     require_open(locked, archived=archived)
-    if new := taking.take_new(locked, name, spooled, actor.pk):
+    if new := taking.take_new(locked, name, spooled, actor.pk, sent):
         return new
     namesakes = _namesakes(locked, name)
     for row in namesakes:

@@ -83,7 +83,7 @@ def _faults(page: Page, address: str, screenshot: Any) -> Iterator[tuple[int, st
 
 def _fits(page: Page) -> bool:
     """Charts take the new width a moment later."""
-    for _ in range(30):
+    for _ in range(100):
         if page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
             return True
         page.wait_for_timeout(100)
