@@ -134,7 +134,8 @@ def through_the_api(count: int, size: int, folder: Path) -> None:
 
 
 def send_all(paths: list[Path], server: str, token: str, upload: int) -> None:
-    """By three threads, as the client does."""
+    """By as many threads as the client has."""
+    from client.command import PARALLEL
     from client.folder import Item
     from client.line import Line
     from client.sending import Patience, Sender
@@ -145,8 +146,8 @@ def send_all(paths: list[Path], server: str, token: str, upload: int) -> None:
             outcome = sender.send(Item(path, path.name, path.stat().st_size, "bench"), None)
             assert outcome.outcome == "accepted", outcome
 
-    with ThreadPoolExecutor(3) as pool:
-        list(pool.map(work, [paths[first::3] for first in range(3)]))
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        list(pool.map(work, [paths[first::PARALLEL] for first in range(PARALLEL)]))
 
 
 def main() -> None:

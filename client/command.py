@@ -19,7 +19,7 @@ from client.folder import Item, items
 from client.line import Broken, Line, Refused, Reply, Stop
 from client.sending import Outcome, Patience, Paused, Sender
 
-PARALLEL = 3
+PARALLEL = 4
 _TABLE_BYTES = 20_000_000
 
 

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TypeVar
 
-from django.db.models import Manager, Model, Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from portal.accounts.models import Role, User
 from portal.core.errors import NotAllowed, NotVisible
-from portal.core.statements import select_row
+from portal.core.statements import is_plain, select_row
 
 M = TypeVar("M", bound=Model)
 
@@ -346,7 +346,7 @@ def get_visible(model: type[M], user: User, pk: int) -> M:
 def _site_column(model: type[Model]) -> str | None:
     """The attribute of a row that says whose it is, where `visible` looks at nothing else; None where it looks further."""
     label = model._meta.label
-    if label in ADMIN_ONLY or type(model._default_manager) is not Manager:
+    if label in ADMIN_ONLY or not is_plain(model):
         return None
     field = next((field for field in model._meta.concrete_fields if field.name == SITE_OF[label]), None)
     return field.attname if field else None

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
-from django.db.models import Field, Model
+from django.db.models import Field, Manager, Model
 from django.db.models.expressions import DatabaseDefault
 
 M = TypeVar("M", bound=Model)
@@ -34,7 +34,7 @@ def update_rows(rows: Sequence[Model], fields: Collection[str]) -> None:
 
 
 def select_row(model: type[M], pk: int) -> M | None:
-    """`model.objects.filter(pk=pk).first()`, by a statement that is written once for a model."""
+    """`model.objects.filter(pk=pk).first()` of a model that `is_plain`, by a statement that is written once for a model."""
     if not 0 <= pk < 1 << 63:
         return None
     names, sql = _select(model)
@@ -42,6 +42,12 @@ def select_row(model: type[M], pk: int) -> M | None:
         cursor.execute(sql, [pk])
         row = cursor.fetchone()
     return None if row is None else model.from_db(connection.alias, names, row)
+
+
+def is_plain(model: type[Model]) -> bool:
+    """Whether what the driver reads is what Django would make of it: no column is converted, and no manager chooses among the rows."""
+    converted = any(field.get_db_converters(connection) for field in model._meta.concrete_fields)
+    return type(model._default_manager) is Manager and not converted
 
 
 @cache

@@ -18,9 +18,9 @@ from portal.core.faults import fault
 from portal.images import room, services, storage, unzip
 from portal.images.archive_rules import Bounds
 from portal.images.cleaning import StoreTrouble
+from portal.images.locks import lock
 from portal.images.models import Archive, FileOutcome, Upload, UploadFile
 from portal.images.naming import choose
-from portal.images.tables import lock
 from portal.jobs import bell
 from portal.jobs import services as jobs
 

@@ -6,13 +6,15 @@ And the file's row, with which it is counted.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from django.db import connection
 
 from portal.core.errors import WinnowError
 from portal.holdings import quotas, selectors, tokens
 from portal.holdings.models import SiteHolding
-from portal.images import formats, storage
+from portal.images import formats, locks, storage
 from portal.images.models import IN_WORK, Image, Upload
 
 ERASED = "This file was erased at your site's wish and is not taken in again. Your site lead can allow it on the page of the erasure."
@@ -34,12 +36,23 @@ class TooBusy(NoRoom):
     code = "too_busy"
 
 
-_LOOK = """
-SELECT EXISTS (SELECT FROM images_image WHERE site_id = %(site)s AND sha256 = %(sha256)s),
+_COLUMNS = """
+    EXISTS (SELECT FROM images_image WHERE site_id = %(site)s AND sha256 = %(sha256)s),
     EXISTS (SELECT FROM holdings_erasedfile WHERE site_id = %(site)s AND token = %(token)s),
     COALESCE(held.bytes, 0), COALESCE(held.files, 0), held.max_bytes, held.max_files, held.max_in_work
-FROM (SELECT) AS nothing LEFT JOIN holdings_siteholding AS held ON held.site_id = %(site)s
 """
+_OF_SITE = "LEFT JOIN holdings_siteholding AS held ON held.site_id = %(site)s"
+_LOOK = f"SELECT {_COLUMNS} FROM (SELECT) AS nothing {_OF_SITE}"  # noqa: S608  # nosec B608 # constants
+_ENTER = f"{locks.HOLD} SELECT {locks.HELD}, {_COLUMNS} FROM upload {_OF_SITE}"  # noqa: S608  # nosec B608 # constants
+
+
+def enter(upload: Upload, name: str, spooled: storage.Spooled) -> tuple[Upload, str]:
+    """`locks.share` and `refusal` by one statement, inside a transaction: the upload as it is now, and why the file may never come."""
+    with connection.cursor() as cursor:
+        cursor.execute(_ENTER, {"upload": upload.pk, "name": name, **_asked(upload.site_id, spooled.sha256)})
+        found = cursor.fetchone()
+    held = locks.as_held(upload, found)
+    return held, _judged(upload.site_id, spooled.size, found[3:])
 
 
 def refusal(site_id: int, sha256: str, size: int) -> str:
@@ -48,8 +61,16 @@ def refusal(site_id: int, sha256: str, size: int) -> str:
     What the site has sent before needs no room.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_LOOK, {"site": site_id, "sha256": sha256, "token": tokens.of(site_id, sha256)})
-        known, erased, *held = cursor.fetchone()
+        cursor.execute(_LOOK, _asked(site_id, sha256))
+        return _judged(site_id, size, cursor.fetchone())
+
+
+def _asked(site_id: int, sha256: str) -> dict[str, Any]:
+    return {"site": site_id, "sha256": sha256, "token": tokens.of(site_id, sha256)}
+
+
+def _judged(site_id: int, size: int, found: Sequence[Any]) -> str:
+    known, erased, *held = found
     if known:
         return ""
     if erased:

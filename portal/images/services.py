@@ -18,8 +18,9 @@ from portal.core.faults import fault
 from portal.core.statements import insert_row
 from portal.images import formats, room, storage, taking
 from portal.images.cleaning import give_up, sanitise_claimed
+from portal.images.locks import lock, share
 from portal.images.models import UPLOAD_CANCELLED, Archive, Arrival, FileOutcome, Image, ImageState, Upload, UploadFile
-from portal.images.tables import Applied, apply_table, lock, match_left_over, place_arrival, share
+from portal.images.tables import Applied, apply_table, match_left_over, place_arrival
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
 
@@ -71,7 +72,8 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
         spooled.path.unlink()
         raise BadInput("The connection broke before the whole file had come. Send it again.", code="incomplete")
     try:
-        return settle(upload=upload, spooled=spooled, name=name, actor=actor)
+        with transaction.atomic():
+            return settle(upload=upload, spooled=spooled, name=name, actor=actor)
     except BaseException as error:
         spooled.path.unlink(missing_ok=True)
         if isinstance(error, OSError) and not isinstance(error, WinnowError):
@@ -80,7 +82,7 @@ def receive(*, upload: Upload, file: storage.Readable, name: str, actor: User, s
 
 
 def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User, sent: Arrival | None = None) -> UploadFile:
-    """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row.
+    """What becomes of a file of which every byte is on the disk: to its place, or refused and gone; then its row. In one transaction.
 
     `sent`: the arrival that it came as, where that has no row yet. It may have one then.
 
@@ -91,12 +93,16 @@ def settle(*, upload: Upload, spooled: storage.Spooled, name: str, actor: User, 
     if formats.is_archive(spooled.head):
         storage.keep_archive(upload.pk, spooled)
         return _take_archive(upload, name, actor, spooled)
-    if reason := formats.refusal(spooled.head) or room.refusal(upload.site_id, spooled.sha256, spooled.size):
+    held, reason = upload, formats.refusal(spooled.head)
+    if not reason:
+        held, reason = room.enter(upload, name, spooled)
+    if reason:
         spooled.path.unlink(missing_ok=True)
         return refuse(upload, name, actor, reason)
-    storage.keep_original(upload.site_id, spooled)
+    require_open(held)
+    storage.keep_original(held.site_id, spooled)
     fault("after_blob")
-    return take_in(upload, name, actor, spooled, sent=sent)
+    return take_in(held, name, actor, spooled, sent=sent)
 
 
 def size_limit(head: bytes) -> int:
@@ -214,12 +220,12 @@ def refuse(upload: Upload, name: str, actor: User, reason: str, *, archived: boo
     return row
 
 
-@transaction.atomic(savepoint=False)
 def take_in(
-    upload: Upload, name: str, actor: User, spooled: storage.Spooled, *, archived: bool = False, sent: Arrival | None = None
+    locked: Upload, name: str, actor: User, spooled: storage.Spooled, *, archived: bool = False, sent: Arrival | None = None
 ) -> UploadFile:
-    """The row of a file that was kept, its image and its work. `archived`: it came inside an archive. `sent` as for `settle`."""
-    locked = share(upload, name)
+    """The row of a file that was kept, its image and its work, in the transaction that holds the upload.
+
+    `archived`: it came inside an archive. `sent` as for `settle`."""
     require_open(locked, archived=archived)
     if new := taking.take_new(locked, name, spooled, actor.pk, sent):
         return new

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Count
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -18,11 +17,12 @@ from django.utils import timezone
 from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit.services import record
-from portal.core.errors import BadInput, NotVisible, WrongState
+from portal.core.errors import BadInput, WrongState
 from portal.core.statements import update_rows
 from portal.images import matching, table
 from portal.images.corrections import write_down
 from portal.images.grids import Grid, Grids, pack, unpack
+from portal.images.locks import lock
 from portal.images.matching import ARRIVED, NO_FILE, ROW_FIELDS, Matched
 from portal.images.models import FileOutcome, Image, ImageState, MetadataTable, Upload, UploadFile
 from portal.images.placing import Plan, carry_out, plan
@@ -178,31 +178,6 @@ def _apply(taken: MetadataTable, parsed: table.Table, actor: User, *, seen: str 
     )  # fmt: skip
     notices = (*parsed.notices, *merged_notices(wanted))
     return Applied(**counts, errors=found.errors, notices=notices, placed=len(changed), versions=versions, unchanged=same)
-
-
-def lock(upload: Upload) -> Upload:
-    """The upload's row, held: files and tables of one upload are taken in one after the other."""
-    return Upload.objects.select_for_update(no_key=True).get(pk=upload.pk)
-
-
-# The row before the name: whoever holds the row alone, as an archive's unpacking does, takes names after it.
-_SHARE = """
-WITH held AS MATERIALIZED (SELECT closed, cancelled FROM images_upload WHERE id = %(upload)s FOR SHARE)
-SELECT closed, cancelled, pg_advisory_xact_lock(hashtextextended(upper(%(name)s), %(upload)s)) FROM held
-"""
-
-
-def share(upload: Upload, name: str) -> Upload:
-    """The upload as it is now, held against tables, closing and cancelling, but not against other files: those of the same name wait
-    for each other (one row of a table waits for one file), all others come in side by side."""
-    with connection.cursor() as cursor:
-        cursor.execute(_SHARE, {"upload": upload.pk, "name": name})
-        held = cursor.fetchone()
-    if held is None:
-        raise NotVisible
-    now = copy(upload)
-    now.closed, now.cancelled = held[0], held[1]
-    return now
 
 
 def _hold(image_ids: Iterable[int | None]) -> dict[int, Image]:

@@ -32,6 +32,7 @@ from portal.datasets.models import Snapshot
 from portal.images import room, wordings
 from portal.images import selectors as images
 from portal.images.models import Image, Upload
+from portal.images.storage import Spooled
 from portal.web import audit, home, selectors
 from tests.cast import browser_of, make_version
 from tests.questions import conversations, first_of_each, of_program, of_stranger, questions
@@ -129,12 +130,14 @@ def _counts_all(_: QuerySet[Image], honest: Any = images.counted) -> dict[str, i
     return dict(honest(Image.objects.all()))
 
 
-def _one_model_for_all(model: type[Model], user: User, honest: Any = access.visible) -> QuerySet[Any]:
-    return Upload.objects.all() if model is Upload else honest(model, user)
+def _one_model_for_all(model: type[Model], user: User, pk: int, honest: Any = access.get_visible) -> Any:
+    found = Upload.objects.filter(pk=pk).first() if model is Upload else None
+    return found or honest(model, user, pk)
 
 
-def _known_anywhere(site_id: int, sha256: str, size: int, honest: Any = room.refusal) -> str:
-    return "This file is here already." if Image.objects.filter(sha256=sha256).count() > 1 else honest(site_id, sha256, size)
+def _known_anywhere(upload: Upload, name: str, spooled: Spooled, honest: Any = room.enter) -> tuple[Upload, str]:
+    held, reason = honest(upload, name, spooled)
+    return held, "This file is here already." if Image.objects.filter(sha256=spooled.sha256).count() > 1 else reason
 
 
 def _devices_of_all(_: Any) -> list[str]:
@@ -160,8 +163,8 @@ def _asks_more(user: User, honest: Any = images.uploads, **rest: Any) -> list[Up
 
 FAULTS: dict[str, tuple[tuple[Any, str, Any], str, str]] = {
     "a count over everybody's rows": ((images, "counted", _counts_all), "gallery", "GET /images/: body"),
-    "one model that all may see": ((access, "visible", _one_model_for_all), "upload", f"GET /uploads/{LOW + 1}/: 404 or 200"),
-    "a duplicate is looked for at all sites": ((room, "refusal", _known_anywhere), "conversations", "name=theirs.jpg: body"),
+    "one model that all may see": ((access, "get_visible", _one_model_for_all), "upload", f"GET /uploads/{LOW + 1}/: 404 or 200"),
+    "a duplicate is looked for at all sites": ((room, "enter", _known_anywhere), "conversations", "name=theirs.jpg: body"),
     "a choice of everybody's devices": ((wordings, "known_devices", _devices_of_all), "table", "GET /tables/"),
     "a data set that a copy is missing in": ((selectors, "holding", _held_by_items), "image", "GET /images/"),
     "a header that counts": ((home, "render", _with_total), "home", "GET /: headers"),
