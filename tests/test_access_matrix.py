@@ -19,7 +19,7 @@ from django.urls import path
 from portal import urls as portal_urls
 from portal.accounts import access, routes, tokens
 from portal.accounts.middleware import RouteRules
-from portal.accounts.models import Role, User
+from portal.accounts.models import Role, Site, User
 from portal.images.models import Image
 from tests.access_matrix import body_of, faults, make_things, masked, people, token_faults
 from tests.cast import Cast, make_cast
@@ -204,16 +204,21 @@ def test_a_view_that_forgets_visible_is_found(cast: Cast, monkeypatch: pytest.Mo
     assert any("other object is not visible" in fault for fault in found)
 
 
-def test_a_visible_that_shows_everything_is_found(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("route", "quickly"), [("image", True), ("erasure", False)])
+def test_a_visible_that_shows_everything_is_found(cast: Cast, monkeypatch: pytest.MonkeyPatch, route: str, quickly: bool) -> None:
+    """Both ways by which `get_visible` finds a row: by its own column, and by the statement that `visible` begins."""
     things = make_things(cast)
-    honest = access.visible
+    honest, sites = access.visible, access.sites
 
     def careless(model: type[Model], user: User) -> QuerySet[Any]:
-        return model._default_manager.all() if _asked_by_a_view() else honest(model, user)
+        return model._default_manager.all() if _asked_by(2) else honest(model, user)
 
-    def _asked_by_a_view() -> bool:
-        return sys._getframe(2).f_code.co_name == "get_visible"
+    def too_many(user: User, *wanted: Any) -> set[int]:
+        return set(Site.objects.values_list("pk", flat=True)) if _asked_by(2) else sites(user, *wanted)
 
-    monkeypatch.setattr(access, "visible", careless)
-    found = list(faults(cast, things, cast.alice, only="image"))
+    def _asked_by(frames: int) -> bool:
+        return sys._getframe(frames).f_code.co_name == "get_visible"
+
+    monkeypatch.setattr(access, *(("sites", too_many) if quickly else ("visible", careless)))
+    found = list(faults(cast, things, cast.lena, only=route))
     assert any("other object is not visible" in fault for fault in found)
