@@ -2,12 +2,18 @@
 
 from dataclasses import dataclass
 
+STRIKES = 3
+"""So many unexpected errors, each while claimed alone, fail a job."""
+_PATIENT = 20
+
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
     """queue: io, gpu or train. batch: how many are claimed at once. lease: seconds a claim lasts before it must be extended.
 
     lanes: how many batches one worker has in hand at once: while one is decoded or written, another is computed.
+    deaths: so many of its workers, each while it was claimed alone, fail a job. Few where a stranger's file is opened, which may have
+    killed them; many for long work on what is our own.
     owners: the table of the subjects where each has a `site_id`: among those sites the work takes turns. Named as data, as it belongs to
     a room above.
     """
@@ -17,6 +23,7 @@ class JobKind:
     batch: int
     lease: int = 120
     lanes: int = 1
+    deaths: int = STRIKES
     owners: str = ""
 
     @property
@@ -35,8 +42,8 @@ KINDS = {
         JobKind("assess", "io", 16, owners="images_image"),
         JobKind("freeze", "io", 1),
         JobKind("erase", "io", 1, owners="holdings_erasure"),
-        JobKind("verify", "io", 1),
-        JobKind("walk_chain", "io", 1),
+        JobKind("verify", "io", 1, deaths=_PATIENT),
+        JobKind("walk_chain", "io", 1, deaths=_PATIENT),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),
     )

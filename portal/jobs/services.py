@@ -21,13 +21,11 @@ from portal.audit.services import record
 from portal.core.errors import WrongState
 from portal.core.faults import fault
 from portal.jobs import bell, turns
-from portal.jobs.kinds import KINDS
+from portal.jobs.kinds import KINDS, STRIKES
 from portal.jobs.models import Job, JobState
 
 log = logging.getLogger(__name__)
 LIVE = (JobState.QUEUED, JobState.CLAIMED)
-STRIKES = 3
-"""So many worker deaths, or unexpected errors, each while claimed alone, fail a job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,12 +246,12 @@ def _end(held: Claim, state: JobState, **values: object) -> None:
 
 _SWEEP = """
 WITH dead AS (
-    SELECT id, deaths + (batch_size = 1)::int AS deaths FROM jobs_job
+    SELECT id, deaths + (batch_size = 1)::int AS deaths, (%(most)s::jsonb ->> kind)::int AS most FROM jobs_job
     WHERE state = 'claimed' AND lease_until < statement_timestamp() ORDER BY id FOR UPDATE SKIP LOCKED
 )
 UPDATE jobs_job SET deaths = dead.deaths, alone = true, not_before = statement_timestamp(),
-    state = CASE WHEN dead.deaths >= %(strikes)s THEN 'claimed' ELSE 'queued' END,
-    lease_until = CASE WHEN dead.deaths >= %(strikes)s THEN statement_timestamp() END
+    state = CASE WHEN dead.deaths >= dead.most THEN 'claimed' ELSE 'queued' END,
+    lease_until = CASE WHEN dead.deaths >= dead.most THEN statement_timestamp() END
 FROM dead WHERE jobs_job.id = dead.id
 RETURNING jobs_job.id, kind, subject_id, actor_id, attempt, cancel_requested, state
 """
@@ -266,7 +264,7 @@ def sweep() -> list[Claim]:
     that is not failed is found again by the next sweep.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_SWEEP, {"strikes": STRIKES})
+        cursor.execute(_SWEEP, {"most": json.dumps({kind.name: kind.deaths for kind in KINDS.values()})})
         rows = cursor.fetchall()
     for kind in {row[1] for row in rows if row[6] == JobState.QUEUED}:
         bell.ring_after_commit(kind)

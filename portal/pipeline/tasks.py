@@ -20,7 +20,7 @@ from portal.pipeline.invariants import HARMLESS, violations
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
-DIED = "Its worker died each of the three times that it was worked on alone. The file may be harmful: look at it, then retry."
+DIED = "Its worker died each time that it was worked on alone. The file may be harmful: look at it, then retry."
 
 
 def doorbell(task: Callable[P, None]) -> Any:
@@ -57,7 +57,7 @@ def ring() -> None:
 
 @doorbell
 def sweep() -> None:
-    """Queue again what dead workers held; fail what killed them three times."""
+    """Queue again what dead workers held; fail what killed them too often."""
     for claim in services.sweep():
         with transaction.atomic():
             HANDLERS[claim.kind].give_up(claim, DIED)

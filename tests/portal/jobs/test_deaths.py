@@ -89,3 +89,17 @@ def test_the_sweep_rings_for_what_it_queues(expire: Expire, rings: list[str]) ->
     rings.clear()
     services.sweep()
     assert rings == ["sanitise"]
+
+
+@pytest.mark.django_db
+def test_long_work_on_what_is_our_own_is_not_blamed_so_soon(expire: Expire) -> None:
+    services.enqueue(kind="walk_chain", subject_id=1)
+    for deaths in range(1, 6):
+        services.claim("walk_chain", worker="w")
+        expire()
+        assert services.sweep() == []
+        assert Job.objects.get().deaths == deaths
+    Job.objects.update(deaths=19)
+    services.claim("walk_chain", worker="w")
+    expire()
+    assert len(services.sweep()) == 1
