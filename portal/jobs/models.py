@@ -24,7 +24,7 @@ class Job(Created):
     actor_id = models.BigIntegerField(null=True)
     state = models.CharField(max_length=10, choices=JobState.choices, default=JobState.QUEUED)
     attempt = models.IntegerField(default=0, help_text="Counted at the claim.")
-    deaths = models.IntegerField(default=0, help_text="Worker deaths while this job was claimed alone; three fail it.")
+    deaths = models.IntegerField(default=0, help_text="Worker deaths while this job was claimed alone; so many as its kind bears fail it.")
     errors = models.IntegerField(default=0, help_text="Unexpected errors while this job was claimed alone; three fail it.")
     alone = models.BooleanField(default=False, help_text="Set after a worker's death: claimed one at a time from then on.")
     batch_size = models.IntegerField(default=0, help_text="How many were claimed together in the present attempt.")

@@ -11,6 +11,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from portal.images import quarantine
+from portal.labels.models import Provenance
+from portal.labels.services import set_label
+from portal.ml import Kind
 from tests.access_matrix import make_things
 from tests.browser.test_patients import WIDTHS
 from tests.cast import Cast, make_image
@@ -83,8 +86,22 @@ def _faults(page: Page, address: str, screenshot: Any) -> Iterator[tuple[int, st
 
 def _fits(page: Page) -> bool:
     """Charts take the new width a moment later."""
-    for _ in range(100):
+    for _ in range(30):
         if page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"):
             return True
         page.wait_for_timeout(100)
     return False
+
+
+def test_a_chart_that_was_drawn_on_a_desk_shrinks_on_a_tablet(new_page: Callable[..., Page], login: Any, cast: Cast) -> None:
+    image = make_image(cast.north, state="settled", patient="P9")
+    set_label(image=image, kind=Kind.REGULAR, provenance=Provenance.CONSENSUS)
+    page = new_page()
+    login(page, cast.max)
+    (desk, _), (tablet, height) = WIDTHS
+    page.set_viewport_size({"width": desk, "height": height})
+    page.goto("/snapshots/new/")
+    page.locator("#preview canvas").wait_for()
+    assert page.locator("#preview canvas").bounding_box()["width"] > tablet / 2  # type: ignore[index]
+    page.set_viewport_size({"width": tablet, "height": height})
+    assert _fits(page)

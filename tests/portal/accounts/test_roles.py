@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import pytest
 
 from portal.accounts import access, services
 from portal.accounts.models import Role, Site
 from portal.audit.models import AuditEvent
-from portal.core.errors import BadInput, WrongState
-from tests.cast import Cast, make_user
+from portal.core.errors import BadInput, NotVisible, WrongState
+from portal.images.models import Image, Patient, Upload
+from tests.cast import Cast, make_image, make_user
 from training.synthetic import STYLES
 
 pytestmark = pytest.mark.django_db
@@ -85,3 +89,20 @@ def test_the_example_sites_are_those_of_the_generator_and_made_once(db: None) ->
     for site, uploader in first.values():
         assert access.can(uploader, "upload", site=site.pk)
         assert not uploader.has_usable_password()
+
+
+def test_a_row_is_found_by_its_key_exactly_where_visible_shows_it(cast: Cast) -> None:
+    make_image(cast.north, state="clean", patient="P1")
+    make_image(cast.river, state="clean", patient="P2")
+    things = [cast.north, cast.river, *Upload.objects.all(), *Image.objects.all(), *Patient.objects.all()]
+    assert {type(thing) for thing in things} == {Site, Upload, Image, Patient}
+    for person in (cast.alice, cast.bob, cast.lena, cast.rita, cast.max, cast.sys):
+        keys: list[tuple[Any, int]] = [(type(thing), thing.pk) for thing in things]
+        for model, pk in [*keys, (Upload, 0), (Upload, -1), (Image, 1 << 63), (Image, 999_999)]:
+            shown = access.visible(model, person).filter(pk=pk).first()
+            found = None
+            with contextlib.suppress(NotVisible):
+                found = access.get_visible(model, person, pk)
+            assert found == shown, (person, model, pk)
+            if found is not None:
+                assert all(getattr(found, field.attname) == getattr(shown, field.attname) for field in model._meta.concrete_fields)

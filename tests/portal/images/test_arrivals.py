@@ -19,7 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.audit.models import AuditEvent
-from portal.images import arrivals, partials, seats, selectors, services, storage
+from portal.images import arrivals, locks, partials, seats, selectors, services, storage
 from portal.images.models import Arrival, FileOutcome, Image, Upload, UploadFile
 from portal.jobs.models import Job
 from tests.cast import Cast, picture_bytes
@@ -353,3 +353,34 @@ def test_who_finds_no_seat_is_told_to_come_again(sender: Sender, settings: Any) 
             assert (refused.status_code, refused.json()["code"], refused["Retry-After"]) == (503, "busy", "2")
             assert sender.client.get(reverse("upload_list")).status_code == 200
     assert sender.create("late.jpg", len(data), data).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_other_files_of_an_upload_come_in_beside_one_that_is_being_taken_and_one_of_its_name_waits(
+    sender: Sender, upload: Upload, cast: Cast
+) -> None:
+    waits = threading.Event()
+
+    def same_name() -> None:
+        Sender(cast.client(cast.alice), upload).create("A.JPG", 4, b"none")
+        waits.set()
+        connection.close()
+
+    data = picture_bytes()
+    with transaction.atomic():
+        locks.share(upload, "a.jpg")
+        late = threading.Thread(target=same_name)
+        late.start()
+        other: list[int] = []
+
+        def other_name() -> None:
+            other.append(Sender(cast.client(cast.alice), upload).create("b.jpg", len(data), data).status_code)
+            connection.close()
+
+        beside = threading.Thread(target=other_name)
+        beside.start()
+        beside.join(20)
+        assert other == [201]
+        assert not waits.wait(0.5)
+    late.join(20)
+    assert waits.is_set()
