@@ -58,6 +58,24 @@ def set_labels(wanted: Sequence[New]) -> list[Label]:
     return labels
 
 
+@transaction.atomic
+def retract(*, label: Label, why: dict[str, Any]) -> Label | None:
+    """Take a current label back. The one that it had superseded stands again, as a new row; None where there was none."""
+    Label.objects.filter(pk=label.pk).update(current=False)
+    before = Label.objects.filter(image=label.image_id, pk__lt=label.pk).order_by("-pk").first()
+    audit.record(
+        actor_id=None, action="label_retracted", subject=label, site_id=label.image.site_id, image=label.image_id,
+        before=f"{label.kind}, {label.provenance}", after=f"{before.kind}, {before.provenance}" if before else "", **why,
+    )  # fmt: skip
+    if before is None:
+        return None
+    again = New(
+        label.image, Kind(before.kind), Provenance(before.provenance), before.actor, before.box, before.reasons,
+        {**before.basis, "restored": before.pk},
+    )  # fmt: skip
+    return set_labels([again])[0]
+
+
 def _row(new: New) -> Label:
     return Label(
         image=new.image,

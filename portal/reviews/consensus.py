@@ -29,13 +29,19 @@ class ReadFact:
 
     kind: str
     adjudicator: bool = False
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How many readers' answers are asked for; grows by one each time they disagree."""
+    """How many readers' answers are asked for; grows by one each time they disagree.
+
+    `asked`: how many it began with. `unsure_asks`: so many of the agreeing must not be unsure, as long as there may be a further reader.
+    """
 
     reads_needed: int = 1
+    asked: int = 1
+    unsure_asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ def decide(reads: Sequence[ReadFact], rule: Rule) -> Decision:
         return Decision(Step.FURTHER_READER, reads_needed=rule.reads_needed)
     kind, votes = _leading(answers)
     if kind is not None and votes * 2 > len(answers):
+        if rule.unsure_asks and len(answers) < MOST_READERS and _sure(reads, kind) < min(rule.asked, votes):
+            return Decision(Step.FURTHER_READER, reads_needed=len(answers) + 1)
         return Decision(Step.SETTLE, kind, reads_needed=rule.reads_needed)
     missing = MOST_READERS - len(answers)
     if missing > 0 and (votes + missing) * 2 > MOST_READERS:
@@ -72,6 +80,10 @@ def _leading(answers: Sequence[str]) -> tuple[Kind | None, int]:
         return None, 0
     value, count = votes.most_common(1)[0]
     return Kind(value), count
+
+
+def _sure(reads: Sequence[ReadFact], kind: Kind) -> int:
+    return sum(read.kind == kind and not read.unsure for read in reads if not read.adjudicator)
 
 
 def agreed_box(boxes: Sequence[BoxTuple]) -> BoxTuple | None:

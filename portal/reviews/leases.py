@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from portal.accounts.models import User
 from portal.audit import services as audit
+from portal.core.errors import WrongState
 from portal.reviews import selectors
 from portal.reviews.models import Lease, ReviewTask
 
@@ -67,21 +68,34 @@ WITH buried AS (
     RETURNING id
 ),
 task AS (
-    SELECT state, reads_needed FROM reviews_reviewtask WHERE id = %(task)s
+    SELECT state, reads_needed, answered FROM reviews_reviewtask WHERE id = %(task)s
 ),
 taken AS (
-    SELECT (SELECT count(*) FROM reviews_read WHERE task_id = %(task)s AND role = 'reader') AS answered,
-           (SELECT count(*) FROM reviews_lease WHERE task_id = %(task)s AND reader_id <> %(reader)s
+    SELECT (SELECT count(*) FROM reviews_lease WHERE task_id = %(task)s AND reader_id <> %(reader)s
             AND ended IS NULL AND until > statement_timestamp()) AS held,
-           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s) AS mine
+           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s AND current) AS mine
 )
 INSERT INTO reviews_lease (task_id, reader_id, token, until)
 SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s)
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
-  AND ((task.state = 'open' AND taken.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
+  AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
 RETURNING id, token, until, created
 """
+
+
+def hold(*, task: ReviewTask, reader: User) -> Lease:
+    """A picture that this reader has had before, again: their answer was undone. The task's row is held by the caller.
+
+    Raises WrongState where somebody else has taken the place in the meantime.
+    """
+    lease = _take(task, reader)
+    if lease is None:
+        raise WrongState(
+            "Somebody else is reading this picture by now, so the answer stands. Amend it under 'My reading'.", code="too_late"
+        )
+    audit.record(actor_id=reader.pk, action="lease", subject=task, site_id=task.image.site_id, lease=lease.pk, again=True)
+    return lease
 
 
 def extend_lease(*, lease: Lease, reader: User) -> bool:

@@ -13,7 +13,7 @@ from django.db.models.functions import Coalesce, Now, TruncMonth
 from portal.accounts.models import Membership, User
 from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
-from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
+from portal.reviews.models import Lease, Purpose, Read, ReviewRules, ReviewTask, TaskState
 from portal.reviews.triage import Rules
 
 LIVE = Q(ended__isnull=True, until__gt=Now())
@@ -22,28 +22,31 @@ LIVE = Q(ended__isnull=True, until__gt=Now())
 
 def readable_by(reader: User) -> QuerySet[ReviewTask]:
     """The tasks that this reader may be given now, in the order of the queue."""
-    reads = Read.objects.filter(task=OuterRef("pk"), role="reader")
     rows = (
-        ReviewTask.objects.filter(state=TaskState.OPEN, image__state="in_review")
-        .exclude(Exists(Read.objects.filter(task=OuterRef("pk"), reader=reader)))
-        .annotate(taken=_count(reads) + _count(_held_by_others(reader)))
+        ReviewTask.objects.filter(state=TaskState.OPEN, purpose=Purpose.REVIEW, image__state="in_review")
+        .exclude(Exists(_read_by(reader)))
+        .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
         .order_by("-priority", "id")
     )
     if settings.READ_OWN_SITE_FIRST:
         return rows
     own = Membership.objects.filter(user=reader, site__isnull=False).values("site")
-    return rows.filter(~Q(image__site__in=own) | Exists(reads))
+    return rows.filter(~Q(image__site__in=own) | Q(answered__gt=0))
 
 
 def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
     """The tasks that this adjudicator may settle now: never one that they have read."""
     return (
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
-        .exclude(Exists(Read.objects.filter(task=OuterRef("pk"), reader=reader)))
+        .exclude(Exists(_read_by(reader)))
         .exclude(Exists(_held_by_others(reader)))
         .order_by("-priority", "id")
     )
+
+
+def _read_by(reader: User) -> QuerySet[Read]:
+    return Read.objects.filter(task=OuterRef("pk"), reader=reader, current=True)
 
 
 def _held_by_others(reader: User) -> QuerySet[Lease]:
@@ -76,7 +79,7 @@ def rules_for(site_id: int) -> Rules:
 def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
     """The same for many sites, by site id."""
     newest = ReviewRules.objects.filter(Q(site__in=site_ids) | Q(site=None)).order_by("site", "-id").distinct("site")
-    found = {row.site_id: Rules(row.reads_needed, row.t_lo, row.t_hi) for row in newest}
+    found = {row.site_id: Rules(row.reads_needed, row.t_lo, row.t_hi, row.pk) for row in newest}
     return {site: found.get(site) or found.get(None) or Rules() for site in site_ids}
 
 
@@ -90,13 +93,13 @@ def rules_in_force() -> list[ReviewRules]:
 def touched(tasks: Collection[ReviewTask]) -> set[int]:
     """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too."""
     ids = [task.pk for task in tasks]
-    answered = Read.objects.filter(task__in=ids).values_list("task", flat=True)
+    answered = Read.objects.filter(task__in=ids, current=True).values_list("task", flat=True)
     return set(answered.union(Lease.objects.filter(task__in=ids, ended__isnull=True).values_list("task", flat=True)))
 
 
 def answers(task: ReviewTask) -> list[Read]:
-    """All answers of a task, in their order."""
-    return list(task.reads.select_related("reader").order_by("id"))
+    """The answers to a task that count, in their order."""
+    return list(task.reads.filter(current=True).select_related("reader").order_by("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +123,29 @@ class Percentile(Aggregate):
 
 
 def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None) -> list[Paired]:
-    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both.
+    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both, and who was
+    shown the model's opinion has too. So it is the first word of each that counts here.
 
     `tasks`: of these questions alone.
     """
-    rows = reads.filter(role="reader") if tasks is None else reads.filter(role="reader", task__in=tasks)
-    by_task: dict[int, list[tuple[str, str]]] = {}
+    rows = reads.filter(role="reader", revealed=False, undone=False, task__purpose=Purpose.REVIEW)
+    rows = rows if tasks is None else rows.filter(task__in=tasks)
+    by_task: dict[int, dict[int, tuple[str, str]]] = {}
     about: dict[int, tuple[int | None, str, str]] = {}
-    columns = ("task", "kind", "reader__name", "reader__email", "task__image__exam__patient", "task__image__site__name", "created")
-    for task, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, []).append((kind, name or email))
+    columns = (
+        "task",
+        "reader",
+        "kind",
+        "reader__name",
+        "reader__email",
+        "task__image__exam__patient",
+        "task__image__site__name",
+        "created",
+    )
+    for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
+        by_task.setdefault(task, {})[reader] = (kind, name or email)
         about[task] = (patient, site, f"{created:%Y-%m}")
-    first = {task: said[:2] for task, said in by_task.items() if len(said) > 1}
+    first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
     return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]
 
 
@@ -158,7 +172,7 @@ def queue_figures(tasks: QuerySet[ReviewTask]) -> dict[str, int]:
 
 def own_reads(reader: User) -> list[OwnMonth]:
     """What this person read as a reader, month by month, the newest first."""
-    rows = Read.objects.filter(reader=reader, role="reader").annotate(month=TruncMonth("created")).values("month")
+    rows = Read.objects.filter(reader=reader, role="reader", current=True).annotate(month=TruncMonth("created")).values("month")
     counted = rows.annotate(
         reads=Count("pk"), cannot_tell=Count("pk", filter=Q(kind=CANNOT_TELL)), seconds=Percentile("seconds"),
         images=Count("task__image", distinct=True), patients=Count("task__image__exam__patient", distinct=True),
@@ -168,5 +182,5 @@ def own_reads(reader: User) -> list[OwnMonth]:
 
 def own_pairs(reader: User) -> list[Paired]:
     """The pairs of answers of which this person gave one, of questions that are closed."""
-    answered = Read.objects.filter(reader=reader, role="reader").values("task")
+    answered = Read.objects.filter(reader=reader, role="reader", current=True).values("task")
     return first_pairs(Read.objects.all(), tasks=ReviewTask.objects.filter(pk__in=answered, state=TaskState.CLOSED))

@@ -19,11 +19,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A site's rule. Thresholds are null where the bundle's own are enough."""
+    """A site's rule. Thresholds are null where the bundle's own are enough. `version`: its row; null for the built-in rule."""
 
     reads_needed: int = 1
     t_lo: float | None = None
     t_hi: float | None = None
+    version: int | None = None
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
