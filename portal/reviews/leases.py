@@ -16,6 +16,9 @@ from portal.reviews import selectors
 from portal.reviews.models import Lease, ReviewTask
 
 LEASE = timedelta(minutes=10)
+AHEAD = timedelta(seconds=90)
+"""A picture that is fetched ahead is held so long; the page asks anew as long as somebody reads."""
+MOST_AHEAD = 2
 LONGEST = timedelta(hours=2)
 """A lease is not extended beyond this: a forgotten tab must not keep a picture from the others."""
 _TRIES = 5
@@ -26,18 +29,48 @@ Role = Literal["reader", "adjudicator"]
 @transaction.atomic
 def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
     """The next picture for this reader, or the one they hold; None where nothing waits for them."""
-    # one reader's two tabs must not take two pictures
-    User.objects.select_for_update(no_key=True).filter(pk=reader.pk).values_list("pk").first()
+    _alone(reader)
     held = selectors.live_lease(reader, role=role)
+    if held and held.reserved:
+        # fetched ahead, and now its turn
+        Lease.objects.filter(pk=held.pk).update(reserved=False, until=Now() + LEASE)
+        held.reserved = False
     if held:
         return held
+    return _next(reader, role)
+
+
+@transaction.atomic
+def reserve(*, reader: User, role: Role = "reader") -> list[Lease]:
+    """What this reader will be given next, at most MOST_AHEAD, held for a short while so that their pictures can be fetched ahead.
+
+    Counted as held by everybody else's queue; given back by themselves where the reader stops.
+    """
+    _alone(reader)
+    ahead = selectors.reserved_by(reader, role=role)
+    Lease.objects.filter(pk__in=[lease.pk for lease in ahead]).update(until=Now() + AHEAD)
+    while len(ahead) < MOST_AHEAD:
+        lease = _next(reader, role, ahead=True)
+        if lease is None:
+            break
+        ahead.append(lease)
+    return ahead
+
+
+def _alone(reader: User) -> None:
+    """One reader's two tabs must not take two pictures."""
+    User.objects.select_for_update(no_key=True).filter(pk=reader.pk).values_list("pk").first()
+
+
+def _next(reader: User, role: Role, *, ahead: bool = False) -> Lease | None:
     for _ in range(_TRIES):
         task = _lock_next(reader, role)
         if task is None:
             return None
-        lease = _take(task, reader)
+        lease = _take(task, reader, ahead=ahead)
         if lease:
-            audit.record(actor_id=reader.pk, action="lease", subject=task, site_id=task.image.site_id, lease=lease.pk, role=role)
+            action = "reserve" if ahead else "lease"
+            audit.record(actor_id=reader.pk, action=action, subject=task, site_id=task.image.site_id, lease=lease.pk, role=role)
             return lease
     return None
 
@@ -49,15 +82,17 @@ def _lock_next(reader: User, role: Role) -> ReviewTask | None:
     return rows.select_for_update(skip_locked=True, of=("self",)).first() or rows.select_for_update(of=("self",)).first()
 
 
-def _take(task: ReviewTask, reader: User) -> Lease | None:
+def _take(task: ReviewTask, reader: User, *, ahead: bool = False) -> Lease | None:
     """A lease on a locked task, if answers are still missing: between the choice and the lock somebody else may have been quicker,
     and only a statement of its own sees that. A dead lease of the same reader is buried first."""
+    span = AHEAD if ahead else LEASE
+    values = {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": span.total_seconds(), "ahead": ahead}
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": LEASE.total_seconds()})
+        cursor.execute(_TAKE, values)
         row = cursor.fetchone()
     if row is None:
         return None
-    lease = Lease(id=row[0], task=task, reader=reader, token=row[1], until=row[2], created=row[3])
+    lease = Lease(id=row[0], task=task, reader=reader, token=row[1], until=row[2], created=row[3], reserved=ahead)
     lease._state.adding = False
     return lease
 
@@ -75,8 +110,8 @@ taken AS (
             AND ended IS NULL AND until > statement_timestamp()) AS held,
            EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s AND current) AS mine
 )
-INSERT INTO reviews_lease (task_id, reader_id, token, until)
-SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s)
+INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved)
+SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s), %(ahead)s
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
   AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
@@ -91,9 +126,7 @@ def hold(*, task: ReviewTask, reader: User) -> Lease:
     """
     lease = _take(task, reader)
     if lease is None:
-        raise WrongState(
-            "Somebody else is reading this picture by now, so the answer stands. Amend it under 'My reading'.", code="too_late"
-        )
+        raise WrongState("Somebody else reads this picture by now, so the answer stands. Amend it under 'My reading'.", code="too_late")
     audit.record(actor_id=reader.pk, action="lease", subject=task, site_id=task.image.site_id, lease=lease.pk, again=True)
     return lease
 

@@ -31,9 +31,7 @@ class ReviewRules(Created):
     site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, related_name="+")
     reads_needed = models.IntegerField(default=1, help_text="1 to 3 independent reads before a label is settled.")
     unsure_asks = models.BooleanField(default=False, help_text="An answer given as unsure asks one further reader, as disagreement does.")
-    adaptive = models.BooleanField(
-        default=False, help_text="Stop as soon as what readers said is clear, by how well each is known to read."
-    )
+    adaptive = models.BooleanField(default=False, help_text="Stop as soon as what readers said is clear, by how well each reads.")
     boxes = models.CharField(max_length=8, choices=Boxes.choices, default=Boxes.OPTIONAL)
     reveal = models.BooleanField(default=False, help_text="Show the model's opinion once the own answer is in; it may be amended then.")
     gold_share = models.FloatField(default=0, help_text="Of what a reader is given: pictures whose answer is known, 0 to 0.2.")
@@ -136,8 +134,10 @@ class Draft(Created):
 
 
 class Read(Created):
-    """A reader's answer, or a later version of it. Kept for ever and never changed, but for `current` and `undone`: an answer that was amended
-    or undone counts no longer. A reader has one answer to a task that counts."""
+    """A reader's answer, or a later version of it. Kept for ever and never changed, but for `current` and `undone`.
+
+    An answer that was amended or undone counts no longer. A reader has one answer to a task that counts.
+    """
 
     task = models.ForeignKey(ReviewTask, on_delete=models.PROTECT, related_name="reads")
     reader = models.ForeignKey(User, on_delete=models.PROTECT, related_name="reads")

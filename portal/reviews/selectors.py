@@ -59,10 +59,17 @@ def _count(rows: QuerySet[Lease] | QuerySet[Read]) -> Coalesce:
 
 
 def live_lease(reader: User, *, role: str) -> Lease | None:
-    """The lease that this person holds now in this role, with its task and image."""
+    """The lease that this person holds now in this role, with its task and image; where there is none, the first that was fetched ahead."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
     rows = Lease.objects.filter(LIVE, reader=reader, task__state=state, task__image__state="in_review")
-    return rows.select_related("task__image").order_by("id").first()
+    return rows.select_related("task__image").order_by("reserved", "id").first()
+
+
+def reserved_by(reader: User, *, role: str) -> list[Lease]:
+    """What is fetched ahead for this person, in the order in which it will be read."""
+    state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
+    rows = Lease.objects.filter(LIVE, reader=reader, reserved=True, task__state=state, task__image__state="in_review")
+    return list(rows.select_related("task__image").order_by("id"))
 
 
 def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
@@ -142,7 +149,7 @@ def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = N
         "task__image__site__name",
         "created",
     )
-    for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
+    for task, reader, name, email, kind, patient, site, created in rows.order_by("id").values_list(*columns):
         by_task.setdefault(task, {})[reader] = (kind, name or email)
         about[task] = (patient, site, f"{created:%Y-%m}")
     first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
