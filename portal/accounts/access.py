@@ -73,6 +73,9 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "learning.Evaluation": ADMINS,
     "reviews.ReviewTask": ADMINS,
     "reviews.Read": ADMINS,
+    # a reader's alone: what is not yet said, and how they like to read; their pages ask for their own rows by name
+    "reviews.Draft": frozenset(),
+    "reviews.ReaderSettings": frozenset(),
 }
 """Rows of the whole installation, and who sees them."""
 

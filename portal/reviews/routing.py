@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class ReaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """`readers`: who has answered as reader. `holders`: who holds a live lease."""
+    """`readers`: who has answered as reader. `holders`: who holds a live lease. `where`: the sites of all of these, by person."""
 
     id: int
     site: int
@@ -24,16 +24,25 @@ class TaskFacts:
     reads_needed: int
     readers: frozenset[int] = frozenset()
     holders: frozenset[int] = frozenset()
+    where: Mapping[int, frozenset[int]] = field(default_factory=dict)
     adjudication: bool = False
 
 
 def may_read(reader: ReaderFacts, task: TaskFacts, *, own_site_first: bool) -> bool:
-    """Never twice, never more people than answers still needed, and the first answer comes from outside the image's site."""
+    """Never twice, never more people than answers still needed, the first answer comes from outside the image's site, and
+    the second from another site than the first. A third may come from anywhere: where few sites take part, it could not come otherwise."""
     if task.adjudication or reader.id in task.readers:
         return False
-    if task.site in reader.sites and not task.readers and not own_site_first:
+    if not own_site_first and not _from_elsewhere(reader, task):
         return False
     return len(task.readers | task.holders - {reader.id}) < task.reads_needed
+
+
+def _from_elsewhere(reader: ReaderFacts, task: TaskFacts) -> bool:
+    if not task.readers and task.site in reader.sites:
+        return False
+    others = task.readers | task.holders - {reader.id}
+    return len(task.readers) >= 2 or not any(task.where.get(other, frozenset()) & reader.sites for other in others)
 
 
 def may_adjudicate(reader: ReaderFacts, task: TaskFacts) -> bool:

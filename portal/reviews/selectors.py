@@ -32,7 +32,11 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
     if settings.READ_OWN_SITE_FIRST:
         return rows
     own = Membership.objects.filter(user=reader, site__isnull=False).values("site")
-    return rows.filter(~Q(image__site__in=own) | Q(answered__gt=0))
+    colleagues = Membership.objects.filter(site__in=own).exclude(user=reader).values("user")
+    first = Exists(Read.objects.filter(task=OuterRef("pk"), current=True, reader__in=colleagues)) | Exists(
+        Lease.objects.filter(LIVE, task=OuterRef("pk"), reader__in=colleagues)
+    )
+    return rows.filter(~Q(image__site__in=own) | Q(answered__gt=0)).exclude(first, answered__lt=2)
 
 
 def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:

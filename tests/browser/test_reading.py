@@ -15,7 +15,7 @@ from portal.accounts.models import Membership, Role
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.reviews.models import Lease, Read, ReviewTask
-from tests.cast import Cast, make_image, make_task, make_user, picture_bytes
+from tests.cast import Cast, make_image, make_read, make_task, make_user, picture_bytes
 
 ON_SCREEN = """place => {
   const point = new DOMPoint(...place).matrixTransform(document.getElementById("overlay").getScreenCTM());
@@ -250,7 +250,7 @@ def test_an_adjudicator_sees_the_earlier_answers_without_names(browser_page: Pag
     page = browser_page
     task = make_task(cast.north)
     for reader, kind in ((cast.rita, "regular"), (cast.ravi, "green_filter"), (make_user("tess", (Role.READER, None)), "lugol_iodine")):
-        Read.objects.create(task=task, reader=reader, kind=kind, box=[10.0, 10.0, 50.0, 50.0])
+        make_read(task=task, reader=reader, kind=kind, box=[10.0, 10.0, 50.0, 50.0])
     ReviewTask.objects.filter(pk=task.pk).update(state="adjudication", reads_needed=3)
     login(page, cast.ada)
     page.goto("/adjudication/")

@@ -39,7 +39,7 @@ from portal.registry.models import ModelVersion
 from portal.reviews import beside, blind, selectors
 from portal.reviews.models import Lease, Read, ReviewTask
 from portal.web import reading
-from tests.cast import browser_of, make_image, make_user, make_version, picture_bytes
+from tests.cast import browser_of, make_image, make_read, make_user, make_version, picture_bytes
 from tests.same_bytes import Answer, Answers, Numbers, Step, differences, same_dice, talk
 
 SEEDS = (31, 32, 33)
@@ -97,7 +97,7 @@ class Rooms:
         ReviewTask.objects.filter(pk=task.pk).update(**told, created=timezone.now() - timedelta(days=hidden.days_ago))
         if hidden.own_site:
             Label.objects.create(image=image, kind=kind, provenance="consensus", box=[1.0, 2.0, 30.0, 40.0])
-            Read.objects.create(task=task, reader=self.colleague, kind=kind, note="a remark", box=[3.0, 4.0, 50.0, 60.0])
+            make_read(task=task, reader=self.colleague, kind=kind, note="a remark", box=[3.0, 4.0, 50.0, 60.0])
             Lease.objects.create(task=task, reader=self.colleague, token=f"over-{number}", until=timezone.now(), ended=timezone.now())
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,14 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from portal.accounts.models import Role
+from portal.accounts.models import Membership, Role
 from portal.audit.models import AuditEvent
 from portal.reviews import routing, selectors
 from portal.reviews.leases import LEASE
-from portal.reviews.models import Lease, Read, ReviewTask
+from portal.reviews.models import Lease, ReviewTask
 from portal.reviews.routing import ReaderFacts, TaskFacts
 from portal.reviews.services import extend_lease, lease_next, release
-from tests.cast import Cast, make_image, make_task, make_user
+from tests.cast import Cast, make_image, make_read, make_task, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -98,7 +99,7 @@ def test_after_its_time_the_same_reader_gets_a_new_address(cast: Cast) -> None:
 def test_nobody_reads_the_same_picture_twice(cast: Cast) -> None:
     task = make_task(cast.north)
     ReviewTask.objects.filter(pk=task.pk).update(reads_needed=2)
-    Read.objects.create(task=task, reader=cast.rita, kind="regular")
+    make_read(task=task, reader=cast.rita, kind="regular")
     assert lease_next(reader=cast.rita) is None
 
 
@@ -106,7 +107,7 @@ def test_an_adjudicator_never_settles_what_they_have_read(cast: Cast) -> None:
     task = make_task(cast.north)
     ReviewTask.objects.filter(pk=task.pk).update(state="adjudication")
     assert lease_next(reader=cast.rita) is None
-    Read.objects.create(task=task, reader=cast.ada, kind="regular")
+    make_read(task=task, reader=cast.ada, kind="regular")
     assert lease_next(reader=cast.ada, role="adjudicator") is None
     other = make_user("otto", (Role.ADJUDICATOR, None))
     assert lease_next(reader=other, role="adjudicator") is not None
@@ -150,7 +151,7 @@ def test_a_lease_costs_six_queries_at_most(cast: Cast) -> None:
 def test_the_database_and_the_pure_rules_say_the_same(cast: Cast) -> None:
     """Sixty tasks in all sorts of states: who may read what, and in which order."""
     rng = random.Random(3)
-    people = [cast.rita, cast.ravi, cast.ada, cast.bob]
+    people = [cast.rita, cast.ravi, cast.ada, cast.bob, make_user("rosa", (Role.READER, cast.river))]
     for _ in range(60):
         site = rng.choice([cast.north, cast.river])
         task = ReviewTask.objects.create(
@@ -159,9 +160,9 @@ def test_the_database_and_the_pure_rules_say_the_same(cast: Cast) -> None:
             reads_needed=rng.choice([1, 2, 3]),
             state=rng.choice(["open", "open", "adjudication"]),
         )
-        shuffled = rng.sample(people, 4)
+        shuffled = rng.sample(people, 5)
         for person in shuffled[: rng.choice([0, 0, 1, 2])]:
-            Read.objects.create(task=task, reader=person, kind="regular")
+            make_read(task=task, reader=person, kind="regular")
         for person in shuffled[2 : 2 + rng.choice([0, 0, 1])]:
             until = Now() + LEASE if rng.random() < 0.7 else Now() - LEASE
             Lease.objects.create(task=task, reader=person, token=str(rng.random()), until=until)
@@ -182,6 +183,9 @@ def _image(site: Any) -> Any:
 
 def _facts(task: ReviewTask) -> TaskFacts:
     held = Lease.objects.filter(selectors.LIVE, task=task).values_list("reader", flat=True)
+    where: dict[int, frozenset[int]] = defaultdict(frozenset)
+    for person, site in Membership.objects.exclude(site=None).values_list("user", "site"):
+        where[person] |= {site}
     return TaskFacts(
         id=task.pk,
         site=task.image.site_id,
@@ -189,5 +193,6 @@ def _facts(task: ReviewTask) -> TaskFacts:
         reads_needed=task.reads_needed,
         readers=frozenset(task.reads.values_list("reader", flat=True)),
         holders=frozenset(held),
+        where=where,
         adjudication=task.state == "adjudication",
     )
