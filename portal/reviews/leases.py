@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from datetime import timedelta
-from typing import Literal
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -12,8 +13,9 @@ from django.db.models.functions import Now
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
-from portal.reviews import selectors
+from portal.reviews import queue, selectors
 from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.queue import Role as Role
 
 LEASE = timedelta(minutes=10)
 AHEAD = timedelta(seconds=90)
@@ -22,8 +24,6 @@ MOST_AHEAD = 2
 LONGEST = timedelta(hours=2)
 """A lease is not extended beyond this: a forgotten tab must not keep a picture from the others."""
 _TRIES = 5
-
-Role = Literal["reader", "adjudicator"]
 
 
 @transaction.atomic
@@ -64,31 +64,23 @@ def _alone(reader: User) -> None:
 
 def _next(reader: User, role: Role, *, ahead: bool = False) -> Lease | None:
     for _ in range(_TRIES):
-        task = _lock_next(reader, role)
+        task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
         if task is None:
             return None
-        lease = _take(task, reader, ahead=ahead)
+        lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)
         if lease:
-            action = "reserve" if ahead else "lease"
-            audit.record(actor_id=reader.pk, action=action, subject=task, site_id=task.image.site_id, lease=lease.pk, role=role)
             return lease
     return None
 
 
-def _lock_next(reader: User, role: Role) -> ReviewTask | None:
-    """The first task of the queue that nobody else is taking right now; where all are being taken, wait for one."""
-    rows = selectors.adjudicable_by(reader) if role == "adjudicator" else selectors.readable_by(reader)
-    rows = rows.select_related("image")
-    return rows.select_for_update(skip_locked=True, of=("self",)).first() or rows.select_for_update(of=("self",)).first()
-
-
-def _take(task: ReviewTask, reader: User, *, ahead: bool = False) -> Lease | None:
-    """A lease on a locked task, if answers are still missing: between the choice and the lock somebody else may have been quicker,
-    and only a statement of its own sees that. A dead lease of the same reader is buried first."""
+def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = "lease", **said: Any) -> Lease | None:
+    """A lease on a locked task, if answers are still missing, and its event: between the choice and the lock somebody else may have been
+    quicker, and only a statement of its own sees that. A dead lease of the same reader is buried first."""
     span = AHEAD if ahead else LEASE
     values = {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": span.total_seconds(), "ahead": ahead}
+    event = {"event_actor": reader.pk, "event_action": action, "event_subject": ReviewTask._meta.label, "event_site": task.image.site_id}
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, values)
+        cursor.execute(_TAKE, {**values, **event, "event_details": json.dumps(said)})
         row = cursor.fetchone()
     if row is None:
         return None
@@ -109,13 +101,19 @@ taken AS (
     SELECT (SELECT count(*) FROM reviews_lease WHERE task_id = %(task)s AND reader_id <> %(reader)s
             AND ended IS NULL AND until > statement_timestamp()) AS held,
            EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s AND current) AS mine
-)
+), made AS (
 INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved)
 SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s), %(ahead)s
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
   AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
 RETURNING id, token, until, created
+), told AS (
+    INSERT INTO audit_auditevent (actor_id, action, subject_type, subject_id, site_id, details)
+    SELECT %(event_actor)s, %(event_action)s, %(event_subject)s, %(task)s, %(event_site)s,
+        %(event_details)s::jsonb || jsonb_build_object('lease', id) FROM made
+)
+SELECT id, token, until, created FROM made
 """
 
 
@@ -124,10 +122,9 @@ def hold(*, task: ReviewTask, reader: User) -> Lease:
 
     Raises WrongState where somebody else has taken the place in the meantime.
     """
-    lease = _take(task, reader)
+    lease = _take(task, reader, again=True)
     if lease is None:
         raise WrongState("Somebody else reads this picture by now, so the answer stands. Amend it under 'My reading'.", code="too_late")
-    audit.record(actor_id=reader.pk, action="lease", subject=task, site_id=task.image.site_id, lease=lease.pk, again=True)
     return lease
 
 

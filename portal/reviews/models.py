@@ -3,13 +3,14 @@
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from portal.accounts.models import Site, User
 from portal.core.models import Created
 from portal.images.models import Image
 from portal.ml import Kind
+from portal.reviews.order import SPAN
 
 CANNOT_TELL = "cannot_tell"
 ANSWERS = [*((k.value, k.value) for k in Kind), (CANNOT_TELL, CANNOT_TELL)]
@@ -68,6 +69,8 @@ class Purpose(models.TextChoices):
 
 
 LIVE_STATES = (TaskState.OPEN, TaskState.ADJUDICATION)
+_ASKED = models.Func(F("created"), template="EXTRACT(epoch FROM %(expressions)s AT TIME ZONE 'UTC')::double precision")
+"""Told in UTC: what depends on a session's zone cannot be kept."""
 
 
 class ReviewTask(Created):
@@ -83,9 +86,16 @@ class ReviewTask(Created):
     rules = models.ForeignKey(ReviewRules, on_delete=models.PROTECT, null=True, related_name="+", help_text="Null: the built-in rule.")
     reads_needed = models.IntegerField(default=1)
     answered = models.IntegerField(default=0, help_text="Answers of readers that count now, not of adjudicators.")
-    priority = models.FloatField(default=0, help_text="Higher is read sooner: uncertainty of the assessment, 0..1.")
+    priority = models.FloatField(default=0, help_text="Higher is read sooner: how much is in doubt, 0..1.")
     closed = models.DateTimeField(null=True)
     note = models.CharField(max_length=500, blank=True, help_text="Why a person asks. Not in the audit trail: it may tell of a patient.")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, related_name="+", db_index=False, editable=False)
+    readers = ArrayField(models.BigIntegerField(), default=list, editable=False)
+    turn = models.GeneratedField(
+        expression=_ASKED - F("priority") * SPAN.total_seconds(), output_field=models.FloatField(), db_persist=True
+    )
+    """These three are kept by the database, for the indexes of the queue (`queue.py`): the image's site; who has answered, by number; the
+    place within the site's queue (`order.turn`)."""
 
     class Meta:
         constraints = [
@@ -102,14 +112,28 @@ class ReviewTask(Created):
             models.CheckConstraint(condition=Q(answered__gte=0), name="task_answered_not_negative"),
             models.CheckConstraint(condition=Q(state__in=TaskState.values), name="task_known_state"),
         ]
-        indexes = [models.Index(fields=["state", "-priority", "id"], name="task_queue")]
+        indexes = [
+            models.Index(fields=["site", "turn", "id"], condition=Q(state="open", purpose="review", answered=0), name="task_fresh"),
+            models.Index(
+                fields=["readers", "turn", "id"],
+                condition=Q(state="open", purpose="review", answered__gt=0, answered__lt=F("reads_needed")),
+                name="task_begun",
+            ),
+            models.Index(fields=["turn", "id"], condition=Q(state="adjudication"), name="task_adjudication"),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="site_of_image", when=pgtrigger.Before, operation=pgtrigger.Insert,
+                func="NEW.site_id = (SELECT site_id FROM images_image WHERE id = NEW.image_id); RETURN NEW;",
+            ),
+        ]  # fmt: skip
 
 
 class Lease(Created):
     """A reader holds a task for a while. `token` is the picture's address: random, and dead with the lease."""
 
     task = models.ForeignKey(ReviewTask, on_delete=models.CASCADE, related_name="leases")
-    reader = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases")
+    reader = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases", db_index=False)
     token = models.CharField(max_length=64, unique=True)
     until = models.DateTimeField()
     ended = models.DateTimeField(null=True, help_text="Submitted, skipped, given back or taken away; null while held.")
@@ -118,6 +142,10 @@ class Lease(Created):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["task", "reader"], condition=Q(ended__isnull=True), name="one_lease_a_task_and_reader"),
+        ]
+        indexes = [
+            models.Index(fields=["reader", "-id"], name="lease_of_reader"),
+            models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_in_hand"),
         ]
 
 
@@ -163,7 +191,14 @@ class Read(Created):
         triggers = [
             pgtrigger.ReadOnly(name="only_current_changes", exclude=["current", "undone"]),
             pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
-        ]
+            pgtrigger.Trigger(
+                name="readers_of_task", when=pgtrigger.After, operation=pgtrigger.Insert | pgtrigger.UpdateOf("current"),
+                condition=pgtrigger.Q(new__role="reader"),
+                func="""UPDATE reviews_reviewtask SET readers = ARRAY(
+                    SELECT reader_id FROM reviews_read WHERE task_id = NEW.task_id AND current AND role = 'reader' ORDER BY reader_id
+                ) WHERE id = NEW.task_id; RETURN NULL;""",
+            ),
+        ]  # fmt: skip
 
 
 class ReaderSettings(models.Model):

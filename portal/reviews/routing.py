@@ -1,8 +1,8 @@
-"""Who may read what, and in which order. Pure; `selectors.readable_by` says the same in SQL, and a test holds the two together."""
+"""Who may read what. Pure; `selectors.readable_by` and `queue.py` say the same in SQL, and a test holds the three together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -48,8 +48,3 @@ def _from_elsewhere(reader: ReaderFacts, task: TaskFacts) -> bool:
 def may_adjudicate(reader: ReaderFacts, task: TaskFacts) -> bool:
     """An adjudicator never settles what they have read, and one at a time is enough."""
     return task.adjudication and reader.id not in task.readers and not task.holders - {reader.id}
-
-
-def order(tasks: Iterable[TaskFacts]) -> list[TaskFacts]:
-    """The queue: what the models are least sure of first, then the oldest."""
-    return sorted(tasks, key=lambda task: (-task.priority, task.id))

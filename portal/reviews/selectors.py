@@ -21,13 +21,13 @@ LIVE = Q(ended__isnull=True, until__gt=Now())
 
 
 def readable_by(reader: User) -> QuerySet[ReviewTask]:
-    """The tasks that this reader may be given now, in the order of the queue."""
+    """The tasks that this reader may be given now. Which of them comes next is `queue.lock_next`'s to say."""
     rows = (
         ReviewTask.objects.filter(state=TaskState.OPEN, purpose=Purpose.REVIEW, image__state="in_review")
         .exclude(Exists(_read_by(reader)))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
-        .order_by("-priority", "id")
+        .order_by("turn", "id")
     )
     if settings.READ_OWN_SITE_FIRST:
         return rows
@@ -45,7 +45,7 @@ def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
         .exclude(Exists(_read_by(reader)))
         .exclude(Exists(_held_by_others(reader)))
-        .order_by("-priority", "id")
+        .order_by("turn", "id")
     )
 
 

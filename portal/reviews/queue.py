@@ -1,0 +1,157 @@
+"""The next question for a reader, found and locked by one statement. It says in SQL what `routing.py` (who may) and `order.py` (which of
+these) say.
+
+No row is walked over again and again, however long the queue: fresh questions lie in an index by site, so a reader's own site is never
+looked at; begun ones lie in an index by who has answered, so what the reader or their colleagues have read is not looked at either.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from django.conf import settings
+from django.db import connection
+from django.utils.crypto import salted_hmac
+
+from portal.accounts.models import User
+from portal.images.models import Image
+from portal.reviews import order
+from portal.reviews.models import ReviewTask
+
+Role = Literal["reader", "adjudicator"]
+
+
+def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | None:
+    """A task that this reader may be given, with its image, its row locked. None: nothing waits for them. `wait`: where others hold all
+    rows that there are, wait for them, and do not pass them over. Whether it is still to be had only a later statement sees."""
+    values = {
+        "reader": reader.pk, "seed": seed(reader), "apart": not settings.READ_OWN_SITE_FIRST, "window": order.WINDOW,
+        "back": order.LOOK_BACK, "row": order.IN_A_ROW, "even": order.EVEN, "begun": order.BEGUN, "near": order.NEAR.total_seconds(),
+    }  # fmt: skip
+    statement = _ADJUDICATION if role == "adjudicator" else _READING
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace("SKIP LOCKED", "") if wait else statement, values)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    task = ReviewTask.from_db(connection.alias, [field.attname for field in _TASK], row[: len(_TASK)])
+    task.image = Image.from_db(connection.alias, [field.attname for field in _IMAGE], row[len(_TASK) :])
+    return task
+
+
+def seed(reader: User) -> str:
+    """With the installation's secret: who knows a sequence of pictures must not find out by trying what they are."""
+    return salted_hmac("portal.reviews.queue", str(reader.pk), algorithm="sha256").hexdigest()[:32]
+
+
+_TASK, _IMAGE = ReviewTask._meta.concrete_fields, Image._meta.concrete_fields
+_COLUMNS = ", ".join([*(f"task.{field.column}" for field in _TASK), *(f"image.{field.column}" for field in _IMAGE)])
+_WHOLE = f"""SELECT {_COLUMNS} FROM reviews_reviewtask AS task JOIN images_image AS image ON image.id = task.image_id
+    WHERE task.id ="""  # noqa: S608  # nosec B608 # names of the models' own columns
+
+_DRAWN = "sha256(convert_to((SELECT dice FROM about) || '{what}:' || {number}, 'UTF8'))"
+
+_ABOUT = """
+given AS MATERIALIZED (
+    SELECT lease.id, lease.task_id, task.site_id, image.exam_id, row_number() OVER (ORDER BY lease.id DESC) AS back
+    FROM (SELECT id, task_id FROM reviews_lease WHERE reader_id = %(reader)s ORDER BY id DESC LIMIT %(back)s) AS lease
+    JOIN reviews_reviewtask AS task ON task.id = lease.task_id JOIN images_image AS image ON image.id = task.image_id
+),
+own AS MATERIALIZED (
+    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = %(reader)s AND site_id IS NOT NULL AND %(apart)s
+),
+about AS MATERIALIZED (
+    SELECT %(seed)s || ':' || COALESCE((SELECT max(id) FROM given), 0) || ':' AS dice,
+        ARRAY(SELECT task_id FROM given) AS had,
+        ARRAY(SELECT site_id FROM own) AS own,
+        ARRAY(SELECT DISTINCT user_id FROM accounts_membership WHERE site_id IN (SELECT site_id FROM own) AND user_id <> %(reader)s)
+            AS colleagues
+)"""
+
+# a lease of the reader's own, or of a colleague before the second answer, leaves no place
+_PLACE = """
+    (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
+    AND task.answered + (
+        SELECT COALESCE(sum(CASE WHEN lease.reader_id = %(reader)s
+            OR (task.answered < 2 AND lease.reader_id = ANY((SELECT colleagues FROM about)::bigint[])) THEN 100 ELSE 1 END), 0)
+        FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
+    ) < task.reads_needed"""
+
+_OPEN = "task.state = 'open' AND task.purpose = 'review'"
+
+
+def _one_of(rows: str, place: str) -> str:
+    """One of the first rows, drawn and locked."""
+    return f"""
+        SELECT task.id FROM (
+            SELECT id, turn, first_value(turn) OVER (ORDER BY turn, id) AS first FROM (
+                SELECT task.id, task.turn FROM reviews_reviewtask AS task WHERE {rows} AND {place}
+                ORDER BY task.turn, task.id LIMIT %(window)s
+            ) AS window_of_it
+        ) AS candidate JOIN reviews_reviewtask AS task ON task.id = candidate.id
+        WHERE candidate.turn <= candidate.first + %(near)s
+        ORDER BY task.id = ANY((SELECT had FROM about)::bigint[]), {_DRAWN.format(what="task", number="task.id")}
+        LIMIT 1 FOR NO KEY UPDATE OF task SKIP LOCKED"""  # noqa: S608  # nosec B608 # our own words
+
+
+_BEGUN_ROW = f"{_OPEN} AND task.answered > 0 AND task.answered < task.reads_needed"
+
+_EXAM = f"""
+    SELECT task.id FROM (
+        SELECT image.id FROM images_image AS image WHERE image.state = 'in_review' AND image.exam_id = (
+            SELECT exam_id FROM given WHERE back = 1
+            AND (SELECT count(*) FROM given AS last WHERE last.back <= %(row)s AND last.exam_id = given.exam_id) < %(row)s
+        ) LIMIT 50
+    ) AS same JOIN reviews_reviewtask AS task ON task.image_id = same.id
+    WHERE {_OPEN} AND NOT task.readers @> ARRAY[%(reader)s]::bigint[]
+        AND (task.answered > 0 OR task.site_id <> ALL((SELECT own FROM about)::bigint[]))
+        AND (task.answered <> 1 OR NOT task.readers && (SELECT colleagues FROM about)::bigint[])
+        AND task.id <> ALL((SELECT had FROM about)::bigint[]) AND {_PLACE}
+    ORDER BY {_DRAWN.format(what="task", number="task.id")} LIMIT 1 FOR NO KEY UPDATE OF task SKIP LOCKED"""  # noqa: S608  # nosec B608
+
+# who has answered what is begun: each group is reached by one step along the index
+_GROUPS = f"""
+groups AS (
+    (SELECT task.readers, task.turn FROM reviews_reviewtask AS task WHERE {_BEGUN_ROW} ORDER BY task.readers, task.turn LIMIT 1)
+    UNION ALL
+    SELECT further.readers, further.turn FROM groups CROSS JOIN LATERAL (
+        SELECT task.readers, task.turn FROM reviews_reviewtask AS task WHERE {_BEGUN_ROW} AND task.readers > groups.readers
+        ORDER BY task.readers, task.turn LIMIT 1
+    ) AS further
+)"""  # noqa: S608  # nosec B608
+
+_BEGUN = f"""
+    SELECT found.id FROM (
+        SELECT readers FROM groups WHERE NOT readers @> ARRAY[%(reader)s]::bigint[]
+            AND (cardinality(readers) > 1 OR NOT readers && (SELECT colleagues FROM about)::bigint[])
+        ORDER BY turn, readers
+    ) AS begun CROSS JOIN LATERAL ({_one_of(f"{_BEGUN_ROW} AND task.readers = begun.readers", _PLACE)}) AS found
+    LIMIT 1"""  # noqa: S608  # nosec B608
+
+_FRESH = f"""
+    SELECT found.id FROM (
+        SELECT site.id FROM accounts_site AS site WHERE site.id <> ALL((SELECT own FROM about)::bigint[])
+        ORDER BY (SELECT count(*) FROM given WHERE given.site_id = site.id) / %(even)s, {_DRAWN.format(what="site", number="site.id")}
+    ) AS site CROSS JOIN LATERAL ({_one_of(f"{_OPEN} AND task.answered = 0 AND task.site_id = site.id", _PLACE)}) AS found
+    LIMIT 1"""  # noqa: S608  # nosec B608
+
+_COIN = f"(SELECT get_byte({_DRAWN.format(what='begun', number='0')}, 0) < %(begun)s)"
+
+_READING = f"""
+WITH RECURSIVE {_ABOUT}, {_GROUPS}
+{_WHOLE} (SELECT id FROM (
+    SELECT id FROM ({_EXAM}) AS exam
+    UNION ALL SELECT id FROM (SELECT id FROM ({_BEGUN}) AS begun WHERE {_COIN}) AS first
+    UNION ALL SELECT id FROM ({_FRESH}) AS fresh
+    UNION ALL SELECT id FROM ({_BEGUN}) AS last
+) AS found LIMIT 1)"""  # noqa: S608  # nosec B608
+
+_UNTOUCHED = """
+    (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
+    AND NOT EXISTS (SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = %(reader)s AND read.current)
+    AND NOT EXISTS (
+        SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
+    )"""
+
+_ADJUDICATED = "task.state = 'adjudication'"
+_ADJUDICATION = f"WITH {_ABOUT} {_WHOLE} ({_one_of(_ADJUDICATED, _UNTOUCHED)})"
