@@ -176,6 +176,9 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "reading_submit": READERS,
     "reading_picture": READERS,
     "reading_beside": READERS,
+    **dict.fromkeys(
+        ("reading_next", "reading_ahead", "reading_draft", "reading_undo", "reading_skip", "reading_small", "reading_keys"), READERS
+    ),
     "reading_extend": READERS,
     "reading_release": READERS,
     "adjudication": frozenset({Role.ADJUDICATOR}),

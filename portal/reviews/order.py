@@ -17,7 +17,7 @@ from hashlib import sha256
 
 SPAN = timedelta(days=14)
 """What is most in doubt comes before what is least in doubt, if that was asked less than so long before."""
-NEAR = timedelta(hours=12)
+NEAR = timedelta(hours=1)
 """Questions whose turns are no further apart count as equal."""
 WINDOW = 8
 """Among so many equals at most one is drawn."""
@@ -93,7 +93,7 @@ def _of_the_exam(waiting: Collection[Waiting], given: Sequence[Given], seed: str
         return None
     had = {one.task for one in given}
     same = [one for one in waiting if one.exam == given[0].exam and one.id not in had]
-    return min(same, key=lambda one: draw(seed, given, "task", one.id), default=None)
+    return min(same, key=lambda one: (one.turn // NEAR.total_seconds(), draw(seed, given, "task", one.id)), default=None)
 
 
 def _begun(waiting: Collection[Waiting]) -> list[list[Waiting]]:

@@ -16,7 +16,8 @@ from django.utils.crypto import salted_hmac
 from portal.accounts.models import User
 from portal.images.models import Image
 from portal.reviews import order
-from portal.reviews.models import ReviewTask
+from portal.reviews.models import ReviewRules, ReviewTask
+from portal.reviews.skips import SKIPPED_FOR
 
 Role = Literal["reader", "adjudicator"]
 
@@ -27,6 +28,7 @@ def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | N
     values = {
         "reader": reader.pk, "seed": seed(reader), "apart": not settings.READ_OWN_SITE_FIRST, "window": order.WINDOW,
         "back": order.LOOK_BACK, "row": order.IN_A_ROW, "even": order.EVEN, "begun": order.BEGUN, "near": order.NEAR.total_seconds(),
+        "skipped_for": SKIPPED_FOR.total_seconds(),
     }  # fmt: skip
     statement = _ADJUDICATION if role == "adjudicator" else _READING
     with connection.cursor() as cursor:
@@ -35,7 +37,9 @@ def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | N
     if row is None:
         return None
     task = ReviewTask.from_db(connection.alias, [field.attname for field in _TASK], row[: len(_TASK)])
-    task.image = Image.from_db(connection.alias, [field.attname for field in _IMAGE], row[len(_TASK) :])
+    task.image = Image.from_db(connection.alias, [field.attname for field in _IMAGE], row[len(_TASK) : -len(_RULES)])
+    rules = row[-len(_RULES) :]
+    task.rules = ReviewRules.from_db(connection.alias, [field.attname for field in _RULES], rules) if task.rules_id else None
     return task
 
 
@@ -44,9 +48,12 @@ def seed(reader: User) -> str:
     return salted_hmac("portal.reviews.queue", str(reader.pk), algorithm="sha256").hexdigest()[:32]
 
 
-_TASK, _IMAGE = ReviewTask._meta.concrete_fields, Image._meta.concrete_fields
-_COLUMNS = ", ".join([*(f"task.{field.column}" for field in _TASK), *(f"image.{field.column}" for field in _IMAGE)])
+_TASK, _IMAGE, _RULES = (model._meta.concrete_fields for model in (ReviewTask, Image, ReviewRules))
+_COLUMNS = ", ".join(
+    f"{name}.{field.column}" for name, fields in (("task", _TASK), ("image", _IMAGE), ("rules", _RULES)) for field in fields
+)
 _WHOLE = f"""SELECT {_COLUMNS} FROM reviews_reviewtask AS task JOIN images_image AS image ON image.id = task.image_id
+    LEFT JOIN reviews_reviewrules AS rules ON rules.id = task.rules_id
     WHERE task.id ="""  # noqa: S608  # nosec B608 # names of the models' own columns
 
 _DRAWN = "sha256(convert_to((SELECT dice FROM about) || '{what}:' || {number}, 'UTF8'))"
@@ -65,12 +72,15 @@ about AS MATERIALIZED (
         ARRAY(SELECT task_id FROM given) AS had,
         ARRAY(SELECT site_id FROM own) AS own,
         ARRAY(SELECT DISTINCT user_id FROM accounts_membership WHERE site_id IN (SELECT site_id FROM own) AND user_id <> %(reader)s)
-            AS colleagues
+            AS colleagues,
+        ARRAY(SELECT task_id FROM reviews_lease WHERE reader_id = %(reader)s AND skipped <> ''
+            AND ended > statement_timestamp() - make_interval(secs => %(skipped_for)s)) AS skipped
 )"""
 
 # a lease of the reader's own, or of a colleague before the second answer, leaves no place
 _PLACE = """
-    (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
+    task.id <> ALL((SELECT skipped FROM about)::bigint[])
+    AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
     AND task.answered + (
         SELECT COALESCE(sum(CASE WHEN lease.reader_id = %(reader)s
             OR (task.answered < 2 AND lease.reader_id = ANY((SELECT colleagues FROM about)::bigint[])) THEN 100 ELSE 1 END), 0)
@@ -107,7 +117,8 @@ _EXAM = f"""
         AND (task.answered > 0 OR task.site_id <> ALL((SELECT own FROM about)::bigint[]))
         AND (task.answered <> 1 OR NOT task.readers && (SELECT colleagues FROM about)::bigint[])
         AND task.id <> ALL((SELECT had FROM about)::bigint[]) AND {_PLACE}
-    ORDER BY {_DRAWN.format(what="task", number="task.id")} LIMIT 1 FOR NO KEY UPDATE OF task SKIP LOCKED"""  # noqa: S608  # nosec B608
+    ORDER BY floor(task.turn / %(near)s), {_DRAWN.format(what="task", number="task.id")} LIMIT 1
+    FOR NO KEY UPDATE OF task SKIP LOCKED"""  # noqa: S608  # nosec B608
 
 # who has answered what is begun: each group is reached by one step along the index
 _GROUPS = f"""
@@ -147,7 +158,8 @@ WITH RECURSIVE {_ABOUT}, {_GROUPS}
 ) AS found LIMIT 1)"""  # noqa: S608  # nosec B608
 
 _UNTOUCHED = """
-    (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
+    task.id <> ALL((SELECT skipped FROM about)::bigint[])
+    AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
     AND NOT EXISTS (SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = %(reader)s AND read.current)
     AND NOT EXISTS (
         SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
