@@ -77,8 +77,15 @@ def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = 
     """A lease on a locked task, if answers are still missing, and its event: between the choice and the lock somebody else may have been
     quicker, and only a statement of its own sees that. A dead lease of the same reader is buried first."""
     span = AHEAD if ahead else LEASE
-    values = {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": span.total_seconds(), "ahead": ahead}
-    event = {"event_actor": reader.pk, "event_action": action, "event_subject": ReviewTask._meta.label, "event_site": task.image.site_id}
+    values: dict[str, Any] = {
+        "task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": span.total_seconds(), "ahead": ahead,
+    }  # fmt: skip
+    event: dict[str, Any] = {
+        "event_actor": reader.pk,
+        "event_action": action,
+        "event_subject": ReviewTask._meta.label,
+        "event_site": task.image.site_id,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {**values, **event, "event_details": json.dumps(said)})
         row = cursor.fetchone()

@@ -195,7 +195,7 @@ class Read(Created):
             pgtrigger.ReadOnly(name="only_current_changes", exclude=["current", "undone"]),
             pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
             pgtrigger.Trigger(
-                name="readers_of_task", when=pgtrigger.After, operation=pgtrigger.Insert | pgtrigger.UpdateOf("current"),
+                name="readers_of_task", when=pgtrigger.After, operation=pgtrigger.Insert | pgtrigger.UpdateOf("current"),  # type: ignore[no-untyped-call]
                 condition=pgtrigger.Q(new__role="reader"),
                 func="""UPDATE reviews_reviewtask SET readers = ARRAY(
                     SELECT reader_id FROM reviews_read WHERE task_id = NEW.task_id AND current AND role = 'reader' ORDER BY reader_id

@@ -7,7 +7,7 @@ looked at; begun ones lie in an index by who has answered, so what the reader or
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from django.conf import settings
 from django.db import connection
@@ -25,7 +25,7 @@ Role = Literal["reader", "adjudicator"]
 def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | None:
     """A task that this reader may be given, with its image, its row locked. None: nothing waits for them. `wait`: where others hold all
     rows that there are, wait for them, and do not pass them over. Whether it is still to be had only a later statement sees."""
-    values = {
+    values: dict[str, Any] = {
         "reader": reader.pk, "seed": seed(reader), "apart": not settings.READ_OWN_SITE_FIRST, "window": order.WINDOW,
         "back": order.LOOK_BACK, "row": order.IN_A_ROW, "even": order.EVEN, "begun": order.BEGUN, "near": order.NEAR.total_seconds(),
         "skipped_for": SKIPPED_FOR.total_seconds(),

@@ -59,7 +59,9 @@ class Queue:
 
 def waits(*, flood: int, readers: int = 4, a_day: int = 40, exams: int = 1) -> list[int]:
     """How many readings each of the river's 400 questions waits, of which as many come a day as are read; the flood comes at once."""
-    waiting, asked, found, river = Queue(), {}, [], 2
+    waiting, river = Queue(), 2
+    asked: dict[int, int] = {}
+    found: list[int] = []
     for number in range(flood):
         waiting.ask(1, order.turn(0.0, (number % 97) / 97), 1 + number // exams)
     for reading in range(20_000):
