@@ -7,12 +7,13 @@ import secrets
 from datetime import timedelta
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
+from portal.core.statements import Prepared
 from portal.reviews import queue, selectors
 from portal.reviews.models import Lease, ReviewTask
 from portal.reviews.queue import Role as Role
@@ -77,18 +78,9 @@ def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = 
     """A lease on a locked task, if answers are still missing, and its event: between the choice and the lock somebody else may have been
     quicker, and only a statement of its own sees that. A dead lease of the same reader is buried first."""
     span = AHEAD if ahead else LEASE
-    values: dict[str, Any] = {
-        "task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": span.total_seconds(), "ahead": ahead,
-    }  # fmt: skip
-    event: dict[str, Any] = {
-        "event_actor": reader.pk,
-        "event_action": action,
-        "event_subject": ReviewTask._meta.label,
-        "event_site": task.image.site_id,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE, {**values, **event, "event_details": json.dumps(said)})
-        row = cursor.fetchone()
+    row = _TAKE.first(
+        task.pk, reader.pk, secrets.token_urlsafe(32), span.total_seconds(), ahead, action, task.image.site_id, json.dumps(said)
+    )
     if row is None:
         return None
     lease = Lease(id=row[0], task=task, reader=reader, token=row[1], until=row[2], created=row[3], reserved=ahead)
@@ -96,32 +88,36 @@ def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = 
     return lease
 
 
-_TAKE = """
+_TAKE = Prepared(
+    "take_lease",
+    "bigint, bigint, text, double precision, boolean, text, bigint, text",
+    """
 WITH buried AS (
-    UPDATE reviews_lease SET ended = until WHERE task_id = %(task)s AND reader_id = %(reader)s AND ended IS NULL
+    UPDATE reviews_lease SET ended = until WHERE task_id = $1 AND reader_id = $2 AND ended IS NULL
     RETURNING id
 ),
 task AS (
-    SELECT state, reads_needed, answered FROM reviews_reviewtask WHERE id = %(task)s
+    SELECT state, reads_needed, answered FROM reviews_reviewtask WHERE id = $1
 ),
 taken AS (
-    SELECT (SELECT count(*) FROM reviews_lease WHERE task_id = %(task)s AND reader_id <> %(reader)s
+    SELECT (SELECT count(*) FROM reviews_lease WHERE task_id = $1 AND reader_id <> $2
             AND ended IS NULL AND until > statement_timestamp()) AS held,
-           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s AND current) AS mine
+           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = $1 AND reader_id = $2 AND current) AS mine
 ), made AS (
 INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved)
-SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s), %(ahead)s
+SELECT $1, $2, $3, statement_timestamp() + make_interval(secs => $4), $5
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
   AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
 RETURNING id, token, until, created
 ), told AS (
     INSERT INTO audit_auditevent (actor_id, action, subject_type, subject_id, site_id, details)
-    SELECT %(event_actor)s, %(event_action)s, %(event_subject)s, %(task)s, %(event_site)s,
-        %(event_details)s::jsonb || jsonb_build_object('lease', id) FROM made
+    SELECT $2, $6, 'reviews.ReviewTask', $1, $7,
+        $8::jsonb || jsonb_build_object('lease', id) FROM made
 )
 SELECT id, token, until, created FROM made
-"""
+""",
+)
 
 
 def hold(*, task: ReviewTask, reader: User) -> Lease:

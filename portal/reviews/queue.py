@@ -7,13 +7,14 @@ looked at; begun ones lie in an index by who has answered, so what the reader or
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from django.conf import settings
 from django.db import connection
 from django.utils.crypto import salted_hmac
 
 from portal.accounts.models import User
+from portal.core.statements import Prepared
 from portal.images.models import Image
 from portal.reviews import order
 from portal.reviews.models import ReviewRules, ReviewTask
@@ -25,15 +26,7 @@ Role = Literal["reader", "adjudicator"]
 def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | None:
     """A task that this reader may be given, with its image, its row locked. None: nothing waits for them. `wait`: where others hold all
     rows that there are, wait for them, and do not pass them over. Whether it is still to be had only a later statement sees."""
-    values: dict[str, Any] = {
-        "reader": reader.pk, "seed": seed(reader), "apart": not settings.READ_OWN_SITE_FIRST, "window": order.WINDOW,
-        "back": order.LOOK_BACK, "row": order.IN_A_ROW, "even": order.EVEN, "begun": order.BEGUN, "near": order.NEAR.total_seconds(),
-        "skipped_for": SKIPPED_FOR.total_seconds(),
-    }  # fmt: skip
-    statement = _ADJUDICATION if role == "adjudicator" else _READING
-    with connection.cursor() as cursor:
-        cursor.execute(statement.replace("SKIP LOCKED", "") if wait else statement, values)
-        row = cursor.fetchone()
+    row = _STATEMENTS[role, wait].first(reader.pk, seed(reader), not settings.READ_OWN_SITE_FIRST)
     if row is None:
         return None
     task = ReviewTask.from_db(connection.alias, [field.attname for field in _TASK], row[: len(_TASK)])
@@ -58,31 +51,31 @@ _WHOLE = f"""SELECT {_COLUMNS} FROM reviews_reviewtask AS task JOIN images_image
 
 _DRAWN = "sha256(convert_to((SELECT dice FROM about) || '{what}:' || {number}, 'UTF8'))"
 
-_ABOUT = """
+_ABOUT = f"""
 given AS MATERIALIZED (
     SELECT lease.id, lease.task_id, task.site_id, image.exam_id, row_number() OVER (ORDER BY lease.id DESC) AS back
-    FROM (SELECT id, task_id FROM reviews_lease WHERE reader_id = %(reader)s ORDER BY id DESC LIMIT %(back)s) AS lease
+    FROM (SELECT id, task_id FROM reviews_lease WHERE reader_id = $1 ORDER BY id DESC LIMIT {order.LOOK_BACK}) AS lease
     JOIN reviews_reviewtask AS task ON task.id = lease.task_id JOIN images_image AS image ON image.id = task.image_id
 ),
 own AS MATERIALIZED (
-    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = %(reader)s AND site_id IS NOT NULL AND %(apart)s
+    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = $1 AND site_id IS NOT NULL AND $3
 ),
 about AS MATERIALIZED (
-    SELECT %(seed)s || ':' || COALESCE((SELECT max(id) FROM given), 0) || ':' AS dice,
+    SELECT $2 || ':' || COALESCE((SELECT max(id) FROM given), 0) || ':' AS dice,
         ARRAY(SELECT task_id FROM given) AS had,
         ARRAY(SELECT site_id FROM own) AS own,
-        ARRAY(SELECT DISTINCT user_id FROM accounts_membership WHERE site_id IN (SELECT site_id FROM own) AND user_id <> %(reader)s)
+        ARRAY(SELECT DISTINCT user_id FROM accounts_membership WHERE site_id IN (SELECT site_id FROM own) AND user_id <> $1)
             AS colleagues,
-        ARRAY(SELECT task_id FROM reviews_lease WHERE reader_id = %(reader)s AND skipped <> ''
-            AND ended > statement_timestamp() - make_interval(secs => %(skipped_for)s)) AS skipped
-)"""
+        ARRAY(SELECT task_id FROM reviews_lease WHERE reader_id = $1 AND skipped <> ''
+            AND ended > statement_timestamp() - make_interval(secs => {SKIPPED_FOR.total_seconds()})) AS skipped
+)"""  # noqa: S608  # nosec B608 # our own numbers
 
 # a lease of the reader's own, or of a colleague before the second answer, leaves no place
 _PLACE = """
     task.id <> ALL((SELECT skipped FROM about)::bigint[])
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
     AND task.answered + (
-        SELECT COALESCE(sum(CASE WHEN lease.reader_id = %(reader)s
+        SELECT COALESCE(sum(CASE WHEN lease.reader_id = $1
             OR (task.answered < 2 AND lease.reader_id = ANY((SELECT colleagues FROM about)::bigint[])) THEN 100 ELSE 1 END), 0)
         FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
     ) < task.reads_needed"""
@@ -96,10 +89,10 @@ def _one_of(rows: str, place: str) -> str:
         SELECT task.id FROM (
             SELECT id, turn, first_value(turn) OVER (ORDER BY turn, id) AS first FROM (
                 SELECT task.id, task.turn FROM reviews_reviewtask AS task WHERE {rows} AND {place}
-                ORDER BY task.turn, task.id LIMIT %(window)s
+                ORDER BY task.turn, task.id LIMIT {order.WINDOW}
             ) AS window_of_it
         ) AS candidate JOIN reviews_reviewtask AS task ON task.id = candidate.id
-        WHERE candidate.turn <= candidate.first + %(near)s
+        WHERE candidate.turn <= candidate.first + {order.NEAR.total_seconds()}
         ORDER BY task.id = ANY((SELECT had FROM about)::bigint[]), {_DRAWN.format(what="task", number="task.id")}
         LIMIT 1 FOR NO KEY UPDATE OF task SKIP LOCKED"""  # noqa: S608  # nosec B608 # our own words
 
@@ -110,14 +103,14 @@ _EXAM = f"""
     SELECT task.id FROM (
         SELECT image.id FROM images_image AS image WHERE image.state = 'in_review' AND image.exam_id = (
             SELECT exam_id FROM given WHERE back = 1
-            AND (SELECT count(*) FROM given AS last WHERE last.back <= %(row)s AND last.exam_id = given.exam_id) < %(row)s
+            AND (SELECT count(*) FROM given AS last WHERE last.back <= {order.IN_A_ROW} AND last.exam_id = given.exam_id) < {order.IN_A_ROW}
         ) LIMIT 50
     ) AS same JOIN reviews_reviewtask AS task ON task.image_id = same.id
-    WHERE {_OPEN} AND NOT task.readers @> ARRAY[%(reader)s]::bigint[]
+    WHERE {_OPEN} AND NOT task.readers @> ARRAY[$1]
         AND (task.answered > 0 OR task.site_id <> ALL((SELECT own FROM about)::bigint[]))
         AND (task.answered <> 1 OR NOT task.readers && (SELECT colleagues FROM about)::bigint[])
         AND task.id <> ALL((SELECT had FROM about)::bigint[]) AND {_PLACE}
-    ORDER BY floor(task.turn / %(near)s), {_DRAWN.format(what="task", number="task.id")} LIMIT 1
+    ORDER BY floor(task.turn / {order.NEAR.total_seconds()}), {_DRAWN.format(what="task", number="task.id")} LIMIT 1
     FOR NO KEY UPDATE OF task SKIP LOCKED"""  # noqa: S608  # nosec B608
 
 # who has answered what is begun: each group is reached by one step along the index
@@ -133,7 +126,7 @@ groups AS (
 
 _BEGUN = f"""
     SELECT found.id FROM (
-        SELECT readers FROM groups WHERE NOT readers @> ARRAY[%(reader)s]::bigint[]
+        SELECT readers FROM groups WHERE NOT readers @> ARRAY[$1]
             AND (cardinality(readers) > 1 OR NOT readers && (SELECT colleagues FROM about)::bigint[])
         ORDER BY turn, readers
     ) AS begun CROSS JOIN LATERAL ({_one_of(f"{_BEGUN_ROW} AND task.readers = begun.readers", _PLACE)}) AS found
@@ -142,11 +135,11 @@ _BEGUN = f"""
 _FRESH = f"""
     SELECT found.id FROM (
         SELECT site.id FROM accounts_site AS site WHERE site.id <> ALL((SELECT own FROM about)::bigint[])
-        ORDER BY (SELECT count(*) FROM given WHERE given.site_id = site.id) / %(even)s, {_DRAWN.format(what="site", number="site.id")}
+        ORDER BY (SELECT count(*) FROM given WHERE given.site_id = site.id) / {order.EVEN}, {_DRAWN.format(what="site", number="site.id")}
     ) AS site CROSS JOIN LATERAL ({_one_of(f"{_OPEN} AND task.answered = 0 AND task.site_id = site.id", _PLACE)}) AS found
     LIMIT 1"""  # noqa: S608  # nosec B608
 
-_COIN = f"(SELECT get_byte({_DRAWN.format(what='begun', number='0')}, 0) < %(begun)s)"
+_COIN = f"(SELECT get_byte({_DRAWN.format(what='begun', number='0')}, 0) < {order.BEGUN})"
 
 _READING = f"""
 WITH RECURSIVE {_ABOUT}, {_GROUPS}
@@ -160,10 +153,18 @@ WITH RECURSIVE {_ABOUT}, {_GROUPS}
 _UNTOUCHED = """
     task.id <> ALL((SELECT skipped FROM about)::bigint[])
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
-    AND NOT EXISTS (SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = %(reader)s AND read.current)
+    AND NOT EXISTS (SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND read.current)
     AND NOT EXISTS (
         SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
     )"""
 
 _ADJUDICATED = "task.state = 'adjudication'"
 _ADJUDICATION = f"WITH {_ABOUT} {_WHOLE} ({_one_of(_ADJUDICATED, _UNTOUCHED)})"
+
+_STATEMENTS = {
+    (role, wait): Prepared(
+        f"queue_{role}{'_wait' if wait else ''}", "bigint, text, boolean", statement.replace("SKIP LOCKED", "") if wait else statement
+    )
+    for role, statement in (("reader", _READING), ("adjudicator", _ADJUDICATION))
+    for wait in (False, True)
+}
