@@ -153,7 +153,7 @@ def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = N
         "task__image__site__name",
         "created",
     )
-    for task, reader, name, email, kind, patient, site, created in rows.order_by("id").values_list(*columns):
+    for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
         by_task.setdefault(task, {})[reader] = (kind, name or email)
         about[task] = (patient, site, f"{created:%Y-%m}")
     first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}

@@ -159,8 +159,8 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
     if decision.step is Step.SETTLE:
         _settle(task, image, reads, decision)
         return decision
-    if decision.step is Step.ADJUDICATE:
-        task.state = TaskState.ADJUDICATION
+    # an amended answer may also take a question back from the adjudicators
+    task.state = TaskState.ADJUDICATION if decision.step is Step.ADJUDICATE else TaskState.OPEN
     task.save(update_fields=["state", "reads_needed", "answered"])
     return decision
 
