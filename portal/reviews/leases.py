@@ -86,7 +86,13 @@ def _take(task: ReviewTask, reader: User, *, ahead: bool = False) -> Lease | Non
     """A lease on a locked task, if answers are still missing: between the choice and the lock somebody else may have been quicker,
     and only a statement of its own sees that. A dead lease of the same reader is buried first."""
     span = AHEAD if ahead else LEASE
-    values = {"task": task.pk, "reader": reader.pk, "token": secrets.token_urlsafe(32), "seconds": span.total_seconds(), "ahead": ahead}
+    values: dict[str, int | float | str] = {
+        "task": task.pk,
+        "reader": reader.pk,
+        "token": secrets.token_urlsafe(32),
+        "seconds": span.total_seconds(),
+        "ahead": ahead,
+    }
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, values)
         row = cursor.fetchone()
