@@ -12,8 +12,9 @@ from django.db.models.functions import Now
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
-from portal.reviews import selectors
+from portal.reviews import measures, rest, selectors
 from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.standing import Standing, enter
 
 LEASE = timedelta(minutes=10)
 AHEAD = timedelta(seconds=90)
@@ -29,7 +30,9 @@ Role = Literal["reader", "adjudicator"]
 @transaction.atomic
 def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
     """The next picture for this reader, or the one they hold; None where nothing waits for them."""
-    _alone(reader)
+    standing = enter(reader)
+    if rest.reason(standing):
+        return None
     held = selectors.live_lease(reader, role=role)
     if held and held.reserved:
         # fetched ahead, and now its turn
@@ -37,7 +40,7 @@ def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
         held.reserved = False
     if held:
         return held
-    return _next(reader, role)
+    return _next(reader, role, standing)
 
 
 @transaction.atomic
@@ -46,25 +49,23 @@ def reserve(*, reader: User, role: Role = "reader") -> list[Lease]:
 
     Counted as held by everybody else's queue; given back by themselves where the reader stops.
     """
-    _alone(reader)
+    standing = enter(reader)
     ahead = selectors.reserved_by(reader, role=role)
     Lease.objects.filter(pk__in=[lease.pk for lease in ahead]).update(until=Now() + AHEAD)
-    while len(ahead) < MOST_AHEAD:
-        lease = _next(reader, role, ahead=True)
+    while len(ahead) < MOST_AHEAD and rest.room_ahead(standing):
+        lease = _next(reader, role, standing, ahead=True)
         if lease is None:
             break
         ahead.append(lease)
+        standing = standing.after(lease.pk)
     return ahead
 
 
-def _alone(reader: User) -> None:
-    """One reader's two tabs must not take two pictures."""
-    User.objects.select_for_update(no_key=True).filter(pk=reader.pk).values_list("pk").first()
-
-
-def _next(reader: User, role: Role, *, ahead: bool = False) -> Lease | None:
+def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) -> Lease | None:
     for _ in range(_TRIES):
-        task = _lock_next(reader, role)
+        task = measures.due(standing) if role == "reader" else None
+        if task is None and not (standing.must_qualify and role == "reader"):
+            task = _lock_next(reader, role)
         if task is None:
             return None
         lease = _take(task, reader, ahead=ahead)

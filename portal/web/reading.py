@@ -17,18 +17,17 @@ from django.views.decorators.http import require_POST, require_safe
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
-from portal.accounts.models import Site
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
 from portal.core.text import number
 from portal.images import kept, storage
 from portal.images.models import Image
 from portal.ml import Kind
-from portal.reviews import beside, blind, selectors
+from portal.reviews import beside, blind, rest, routing, selectors
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.leases import Role
 from portal.reviews.models import Lease, Read, ReviewTask
-from portal.reviews.services import UNUSABLE_REASONS, Answer, extend_lease, lease_next, release, reopen, set_rules, submit_read
+from portal.reviews.services import UNUSABLE_REASONS, Answer, extend_lease, lease_next, release, reopen, submit_read
 from portal.web import agreed
 
 logger = logging.getLogger(__name__)
@@ -113,7 +112,8 @@ def _room(request: UserRequest, role: Role, *, form: AnswerForm | None = None, e
         "token": lease.token if lease else "",
         "beside": [sibling.key for sibling in siblings],
         "adjudicating": role == "adjudicator",
-        "waiting": rows.count(),
+        "waiting": routing.roughly(max(rows.count(), 1 if lease else 0)),
+        "why": "" if lease else rest.why(request.user),
         "keys": KEYS[:-1] if role == "adjudicator" else KEYS,
         "unusable_reasons": UNUSABLE_REASONS,
         "earlier": _earlier(lease.task) if lease and role == "adjudicator" else [],
@@ -204,35 +204,7 @@ def give_back(request: UserRequest) -> HttpResponse:
     return redirect("home")
 
 
-# ---- the queue and its rules ------------------------------------------------------------------------------------------
-class RulesForm(forms.Form):
-    site = forms.ModelChoiceField(Site.objects.none(), required=False, empty_label="every site without a rule of its own")
-    reads_needed = forms.TypedChoiceField(choices=[(1, "one read"), (2, "two independent reads")], coerce=int, label="Reads needed")
-    t_lo = forms.FloatField(required=False, min_value=0, max_value=1, label="Accept as regular only below")
-    t_hi = forms.FloatField(required=False, min_value=0, max_value=1, label="Set aside as non-regular only above")
-
-
-def rules(request: UserRequest) -> HttpResponse:
-    form = RulesForm(request.POST if request.method == "POST" else None)
-    form.fields["site"].queryset = access.visible(Site, request.user).order_by("name")  # type: ignore[attr-defined]
-    error = ""
-    if request.method == "POST" and form.is_valid():
-        try:
-            set_rules(**form.cleaned_data, actor=request.user)
-        except BadInput as refused:
-            error = refused.message
-        else:
-            messages.success(request, "The rule is in force from now on. Open questions keep the one they began with.")
-            return redirect("reading_rules")
-    context = {
-        "form": form,
-        "error": error,
-        "rules": selectors.rules_in_force(),
-        "own_site_first": settings.READ_OWN_SITE_FIRST,
-    }
-    return render(request, "reading/rules.html", context, status=400 if form.errors or error else 200)
-
-
+# ---- the queue ----------------------------------------------------------------------------------------------------
 def review_list(request: UserRequest) -> HttpResponse:
     state = request.GET.get("state", "")
     before = request.GET.get("before", "")
@@ -243,6 +215,7 @@ def review_list(request: UserRequest) -> HttpResponse:
         "tasks": tasks[:PAGE],
         "next_before": tasks[PAGE - 1].pk if len(tasks) > PAGE else None,
         "state": state,
+        "may_open": access.reaches(request.user, "image"),
         "figures": selectors.queue_figures(access.visible(ReviewTask, request.user)),
         "measured": agreed.named(pairs),
         "pairs": len(pairs),
@@ -266,7 +239,6 @@ urls = [
     path("reading/beside/<str:token>/<str:key>/<str:size>/", picture_beside, name="reading_beside"),
     path("reading/extend/", extend, name="reading_extend"),
     path("reading/release/", give_back, name="reading_release"),
-    path("reading/rules/", rules, name="reading_rules"),
     path("adjudication/", adjudication, name="adjudication"),
     path("adjudication/answer/", adjudication_submit, name="adjudication_submit"),
     path("reviews/", review_list, name="review_list"),
