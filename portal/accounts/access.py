@@ -196,6 +196,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "reading_when": READERS,
     "agreement": STUDY,
     "reading_rules": STUDY,
+    **dict.fromkeys(("qualification", "qualification_choose", "qualification_empty", "qualification_waive"), STUDY),
     "review_list": STUDY,
     "review_reopen": STUDY,
     "example": ADMINS,

@@ -11,6 +11,7 @@ from django.db import transaction
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput
+from portal.reviews import qualification
 from portal.reviews.models import LANGUAGES, ReaderSettings
 from portal.reviews.standing import Standing
 from portal.reviews.standing import of as standing_of
@@ -40,9 +41,10 @@ def reason(standing: Standing) -> str:
     return ""
 
 
-def why(reader: User) -> str:
-    """The same of somebody, as things stand now."""
-    return reason(standing_of(reader))
+def why(reader: User, *, adjudicating: bool = False) -> str:
+    """The same of somebody, as things stand now. Adjudicators need no qualification."""
+    now = standing_of(reader)
+    return reason(now) or ("" if adjudicating else qualification.why(now))
 
 
 def room_ahead(standing: Standing) -> bool:

@@ -106,7 +106,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[tuple[
     return tuple((name, before[name], after[name]) for name in names if before[name] != after[name])
 
 
-def closed_to(reader: User) -> QuerySet[Site]:
+def closed_to(reader: User) -> QuerySet[Site, Any]:
     """The sites whose pictures this reader is not asked about: the rule in force there names others. Depends on no question, so that
     the queue's statement looks it up once."""
     newest = ReviewRules.objects.filter(Q(site=OuterRef("pk")) | Q(site=None)).order_by(F("site").asc(nulls_last=True), "-pk")

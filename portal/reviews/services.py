@@ -17,7 +17,7 @@ from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, selectors
+from portal.reviews import consensus, qualification, selectors
 from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Lease, Purpose, Read, ReviewTask, TaskState
@@ -128,6 +128,8 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
     decision = consensus.decide([fact(read) for read in reads], rule_of(task))
     if task.purpose != Purpose.REVIEW:
         close(task, TaskState.CLOSED)
+        if task.purpose == Purpose.QUALIFICATION:
+            qualification.judge(reader=reads[-1].reader)
         return decision
     task.reads_needed = decision.reads_needed
     if decision.step is Step.SETTLE:

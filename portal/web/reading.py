@@ -113,7 +113,7 @@ def _room(request: UserRequest, role: Role, *, form: AnswerForm | None = None, e
         "beside": [sibling.key for sibling in siblings],
         "adjudicating": role == "adjudicator",
         "waiting": routing.roughly(max(rows.count(), 1 if lease else 0)),
-        "why": "" if lease else rest.why(request.user),
+        "why": "" if lease else rest.why(request.user, adjudicating=role == "adjudicator"),
         "keys": KEYS[:-1] if role == "adjudicator" else KEYS,
         "unusable_reasons": UNUSABLE_REASONS,
         "earlier": _earlier(lease.task) if lease and role == "adjudicator" else [],

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
-from portal.accounts.models import Role, Site, User
+from portal.accounts.models import Site, User
 from portal.core.errors import BadInput, NotVisible
 from portal.core.text import number
 from portal.reviews import rules
@@ -73,7 +73,7 @@ class RulesForm(forms.Form):
 
     def __init__(self, user: User, site: Site | None, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        readers = access.visible(User, user).filter(memberships__role=Role.READER, is_active=True).distinct()
+        readers = access.visible(User, user).filter(memberships__role__in=access.READERS, is_active=True).distinct()
         self.fields["only_sites"].queryset = access.visible(Site, user).order_by("name")  # type: ignore[attr-defined]
         self.fields["only_readers"].queryset = readers.order_by("name", "email")  # type: ignore[attr-defined]
         for name in _MEASURING if site else ():

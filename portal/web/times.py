@@ -15,8 +15,9 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts.http import UserRequest
 from portal.core.errors import BadInput
-from portal.reviews import rest
+from portal.reviews import qualification, rest, standing
 from portal.reviews.models import LANGUAGES
+from portal.web.qualifying import shares
 
 _OFTEN = {0: "never", 1: "every day", 3: "every three days", 7: "every week", 14: "every two weeks"}
 _DAY = {"type": "date"}
@@ -54,7 +55,12 @@ def reading_when(request: UserRequest) -> HttpResponse:
         else:
             messages.success(request, "Kept.")
             return redirect("reading_when")
-    context = {"form": form, "why": rest.why(request.user), "no_mail": settings.EMAIL_BACKEND.endswith("dummy.EmailBackend")}
+    context = {
+        "form": form,
+        "why": rest.why(request.user),
+        "no_mail": settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"),
+        "qualified": shares(qualification.result(standing.of(request.user))),
+    }
     return render(request, "reading/when.html", context, status=400 if form.errors else 200)
 
 
