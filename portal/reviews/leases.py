@@ -14,9 +14,10 @@ from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
 from portal.core.statements import Prepared
-from portal.reviews import queue, selectors
+from portal.reviews import measures, queue, rest, selectors
 from portal.reviews.models import Lease, ReviewTask
 from portal.reviews.queue import Role as Role
+from portal.reviews.standing import Standing, enter
 
 LEASE = timedelta(minutes=10)
 AHEAD = timedelta(seconds=90)
@@ -30,7 +31,9 @@ _TRIES = 5
 @transaction.atomic
 def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
     """The next picture for this reader, or the one they hold; None where nothing waits for them."""
-    _alone(reader)
+    standing = enter(reader)
+    if rest.reason(standing):
+        return None
     held = selectors.live_lease(reader, role=role)
     if held and held.reserved:
         # fetched ahead, and now its turn
@@ -38,7 +41,7 @@ def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
         held.reserved = False
     if held:
         return held
-    return _next(reader, role)
+    return _next(reader, role, standing)
 
 
 @transaction.atomic
@@ -47,25 +50,23 @@ def reserve(*, reader: User, role: Role = "reader") -> list[Lease]:
 
     Counted as held by everybody else's queue; given back by themselves where the reader stops.
     """
-    _alone(reader)
+    standing = enter(reader)
     ahead = selectors.reserved_by(reader, role=role)
     Lease.objects.filter(pk__in=[lease.pk for lease in ahead]).update(until=Now() + AHEAD)
-    while len(ahead) < MOST_AHEAD:
-        lease = _next(reader, role, ahead=True)
+    while len(ahead) < MOST_AHEAD and rest.room_ahead(standing):
+        lease = _next(reader, role, standing, ahead=True)
         if lease is None:
             break
         ahead.append(lease)
+        standing = standing.after(lease.pk)
     return ahead
 
 
-def _alone(reader: User) -> None:
-    """One reader's two tabs must not take two pictures."""
-    User.objects.select_for_update(no_key=True).filter(pk=reader.pk).values_list("pk").first()
-
-
-def _next(reader: User, role: Role, *, ahead: bool = False) -> Lease | None:
+def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) -> Lease | None:
     for _ in range(_TRIES):
-        task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
+        task = measures.due(standing) if role == "reader" else None
+        if task is None and not (standing.must_qualify and role == "reader"):
+            task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
         if task is None:
             return None
         lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)

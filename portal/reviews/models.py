@@ -16,6 +16,12 @@ CANNOT_TELL = "cannot_tell"
 ANSWERS = [*((k.value, k.value) for k in Kind), (CANNOT_TELL, CANNOT_TELL)]
 
 
+LANGUAGES = [
+    ("en", "English"), ("fr", "French"), ("es", "Spanish"), ("pt", "Portuguese"), ("sw", "Swahili"), ("ar", "Arabic"), ("am", "Amharic"),
+    ("hi", "Hindi"), ("bn", "Bengali"), ("zh", "Chinese"), ("ru", "Russian"), ("de", "German"), ("it", "Italian"), ("no", "Norwegian"),
+]  # fmt: skip
+
+
 class Boxes(models.TextChoices):
     """When a reader draws the cervix: never by the study's wish, where they like, or before they may submit."""
 
@@ -37,6 +43,11 @@ class ReviewRules(Created):
     reveal = models.BooleanField(default=False, help_text="Show the model's opinion once the own answer is in; it may be amended then.")
     gold_share = models.FloatField(default=0, help_text="Of what a reader is given: pictures whose answer is known, 0 to 0.2.")
     repeat_share = models.FloatField(default=0, help_text="Of what a reader is given: pictures that they read weeks ago, 0 to 0.2.")
+    gold_showings = models.IntegerField(default=60, help_text="A picture whose answer is known is retired after so many showings.")
+    qualify_agreement = models.FloatField(null=True, help_text="Least share of right answers before real pictures; null: not asked.")
+    qualify_sensitivity = models.FloatField(null=True, help_text="The same of the pictures that are not regular.")
+    only_sites = ArrayField(models.BigIntegerField(), default=list, help_text="Who works there takes part; none named here: everybody.")
+    only_readers = ArrayField(models.BigIntegerField(), default=list, help_text="These take part too.")
     t_lo = models.FloatField(null=True, help_text="Stricter than the bundle's t_lo, or null for the bundle's own.")
     t_hi = models.FloatField(null=True)
     set_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -49,6 +60,12 @@ class ReviewRules(Created):
             models.CheckConstraint(condition=Q(gold_share__gte=0, gold_share__lte=0.2), name="gold_share_up_to_a_fifth"),
             models.CheckConstraint(condition=Q(repeat_share__gte=0, repeat_share__lte=0.2), name="repeat_share_up_to_a_fifth"),
             models.CheckConstraint(condition=Q(boxes__in=Boxes.values), name="rules_known_boxes"),
+            models.CheckConstraint(
+                condition=Q(site__isnull=True)
+                | Q(gold_share=0, repeat_share=0, qualify_agreement__isnull=True, qualify_sensitivity__isnull=True),
+                name="readers_are_measured_for_all_sites_alike",
+            ),
+            models.CheckConstraint(condition=Q(gold_showings__gte=1), name="gold_is_shown_once_at_least"),
         ]
 
 
@@ -129,6 +146,34 @@ class ReviewTask(Created):
         ]  # fmt: skip
 
 
+class KnownImage(Created):
+    """A picture whose kind is beyond doubt: two readers said so without knowing of each other, and so it was settled.
+
+    Given to readers to measure them, under the looks of a review. `qualifying`: to those who begin, before any real picture.
+    """
+
+    image = models.OneToOneField(Image, on_delete=models.PROTECT, related_name="known")
+    kind = models.CharField(max_length=20, choices=[(k.value, k.value) for k in Kind])
+    qualifying = models.BooleanField(default=False)
+    showings = models.IntegerField(default=0)
+    retired = models.DateTimeField(null=True, help_text="Shown so often that readers may know it; shown no more.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(kind__in=[k.value for k in Kind]), name="known_kind")]
+        indexes = [models.Index(fields=["kind"], condition=Q(retired__isnull=True), name="known_pool")]
+
+
+class Qualification(Created):
+    """A reader may read real pictures: they have answered the qualification set well enough, or somebody answers for them."""
+
+    reader = models.OneToOneField(User, on_delete=models.PROTECT, related_name="qualification")
+    waived_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    answered = models.IntegerField(default=0)
+    right = models.IntegerField(default=0)
+    not_regular = models.IntegerField(default=0)
+    found = models.IntegerField(default=0, help_text="Of those not regular, called by their kind.")
+
+
 class Lease(Created):
     """A reader holds a task for a while. `token` is the picture's address: random, and dead with the lease."""
 
@@ -146,8 +191,8 @@ class Lease(Created):
             models.UniqueConstraint(fields=["task", "reader"], condition=Q(ended__isnull=True), name="one_lease_a_task_and_reader"),
         ]
         indexes = [
-            models.Index(fields=["reader", "-id"], name="lease_of_reader"),
-            models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_in_hand"),
+            models.Index(fields=["reader", "-id"], name="lease_last_of_reader"),
+            models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_open_of_reader"),
             models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
         ]
 
@@ -191,6 +236,7 @@ class Read(Created):
             models.CheckConstraint(condition=Q(kind__in=[value for value, _ in ANSWERS]), name="read_known_kind"),
             models.CheckConstraint(condition=Q(confidence__isnull=True) | Q(confidence__in=[1, 2, 3]), name="read_known_confidence"),
         ]
+        indexes = [models.Index(fields=["reader", "created"], name="read_by_reader_and_day")]
         triggers = [
             pgtrigger.ReadOnly(name="only_current_changes", exclude=["current", "undone"]),
             pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
@@ -213,5 +259,18 @@ class ReaderSettings(models.Model):
     away_from = models.DateField(null=True)
     away_until = models.DateField(null=True)
     at_most_a_day = models.IntegerField(null=True, help_text="Pictures; null: no limit.")
+    languages = ArrayField(
+        models.CharField(max_length=2, choices=LANGUAGES), default=list, help_text="In which notes are written and read."
+    )
     digest_days = models.IntegerField(default=0, help_text="Days between reminders by e-mail; 0: none.")
     reminded = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(at_most_a_day__isnull=True) | Q(at_most_a_day__gte=1), name="one_picture_a_day_at_least"),
+            models.CheckConstraint(condition=Q(digest_days__gte=0), name="days_between_reminders"),
+            models.CheckConstraint(
+                condition=Q(away_from__isnull=True) | Q(away_until__isnull=True) | Q(away_until__gte=F("away_from")),
+                name="away_from_before_until",
+            ),
+        ]

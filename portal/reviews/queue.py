@@ -21,6 +21,8 @@ from portal.reviews.models import ReviewRules, ReviewTask
 from portal.reviews.skips import SKIPPED_FOR
 
 Role = Literal["reader", "adjudicator"]
+MOST_COUNTED = 1_000
+"""With very many, counting would take longer than reading."""
 
 
 def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | None:
@@ -34,6 +36,13 @@ def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | N
     rules = row[-len(_RULES) :]
     task.rules = ReviewRules.from_db(connection.alias, [field.attname for field in _RULES], rules) if task.rules_id else None
     return task
+
+
+def waiting(reader: User, role: Role) -> int:
+    """About how many questions this reader may come to be given, to MOST_COUNTED: what others hold just now is among them."""
+    row = _COUNTS[role].first(reader.pk, seed(reader), not settings.READ_OWN_SITE_FIRST)
+    assert row is not None
+    return int(row[0])
 
 
 def seed(reader: User) -> str:
@@ -57,8 +66,11 @@ given AS MATERIALIZED (
     FROM (SELECT id, task_id FROM reviews_lease WHERE reader_id = $1 ORDER BY id DESC LIMIT {order.LOOK_BACK}) AS lease
     JOIN reviews_reviewtask AS task ON task.id = lease.task_id JOIN images_image AS image ON image.id = task.image_id
 ),
+works AS MATERIALIZED (
+    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = $1 AND site_id IS NOT NULL
+),
 own AS MATERIALIZED (
-    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = $1 AND site_id IS NOT NULL AND $3
+    SELECT site_id FROM works WHERE $3
 ),
 about AS MATERIALIZED (
     SELECT $2 || ':' || COALESCE((SELECT max(id) FROM given), 0) || ':' AS dice,
@@ -66,6 +78,12 @@ about AS MATERIALIZED (
         ARRAY(SELECT site_id FROM own) AS own,
         ARRAY(SELECT DISTINCT user_id FROM accounts_membership WHERE site_id IN (SELECT site_id FROM own) AND user_id <> $1)
             AS colleagues,
+        -- as rules.closed_to: the rule in force there names others
+        ARRAY(SELECT site.id FROM accounts_site AS site CROSS JOIN LATERAL (
+            SELECT only_sites, only_readers FROM reviews_reviewrules WHERE site_id = site.id OR site_id IS NULL
+            ORDER BY site_id NULLS LAST, id DESC LIMIT 1
+        ) AS rule WHERE cardinality(rule.only_sites || rule.only_readers) > 0 AND NOT rule.only_readers @> ARRAY[$1]
+            AND NOT rule.only_sites && ARRAY(SELECT site_id FROM works)) AS closed,
         ARRAY(SELECT task_id FROM reviews_lease WHERE reader_id = $1 AND skipped <> ''
             AND ended > statement_timestamp() - make_interval(secs => {SKIPPED_FOR.total_seconds()})) AS skipped
 )"""  # noqa: S608  # nosec B608 # our own numbers
@@ -107,6 +125,7 @@ _EXAM = f"""
         ) LIMIT 50
     ) AS same JOIN reviews_reviewtask AS task ON task.image_id = same.id
     WHERE {_OPEN} AND NOT task.readers @> ARRAY[$1]
+        AND task.site_id <> ALL((SELECT closed FROM about)::bigint[])
         AND (task.answered > 0 OR task.site_id <> ALL((SELECT own FROM about)::bigint[]))
         AND (task.answered <> 1 OR NOT task.readers && (SELECT colleagues FROM about)::bigint[])
         AND task.id <> ALL((SELECT had FROM about)::bigint[]) AND {_PLACE}
@@ -124,17 +143,18 @@ groups AS (
     ) AS further
 )"""  # noqa: S608  # nosec B608
 
+_OF_GROUP = f"{_BEGUN_ROW} AND task.readers = begun.readers AND task.site_id <> ALL((SELECT closed FROM about)::bigint[])"  # noqa: S608
+_OTHERS = """
+    SELECT readers FROM groups WHERE NOT readers @> ARRAY[$1]
+        AND (cardinality(readers) > 1 OR NOT readers && (SELECT colleagues FROM about)::bigint[])"""
+
 _BEGUN = f"""
-    SELECT found.id FROM (
-        SELECT readers FROM groups WHERE NOT readers @> ARRAY[$1]
-            AND (cardinality(readers) > 1 OR NOT readers && (SELECT colleagues FROM about)::bigint[])
-        ORDER BY turn, readers
-    ) AS begun CROSS JOIN LATERAL ({_one_of(f"{_BEGUN_ROW} AND task.readers = begun.readers", _PLACE)}) AS found
+    SELECT found.id FROM ({_OTHERS} ORDER BY turn, readers) AS begun CROSS JOIN LATERAL ({_one_of(_OF_GROUP, _PLACE)}) AS found
     LIMIT 1"""  # noqa: S608  # nosec B608
 
 _FRESH = f"""
     SELECT found.id FROM (
-        SELECT site.id FROM accounts_site AS site WHERE site.id <> ALL((SELECT own FROM about)::bigint[])
+        SELECT site.id FROM accounts_site AS site WHERE site.id <> ALL((SELECT own || closed FROM about)::bigint[])
         ORDER BY (SELECT count(*) FROM given WHERE given.site_id = site.id) / {order.EVEN}, {_DRAWN.format(what="site", number="site.id")}
     ) AS site CROSS JOIN LATERAL ({_one_of(f"{_OPEN} AND task.answered = 0 AND task.site_id = site.id", _PLACE)}) AS found
     LIMIT 1"""  # noqa: S608  # nosec B608
@@ -149,6 +169,19 @@ WITH RECURSIVE {_ABOUT}, {_GROUPS}
     UNION ALL SELECT id FROM ({_FRESH}) AS fresh
     UNION ALL SELECT id FROM ({_BEGUN}) AS last
 ) AS found LIMIT 1)"""  # noqa: S608  # nosec B608
+
+_WAITING = f"""
+WITH RECURSIVE {_ABOUT}, {_GROUPS}
+SELECT count(*) FROM (
+    SELECT FROM ({_OTHERS}) AS begun JOIN reviews_reviewtask AS task ON {_BEGUN_ROW} AND task.readers = begun.readers
+    UNION ALL
+    SELECT FROM (SELECT id FROM accounts_site WHERE id <> ALL((SELECT own || closed FROM about)::bigint[])) AS site
+        JOIN reviews_reviewtask AS task ON {_OPEN} AND task.answered = 0 AND task.site_id = site.id
+    LIMIT {MOST_COUNTED}
+) AS found"""  # noqa: S608  # nosec B608
+_WAITING_ADJUDICATION = f"""
+SELECT count(*) FROM (SELECT FROM reviews_reviewtask AS task WHERE task.state = 'adjudication' LIMIT {MOST_COUNTED}) AS found
+WHERE ($1, $2, $3) IS NOT NULL"""  # noqa: S608  # nosec B608
 
 _UNTOUCHED = """
     task.id <> ALL((SELECT skipped FROM about)::bigint[])
@@ -167,4 +200,8 @@ _STATEMENTS = {
     )
     for role, statement in (("reader", _READING), ("adjudicator", _ADJUDICATION))
     for wait in (False, True)
+}
+_COUNTS = {
+    "reader": Prepared("queue_waiting_reader", "bigint, text, boolean", _WAITING),
+    "adjudicator": Prepared("queue_waiting_adjudicator", "bigint, text, boolean", _WAITING_ADJUDICATION),
 }

@@ -68,14 +68,6 @@ class Migration(migrations.Migration):
             field=models.FloatField(default=0, help_text="Higher is read sooner: how much is in doubt, 0..1."),
         ),
         migrations.AddIndex(
-            model_name="lease",
-            index=models.Index(fields=["reader", "-id"], name="lease_of_reader"),
-        ),
-        migrations.AddIndex(
-            model_name="lease",
-            index=models.Index(condition=models.Q(("ended__isnull", True)), fields=["reader"], name="lease_in_hand"),
-        ),
-        migrations.AddIndex(
             model_name="reviewtask",
             index=models.Index(
                 condition=models.Q(("answered", 0), ("purpose", "review"), ("state", "open")),

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from portal.accounts.models import User
 from portal.reviews.agreement import Paired, by_kind, estimates
-from portal.reviews.models import Read
+from portal.reviews.models import Read, ReviewTask
 from tests.cast import Cast, make_image, make_read, make_task
 from tests.portal.reviews import one_by_one
 
@@ -76,8 +76,7 @@ def answer(cast: Cast, readers: tuple[User, User], count: int, *, state: str = "
         kinds = ("regular", "green_filter") if number % apart == 0 else ("regular", "regular")
         for reader, kind in zip(readers, kinds, strict=True):
             make_read(task=task, reader=reader, kind=kind, seconds=4.0)
-        task.state = state
-        task.save()
+        ReviewTask.objects.filter(pk=task.pk).update(state=state)
 
 
 @pytest.mark.django_db
