@@ -114,7 +114,7 @@ def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
     image = task.image
     check(answer, image)
     task = _locked(task)
-    _refuse_without_box(task, answer)
+    refuse_without_box(task, answer)
     ended = Lease.objects.filter(selectors.LIVE, task=task, reader=reader).update(ended=Now())
     given = list(Read.objects.filter(task=task).order_by("id"))
     reads = [read for read in given if read.current]
@@ -173,7 +173,8 @@ def check(answer: Answer, image: Image) -> None:
         raise BadInput("The box does not lie within the picture. Draw it again.")
 
 
-def _refuse_without_box(task: ReviewTask, answer: Answer) -> None:
+def refuse_without_box(task: ReviewTask, answer: Answer) -> None:
+    """Where the rules of the question ask readers for a box of their own. Raises BadInput."""
     asked = task.rules is not None and task.rules.boxes == Boxes.ASKED
     if asked and answer.role == "reader" and answer.kind in BOX_KINDS and answer.box is None:
         raise BadInput("This study asks for a box: draw it around the cervix, then submit.", code="no_box")
