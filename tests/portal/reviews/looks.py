@@ -12,7 +12,8 @@ from portal.reviews.services import fact, rule_of
 _ANSWERS = "(SELECT count(*) FROM reviews_read AS read WHERE read.task_id = task.id AND read.current AND read.role = 'reader')"
 _OVER_ASSIGNED = f"""
     SELECT task.id FROM reviews_reviewtask AS task WHERE task.state = 'open' AND task.reads_needed < {_ANSWERS}
-        + (SELECT count(*) FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > now())
+        + (SELECT count(*) FROM reviews_lease AS lease
+           WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp())
 """
 _TWICE = """
     SELECT task_id FROM reviews_read WHERE current GROUP BY task_id, reader_id HAVING count(*) > 1

@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from portal.accounts import access
 from portal.accounts.models import Membership, Role, User
 from portal.core.errors import WinnowError
 from portal.images.models import Image
@@ -47,10 +46,13 @@ class Room(RuleBasedStateMachine):
         self.open = transaction.atomic()
         self.open.__enter__()
         self.cast: Cast = make_cast()
-        self.cast.ravi.memberships.all()
-        more = {"rosa": (Role.READER, self.cast.north), "roy": (Role.READER, None), "otto": (Role.ADJUDICATOR, None)}
+        more = {
+            "leo": (Role.LEAD, self.cast.river), "rosa": (Role.READER, self.cast.north), "roy": (Role.READER, None),
+            "otto": (Role.ADJUDICATOR, None),
+        }  # fmt: skip
         self.by_name: dict[str, User] = {**self.cast.people(), **{name: make_user(name, role) for name, role in more.items()}}
         self.images: list[Image] = []
+        self.gone: set[str] = set()
         self.answers = 0
         """Rows of answers there must be: none is ever lost."""
 
@@ -71,23 +73,31 @@ class Room(RuleBasedStateMachine):
     @rule(name=readers)
     def read_next(self, name: str) -> None:
         """Once one holds a picture, one holds the same."""
+        if name in self.gone:
+            return
         first = self._do(lease_next, reader=self.by_name[name])
         again = self._do(lease_next, reader=self.by_name[name])
         assert (first and first.pk) == (again and again.pk)
 
     @rule(name=adjudicators)
     def adjudicate_next(self, name: str) -> None:
+        if name in self.gone:
+            return
         lease = self._do(lease_next, reader=self.by_name[name], role="adjudicator")
         assert lease is None or not Read.objects.filter(task=lease.task, reader=self.by_name[name], current=True).exists()
 
     @rule(name=readers)
     def fetch_ahead(self, name: str) -> None:
+        if name in self.gone:
+            return
         ahead = self._do(reserve, reader=self.by_name[name]) or []
         assert len({lease.task_id for lease in ahead}) == len(ahead) <= 2
 
     @rule(name=people, place=places, kind=kinds, unsure=st.booleans())
     def submit(self, name: str, place: int, kind: str, unsure: bool) -> None:
         """What one holds; where one holds nothing, what one held once: a late answer, a double click, the back button."""
+        if name in self.gone:
+            return
         reader = self.by_name[name]
         rows = Lease.objects.filter(reader=reader).select_related("task__image").order_by("ended", "-id")
         lease = next(iter(rows[place % 2 : place % 2 + 1]), None)
@@ -141,11 +151,7 @@ class Room(RuleBasedStateMachine):
     @precondition(lambda self: sum(image.state != "withdrawn" for image in self._fresh()) > 2)
     def take_out(self, place: int) -> None:
         image = self._fresh()[place]
-        lead = (
-            self.cast.lena
-            if image.site_id == self.cast.north.pk
-            else make_user(f"lead{self.answers}{place}{image.pk}", (Role.LEAD, self.cast.river))
-        )
+        lead = self.by_name["lena" if image.site_id == self.cast.north.pk else "leo"]
         self._do(withdraw, image=image, actor=lead, reason="asked for")
 
     @rule(place=places)
@@ -154,13 +160,14 @@ class Room(RuleBasedStateMachine):
 
     @rule(name=people)
     def lose_or_get_the_role(self, name: str) -> None:
-        """What a person answered stays when the role goes. (Who has no role reaches no service: that is the routes' to refuse.)"""
-        user = self.by_name[name]
-        role = Role.ADJUDICATOR if name in ADJUDICATORS else Role.READER
-        if access.has_role(user, frozenset({role})) and name not in ("roy", "otto"):
-            Membership.objects.filter(user=user, role=role).update(site=self.cast.north if name == "ravi" else None)
-        user = User.objects.get(pk=user.pk)
-        self.by_name[name] = user
+        """Who has no role comes through no route any more; what they answered and hold stays until it is done or runs out."""
+        user, role = self.by_name[name], Role.ADJUDICATOR if name in ADJUDICATORS else Role.READER
+        if name in self.gone:
+            Membership.objects.create(user=user, role=role, site=self.cast.north if name == "rosa" else None)
+        else:
+            Membership.objects.filter(user=user, role=role).delete()
+        self.gone ^= {name}
+        self.by_name[name] = User.objects.get(pk=user.pk)
 
     # ---- what must hold -----------------------------------------------------------------------------------------------
     @invariant()
