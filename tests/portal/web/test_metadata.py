@@ -53,7 +53,7 @@ def test_a_table_is_looked_at_its_words_are_chosen_and_it_is_applied_without_a_s
     assert "<b>1</b><span>new patient" not in page
     assert "<b>2</b><span>new patients" in page
     page = apply(alice, page)
-    assert "2 rows read: 1 found their file, 1 wait for one, 0 have remarks." in page
+    assert "2 rows read: 1 found its file, 1 waits for one, 0 have remarks." in page
     image.refresh_from_db()
     assert image.exam
     assert (image.exam.patient.code, image.stated_kind) == ("12", "lugol_iodine")
@@ -68,7 +68,7 @@ def test_a_correction_of_the_sites_images_is_shown_old_and_new_and_stands_in_the
     assert "<del>P1</del> </td> <td> <ins>P2</ins>" in page
     assert "Nothing is written yet." in page
     page = apply(lena, page)
-    assert "1 images were corrected" in page
+    assert "1 image was corrected" in page
     assert "may.csv" in page
     story = re.sub(r"\s+", " ", lena.get(f"/images/{image.pk}/").content.decode())
     assert "Lena, by row 2 of the table may.csv" in story
