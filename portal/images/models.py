@@ -74,6 +74,7 @@ class Patient(Created):
         "self", on_delete=models.PROTECT, null=True, related_name="merged",
         help_text="The same person under the code that remains; never one that is itself merged.",
     )  # fmt: skip
+    gone = models.DateTimeField(null=True, help_text="When the split that made it was undone; it counts while there is no image again.")
 
     class Meta:
         constraints = [
