@@ -10,6 +10,7 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from portal.accounts.models import Site
+from portal.core.text import counted
 from portal.images import matching, table
 from portal.images.grids import Grid
 from portal.images.matching import Matched
@@ -189,7 +190,8 @@ def _forgotten(held: MetadataTable, found: Matched) -> list[str]:
     named = {table.key(file.name) for file in (*found.rest, *found.filled)}
     waiting = held.upload.files.filter(Q(outcome=FileOutcome.EXPECTED) | Q(outcome=FileOutcome.MISSING)).values_list("name", flat=True)
     lost = sum(table.key(name) not in named for name in waiting)
-    return [f"{lost} rows of the earlier table still wait for their file and are not in this one: they are forgotten."] if lost else []
+    said = f"Forgotten, as not in this table: {counted(lost, 'row')} of the earlier one without a file so far."
+    return [said] if lost else []
 
 
 # ---- the table as it would be read ------------------------------------------------------------------------------------

@@ -106,7 +106,10 @@ def table_words(request: UserRequest, table_id: int) -> HttpResponse:
     except BadInput as error:
         return _look(request, held, error)
     if changed:
-        messages.success(request, f"{changed} of your words are remembered for {held.site.name} and were used below.")
+        messages.success(
+            request,
+            f"Remembered for {held.site.name}, and used below: {counted(changed, 'word')} of yours.",
+        )
     return redirect("table", held.pk)
 
 
@@ -171,7 +174,7 @@ def wording_list(request: UserRequest, site_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             changed = _remember(request, site)
-            messages.success(request, f"{changed} words changed." if changed else "Nothing was changed.")
+            messages.success(request, f"{counted(changed, 'word')} changed." if changed else "Nothing was changed.")
             return redirect("wording_list", site.pk)
         except BadInput as refused:
             error = refused

@@ -46,7 +46,7 @@ def test_a_table_is_looked_at_its_words_are_chosen_and_it_is_applied_without_a_s
     held = MetadataTable.objects.get()
     chosen = {"column": ["Dateiname", "Patient No", "Art"], "column_as": ["file", "patient", "stated_kind"]}
     page = post(alice, f"/tables/{held.pk}/words/", chosen)
-    assert "3 of your words are remembered for North" in page
+    assert "Remembered for North, and used below: 3 words of yours." in page
     assert "&#x27;vili&#x27; is not known" in page
     page = post(alice, f"/tables/{held.pk}/words/", {"kind": ["vili"], "kind_as": ["lugol_iodine"]})
     assert "<del>vili</del> → lugol_iodine" in page
@@ -114,7 +114,7 @@ def test_words_are_shown_changed_and_forgotten_on_a_page_of_their_own(cast: Cast
     alice, own = cast.client(cast.alice), f"/sites/{cast.north.pk}/words/"
     post(alice, own, {"kind": ["VILI"], "kind_as": ["lugol_iodine"], "column": ["Foto"], "column_as": ["file"]})
     page = post(alice, own, {"kind": ["VILI"], "kind_as": ["regular"]})
-    assert "1 words changed." in page
+    assert "1 word changed." in page
     word = Wording.objects.get(of="kind")
     assert word.ours == "regular"
     refused = alice.post(own, {"kind": ["VILI"], "kind_as": ["purple"]})
