@@ -33,7 +33,7 @@ def test_pages_about_one_image_of_one_patient_say_so(cast: Cast) -> None:
     asked = {
         cast.lena: ["/", "/images/", f"/patients/{image.exam.patient_id}/", f"/uploads/{image.upload_id}/", "/uploads/",
                     f"/sites/{cast.north.pk}/"],
-        cast.max: ["/", f"/training/{run.pk}/", f"/snapshots/{run.snapshot_id}/", "/training/new/", f"/models/{evaluation.version_id}/"],
+        cast.max: ["/", f"/training/{run.pk}/", f"/snapshots/{run.snapshot_id}/", "/training/", f"/models/{evaluation.version_id}/"],
         cast.sys: ["/audit/", "/sites/"],
     }  # fmt: skip
     for person, addresses in asked.items():
