@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from portal.core.text import counted
 from portal.learning import gate
 from portal.ml import EvaluationReport, Interval
 from portal.registry.models import ModelVersion
@@ -110,7 +111,7 @@ def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, F
     return [
         (
             site,
-            f"{told.get('images')} images of {told.get('patients')} patients",
+            f"{counted(told.get('images') or 0, 'image')} of {counted(told.get('patients') or 0, 'patient')}",
             [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
         )
         for site, told in report.left_out.items()
