@@ -121,7 +121,10 @@ class Lease(Created):
         constraints = [
             models.UniqueConstraint(fields=["task", "reader"], condition=Q(ended__isnull=True), name="one_lease_a_task_and_reader"),
         ]
-        indexes = [models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped")]
+        indexes = [
+            models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
+            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False), name="lease_revealed"),
+        ]
 
 
 class Draft(Created):

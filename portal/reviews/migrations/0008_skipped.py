@@ -22,4 +22,8 @@ class Migration(migrations.Migration):
             model_name="lease",
             index=models.Index(condition=models.Q(("skipped", ""), _negated=True), fields=["reader", "task"], name="lease_skipped"),
         ),
+        migrations.AddIndex(
+            model_name="lease",
+            index=models.Index(condition=models.Q(("revealed__isnull", False)), fields=["reader", "task"], name="lease_revealed"),
+        ),
     ]
