@@ -173,9 +173,11 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "audit_list": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     "audit_csv": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     # reviews
-    "reading": READERS,
-    "reading_submit": READERS,
+    **dict.fromkeys(("reading", "reading_next", "reading_ahead", "reading_submit", "reading_draft", "reading_undo"), READERS),
+    "reading_skip": READERS,
+    **dict.fromkeys(("reading_amend", "reading_amended", "reading_revealed", "reading_again", "reading_keys"), READERS),
     "reading_picture": READERS,
+    "reading_small": READERS,
     "reading_beside": READERS,
     "reading_extend": READERS,
     "reading_release": READERS,

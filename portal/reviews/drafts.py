@@ -24,6 +24,11 @@ def of(lease: Lease) -> dict[str, Any]:
     return dict(found) if found else {}
 
 
+def forget(lease: Lease) -> None:
+    """The answer is in: what was kept on the way to it goes."""
+    Draft.objects.filter(task=lease.task_id, reader=lease.reader_id).delete()
+
+
 def _checked(content: dict[str, Any]) -> dict[str, Any]:
     texts = {name: str(content.get(name, ""))[:longest] for name, longest in _LONGEST.items()}
     reasons = content.get("reasons", [])

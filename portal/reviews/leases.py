@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Literal
 
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from portal.accounts.models import User
@@ -78,7 +79,9 @@ def _next(reader: User, role: Role, *, ahead: bool = False) -> Lease | None:
 def _lock_next(reader: User, role: Role) -> ReviewTask | None:
     """The first task of the queue that nobody else is taking right now; where all are being taken, wait for one."""
     rows = selectors.adjudicable_by(reader) if role == "adjudicator" else selectors.readable_by(reader)
-    rows = rows.select_related("image")
+    # what this reader holds already is not what comes next
+    own = Lease.objects.filter(selectors.LIVE, task=OuterRef("pk"), reader=reader)
+    rows = rows.exclude(Exists(own)).select_related("image", "rules")
     return rows.select_for_update(skip_locked=True, of=("self",)).first() or rows.select_for_update(of=("self",)).first()
 
 

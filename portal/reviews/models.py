@@ -114,10 +114,16 @@ class Lease(Created):
     until = models.DateTimeField()
     ended = models.DateTimeField(null=True, help_text="Submitted, skipped, given back or taken away; null while held.")
     reserved = models.BooleanField(default=False, help_text="Fetched ahead: counted as held, for a short while, and not yet shown.")
+    skipped = models.CharField(max_length=30, blank=True, db_default="", help_text="Why it was given back unread, where that was said.")
+    revealed = models.DateTimeField(null=True, help_text="When the model's opinion was shown to its reader, after the own answer.")
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["task", "reader"], condition=Q(ended__isnull=True), name="one_lease_a_task_and_reader"),
+        ]
+        indexes = [
+            models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
+            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False), name="lease_revealed"),
         ]
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Aggregate, Count, Exists, F, FloatField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now, TruncMonth
 
 from portal.accounts.models import Membership, User
 from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
-from portal.reviews.models import Lease, Purpose, Read, ReviewRules, ReviewTask, TaskState
+from portal.reviews.models import Lease, Purpose, Read, ReaderSettings, ReviewRules, ReviewTask, TaskState
+from portal.reviews.skips import skipped_by
 from portal.reviews.triage import Rules
 
 LIVE = Q(ended__isnull=True, until__gt=Now())
@@ -25,6 +27,8 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
     rows = (
         ReviewTask.objects.filter(state=TaskState.OPEN, purpose=Purpose.REVIEW, image__state="in_review")
         .exclude(Exists(_read_by(reader)))
+        .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
         .order_by("-priority", "id")
@@ -44,9 +48,16 @@ def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
     return (
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
         .exclude(Exists(_read_by(reader)))
+        .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .exclude(Exists(_held_by_others(reader)))
         .order_by("-priority", "id")
     )
+
+
+def _opinion_seen(reader: User) -> QuerySet[Lease, Any]:
+    """The images of which this person knows, from an earlier question, what the model says: they are blind to them no more."""
+    return Lease.objects.filter(reader=reader, revealed__isnull=False).values("task__image")
 
 
 def _read_by(reader: User) -> QuerySet[Read]:
@@ -66,7 +77,7 @@ def live_lease(reader: User, *, role: str) -> Lease | None:
     """The lease that this person holds now in this role, with its task and image; where there is none, the first that was fetched ahead."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
     rows = Lease.objects.filter(LIVE, reader=reader, task__state=state, task__image__state="in_review")
-    return rows.select_related("task__image").order_by("reserved", "id").first()
+    return rows.select_related("task__image", "task__rules").order_by("reserved", "id").first()
 
 
 def reserved_by(reader: User, *, role: str) -> list[Lease]:
@@ -78,8 +89,32 @@ def reserved_by(reader: User, *, role: str) -> list[Lease]:
 
 def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
     """This person's lease of that address, held or not."""
-    rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image")
+    rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image", "task__rules")
     return (rows.filter(LIVE, task__image__state="in_review") if live else rows).first()
+
+
+def lately_answered(reader: User, within: timedelta) -> Read | None:
+    """This person's newest answer, if it is that fresh and counts."""
+    rows = Read.objects.filter(reader=reader, current=True, created__gt=Now() - within).select_related("task")
+    return rows.order_by("-id").first()
+
+
+def lease_of(read: Read) -> Lease | None:
+    """The lease under which an answer was given."""
+    return Lease.objects.filter(task=read.task_id, reader=read.reader_id).order_by("-id").first()
+
+
+def seconds_left(read: Read, within: timedelta) -> int:
+    """Of a time that began with the answer, by the database's clock."""
+    since = (
+        Read.objects.filter(pk=read.pk).annotate(age=ExpressionWrapper(Now() - F("created"), DurationField())).values_list("age", flat=True)
+    )
+    return max(0, int((within - since.get()).total_seconds()))
+
+
+def settings_of(reader: User) -> ReaderSettings:
+    """How this person likes to read; the usual where they never said."""
+    return ReaderSettings.objects.filter(reader=reader).first() or ReaderSettings(reader=reader)
 
 
 def rules_for(site_id: int) -> Rules:

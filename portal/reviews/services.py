@@ -32,6 +32,8 @@ __all__ = [
 UNUSABLE_REASONS = ("blurred", "too_dark", "too_bright", "obstructed", "not_in_view", "text_on_picture")
 CANNOT_TELL_REASONS = ("between_kinds", "picture_too_poor", "needs_other_pictures", "outside_my_experience")
 REASONS_OF: dict[str, tuple[str, ...]] = {Kind.UNUSABLE: UNUSABLE_REASONS, CANNOT_TELL: CANNOT_TELL_REASONS}
+BOX_KINDS = (Kind.REGULAR, Kind.GREEN_FILTER, Kind.LUGOL_IODINE, Kind.POST_TREATMENT)
+"""Answers after which there is a cervix to draw a box around, where the study asks for one."""
 UNSURE, SURE = 1, 3
 
 
@@ -138,6 +140,7 @@ def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
     image = task.image
     check(answer, image)
     task = _locked(task)
+    refuse_without_box(task, answer)
     ended = Lease.objects.filter(selectors.LIVE, task=task, reader=reader).update(ended=Now())
     given = list(Read.objects.filter(task=task).order_by("id"))
     reads = [read for read in given if read.current]
@@ -192,6 +195,13 @@ def check(answer: Answer, image: Image) -> None:
         raise BadInput("The note is longer than 2,000 characters. Shorten it.")
     if answer.box and not _inside(answer.box, image):
         raise BadInput("The box does not lie within the picture. Draw it again.")
+
+
+def refuse_without_box(task: ReviewTask, answer: Answer) -> None:
+    """Where the rules of the question ask readers for a box of their own. Raises BadInput."""
+    asked = task.rules is not None and task.rules.boxes == Boxes.ASKED
+    if asked and answer.role == "reader" and answer.kind in BOX_KINDS and answer.box is None:
+        raise BadInput("This study asks for a box: draw it around the cervix, then submit.", code="no_box")
 
 
 def _inside(box: tuple[float, float, float, float], image: Image) -> bool:
