@@ -56,7 +56,7 @@ def due(standing: Standing) -> ReviewTask | None:
 def _locked(pk: int) -> ReviewTask | None:
     """Locked, unless it is held again by now."""
     held = Q(leases__in=selectors.live())
-    rows = ReviewTask.objects.filter(selectors.SHOWN, pk=pk).exclude(held).select_related("image")
+    rows = ReviewTask.objects.filter(selectors.SHOWN, pk=pk).exclude(held).select_related("image", "rules")
     return rows.select_for_update(of=("self",)).first()
 
 
@@ -77,10 +77,11 @@ def _open(standing: Standing, wanted: Purpose) -> int | None:
 
 _ASK = f"""
 ), asked AS (
-    INSERT INTO reviews_reviewtask (image_id, reasons, state, purpose, for_reader_id, rules_id, reads_needed, answered, priority, note)
+    INSERT INTO reviews_reviewtask
+        (image_id, reasons, state, purpose, for_reader_id, rules_id, reads_needed, answered, priority, note, readers)
     SELECT chosen.image_id, '{{}}', 'open', %(purpose)s, %(reader)s,
         (SELECT id FROM reviews_reviewrules WHERE site_id = chosen.site_id OR site_id IS NULL ORDER BY site_id NULLS LAST, id DESC LIMIT 1),
-        1, 0, 0, ''
+        1, 0, 0, '', '{{}}'
     FROM chosen ON CONFLICT DO NOTHING RETURNING id, image_id
 ), told AS ({audit.record_part("asked")}
 ), counted AS (

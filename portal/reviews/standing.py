@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import connection
 
 from portal.accounts.models import User
+from portal.reviews.skips import SKIPPED_FOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def enter(reader: User) -> Standing:
 
 def _read(reader: User, lock: str) -> Standing:
     with connection.cursor() as cursor:
-        cursor.execute(_STANDING + lock, {"reader": reader.pk})
+        cursor.execute(_STANDING + lock, {"reader": reader.pk, "skipped_for": SKIPPED_FOR.total_seconds()})
         row = cursor.fetchone()
     if row is None:
         return Standing(reader.pk)
@@ -79,8 +80,9 @@ SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = pe
     coalesce((SELECT max(l.id) FROM reviews_lease l WHERE l.reader_id = person.id), 0),
     (SELECT min(t.id) FROM reviews_reviewtask t JOIN images_image i ON i.id = t.image_id
         WHERE t.for_reader_id = person.id AND t.state = 'open' AND i.state IN ('settled', 'in_review') AND NOT EXISTS (
-            SELECT FROM reviews_lease l WHERE l.task_id = t.id AND l.reader_id = person.id AND l.ended IS NULL
-            AND l.until > statement_timestamp())),
+            SELECT FROM reviews_lease l WHERE l.task_id = t.id AND l.reader_id = person.id AND (
+                (l.ended IS NULL AND l.until > statement_timestamp())
+                OR (l.skipped <> '' AND l.ended > statement_timestamp() - make_interval(secs => %(skipped_for)s))))),
     EXISTS (SELECT FROM reviews_qualification q WHERE q.reader_id = person.id),
     coalesce(rule.gold_share, 0), coalesce(rule.repeat_share, 0), coalesce(rule.gold_showings, 60),
     rule.qualify_agreement, rule.qualify_sensitivity
