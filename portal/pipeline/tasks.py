@@ -17,7 +17,7 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
-from portal.reviews import measures
+from portal.reviews import digests, measures
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -104,6 +104,12 @@ def walk_chain() -> None:
 def gather_known() -> None:
     """Hourly: which settled pictures may measure readers?"""
     measures.gather()
+
+
+@doorbell
+def remind_readers() -> None:
+    """Hourly: whom is it time to remind of what waits?"""
+    digests.send_due()
 
 
 @doorbell
