@@ -105,7 +105,7 @@ SITE_IN_WORK: int = env.int("WINNOW_SITE_IN_WORK", default=50_000)
 """Images of a site that may wait for the machines at once."""
 FAULTS: str = env.str("WINNOW_FAULTS", default="")
 """Armed fault points, for chaos tests only."""
-_ROLES = ("uploader", "lead", "reader", "adjudicator", "model_admin", "system_admin")
+_ROLES = ("uploader", "lead", "reader", "adjudicator", "study_lead", "model_admin", "system_admin")
 _FACTOR: list[str] = env.list("WINNOW_SECOND_FACTOR", default=["none"] if DEVELOPMENT else ["all"])
 if unknown := set(_FACTOR) - {*_ROLES, "all", "none"}:
     raise ImproperlyConfigured(f"WINNOW_SECOND_FACTOR names no role with {', '.join(sorted(unknown))}. Roles: {', '.join(_ROLES)}.")

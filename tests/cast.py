@@ -1,7 +1,7 @@
 """The permanent cast: two sites, one person of every role, and small real things to act on. Same names in every test.
 
-alice uploads at north, bob at river, lena leads north; rita reads and works at river, ravi reads and works nowhere; ada adjudicates;
-max administers models, sys the system. Pictures are real files in both stores; rows take only legal changes of state.
+alice uploads at north, bob at river, lena leads north; rita reads and works at river, ravi reads and works nowhere; ada adjudicates; stella
+leads the study; max administers models, sys the system. Pictures are real files in both stores; rows take only legal changes of state.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Cast:
     rita: User
     ravi: User
     ada: User
+    stella: User
     max: User
     sys: User
 
@@ -92,6 +93,7 @@ def make_cast() -> Cast:
         rita=make_user("rita", (Role.READER, river)),
         ravi=make_user("ravi", (Role.READER, None)),
         ada=make_user("ada", (Role.ADJUDICATOR, None)),
+        stella=make_user("stella", (Role.STUDY_LEAD, None)),
         max=make_user("max", (Role.MODEL_ADMIN, None)),
         sys=make_user("sys", (Role.SYSTEM_ADMIN, None)),
     )

@@ -17,6 +17,7 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
+from portal.reviews import digests, measures
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -97,6 +98,18 @@ def walk_chain() -> None:
     """Daily: is the audit trail what was sealed?"""
     with transaction.atomic():
         services.put(kind="walk_chain", subject_ids=[1])
+
+
+@doorbell
+def gather_known() -> None:
+    """Hourly: which settled pictures may measure readers?"""
+    measures.gather()
+
+
+@doorbell
+def remind_readers() -> None:
+    """Hourly: whom is it time to remind of what waits?"""
+    digests.send_due()
 
 
 @doorbell

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from datetime import timedelta
-from typing import Literal
+from typing import Any
 
-from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
-from portal.reviews import selectors
+from portal.core.statements import Prepared
+from portal.reviews import measures, queue, rest, selectors
 from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.queue import Role as Role
+from portal.reviews.standing import Standing, enter
 
 LEASE = timedelta(minutes=10)
 AHEAD = timedelta(seconds=90)
@@ -24,13 +27,13 @@ LONGEST = timedelta(hours=2)
 """A lease is not extended beyond this: a forgotten tab must not keep a picture from the others."""
 _TRIES = 5
 
-Role = Literal["reader", "adjudicator"]
-
 
 @transaction.atomic
 def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
     """The next picture for this reader, or the one they hold; None where nothing waits for them."""
-    _alone(reader)
+    standing = enter(reader)
+    if rest.reason(standing):
+        return None
     held = selectors.live_lease(reader, role=role)
     if held and held.reserved:
         # fetched ahead, and now its turn
@@ -38,7 +41,7 @@ def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
         held.reserved = False
     if held:
         return held
-    return _next(reader, role)
+    return _next(reader, role, standing)
 
 
 @transaction.atomic
@@ -47,58 +50,38 @@ def reserve(*, reader: User, role: Role = "reader") -> list[Lease]:
 
     Counted as held by everybody else's queue; given back by themselves where the reader stops.
     """
-    _alone(reader)
+    standing = enter(reader)
     ahead = selectors.reserved_by(reader, role=role)
     Lease.objects.filter(pk__in=[lease.pk for lease in ahead]).update(until=Now() + AHEAD)
-    while len(ahead) < MOST_AHEAD:
-        lease = _next(reader, role, ahead=True)
+    while len(ahead) < MOST_AHEAD and rest.room_ahead(standing):
+        lease = _next(reader, role, standing, ahead=True)
         if lease is None:
             break
         ahead.append(lease)
+        standing = standing.after(lease.pk)
     return ahead
 
 
-def _alone(reader: User) -> None:
-    """One reader's two tabs must not take two pictures."""
-    User.objects.select_for_update(no_key=True).filter(pk=reader.pk).values_list("pk").first()
-
-
-def _next(reader: User, role: Role, *, ahead: bool = False) -> Lease | None:
+def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) -> Lease | None:
     for _ in range(_TRIES):
-        task = _lock_next(reader, role)
+        task = measures.due(standing) if role == "reader" else None
+        if task is None and not (standing.must_qualify and role == "reader"):
+            task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
         if task is None:
             return None
-        lease = _take(task, reader, ahead=ahead)
+        lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)
         if lease:
-            action = "reserve" if ahead else "lease"
-            audit.record(actor_id=reader.pk, action=action, subject=task, site_id=task.image.site_id, lease=lease.pk, role=role)
             return lease
     return None
 
 
-def _lock_next(reader: User, role: Role) -> ReviewTask | None:
-    """The first task of the queue that nobody else is taking right now; where all are being taken, wait for one."""
-    rows = selectors.adjudicable_by(reader) if role == "adjudicator" else selectors.readable_by(reader)
-    # what this reader holds already is not what comes next
-    own = Lease.objects.filter(selectors.LIVE, task=OuterRef("pk"), reader=reader)
-    rows = rows.exclude(Exists(own)).select_related("image", "rules")
-    return rows.select_for_update(skip_locked=True, of=("self",)).first() or rows.select_for_update(of=("self",)).first()
-
-
-def _take(task: ReviewTask, reader: User, *, ahead: bool = False) -> Lease | None:
-    """A lease on a locked task, if answers are still missing: between the choice and the lock somebody else may have been quicker,
-    and only a statement of its own sees that. A dead lease of the same reader is buried first."""
+def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = "lease", **said: Any) -> Lease | None:
+    """A lease on a locked task, if answers are still missing, and its event: between the choice and the lock somebody else may have been
+    quicker, and only a statement of its own sees that. A dead lease of the same reader is buried first."""
     span = AHEAD if ahead else LEASE
-    values: dict[str, int | float | str] = {
-        "task": task.pk,
-        "reader": reader.pk,
-        "token": secrets.token_urlsafe(32),
-        "seconds": span.total_seconds(),
-        "ahead": ahead,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_TAKE, values)
-        row = cursor.fetchone()
+    row = _TAKE.first(
+        task.pk, reader.pk, secrets.token_urlsafe(32), span.total_seconds(), ahead, action, task.image.site_id, json.dumps(said)
+    )
     if row is None:
         return None
     lease = Lease(id=row[0], task=task, reader=reader, token=row[1], until=row[2], created=row[3], reserved=ahead)
@@ -106,26 +89,36 @@ def _take(task: ReviewTask, reader: User, *, ahead: bool = False) -> Lease | Non
     return lease
 
 
-_TAKE = """
+_TAKE = Prepared(
+    "take_lease",
+    "bigint, bigint, text, double precision, boolean, text, bigint, text",
+    """
 WITH buried AS (
-    UPDATE reviews_lease SET ended = until WHERE task_id = %(task)s AND reader_id = %(reader)s AND ended IS NULL
+    UPDATE reviews_lease SET ended = until WHERE task_id = $1 AND reader_id = $2 AND ended IS NULL
     RETURNING id
 ),
 task AS (
-    SELECT state, reads_needed, answered FROM reviews_reviewtask WHERE id = %(task)s
+    SELECT state, reads_needed, answered FROM reviews_reviewtask WHERE id = $1
 ),
 taken AS (
-    SELECT (SELECT count(*) FROM reviews_lease WHERE task_id = %(task)s AND reader_id <> %(reader)s
+    SELECT (SELECT count(*) FROM reviews_lease WHERE task_id = $1 AND reader_id <> $2
             AND ended IS NULL AND until > statement_timestamp()) AS held,
-           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = %(task)s AND reader_id = %(reader)s AND current) AS mine
-)
+           EXISTS (SELECT 1 FROM reviews_read WHERE task_id = $1 AND reader_id = $2 AND current) AS mine
+), made AS (
 INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved)
-SELECT %(task)s, %(reader)s, %(token)s, statement_timestamp() + make_interval(secs => %(seconds)s), %(ahead)s
+SELECT $1, $2, $3, statement_timestamp() + make_interval(secs => $4), $5
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
   AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
 RETURNING id, token, until, created
-"""
+), told AS (
+    INSERT INTO audit_auditevent (actor_id, action, subject_type, subject_id, site_id, details)
+    SELECT $2, $6, 'reviews.ReviewTask', $1, $7,
+        $8::jsonb || jsonb_build_object('lease', id) FROM made
+)
+SELECT id, token, until, created FROM made
+""",
+)
 
 
 def hold(*, task: ReviewTask, reader: User) -> Lease:
@@ -133,10 +126,9 @@ def hold(*, task: ReviewTask, reader: User) -> Lease:
 
     Raises WrongState where somebody else has taken the place in the meantime.
     """
-    lease = _take(task, reader)
+    lease = _take(task, reader, again=True)
     if lease is None:
         raise WrongState("Somebody else reads this picture by now, so the answer stands. Amend it under 'My reading'.", code="too_late")
-    audit.record(actor_id=reader.pk, action="lease", subject=task, site_id=task.image.site_id, lease=lease.pk, again=True)
     return lease
 
 

@@ -3,16 +3,23 @@
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from portal.accounts.models import Site, User
 from portal.core.models import Created
 from portal.images.models import Image
 from portal.ml import Kind
+from portal.reviews.order import SPAN
 
 CANNOT_TELL = "cannot_tell"
 ANSWERS = [*((k.value, k.value) for k in Kind), (CANNOT_TELL, CANNOT_TELL)]
+
+
+LANGUAGES = [
+    ("en", "English"), ("fr", "French"), ("es", "Spanish"), ("pt", "Portuguese"), ("sw", "Swahili"), ("ar", "Arabic"), ("am", "Amharic"),
+    ("hi", "Hindi"), ("bn", "Bengali"), ("zh", "Chinese"), ("ru", "Russian"), ("de", "German"), ("it", "Italian"), ("no", "Norwegian"),
+]  # fmt: skip
 
 
 class Boxes(models.TextChoices):
@@ -36,6 +43,11 @@ class ReviewRules(Created):
     reveal = models.BooleanField(default=False, help_text="Show the model's opinion once the own answer is in; it may be amended then.")
     gold_share = models.FloatField(default=0, help_text="Of what a reader is given: pictures whose answer is known, 0 to 0.2.")
     repeat_share = models.FloatField(default=0, help_text="Of what a reader is given: pictures that they read weeks ago, 0 to 0.2.")
+    gold_showings = models.IntegerField(default=60, help_text="A picture whose answer is known is retired after so many showings.")
+    qualify_agreement = models.FloatField(null=True, help_text="Least share of right answers before real pictures; null: not asked.")
+    qualify_sensitivity = models.FloatField(null=True, help_text="The same of the pictures that are not regular.")
+    only_sites = ArrayField(models.BigIntegerField(), default=list, help_text="Who works there takes part; none named here: everybody.")
+    only_readers = ArrayField(models.BigIntegerField(), default=list, help_text="These take part too.")
     t_lo = models.FloatField(null=True, help_text="Stricter than the bundle's t_lo, or null for the bundle's own.")
     t_hi = models.FloatField(null=True)
     set_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
@@ -48,6 +60,12 @@ class ReviewRules(Created):
             models.CheckConstraint(condition=Q(gold_share__gte=0, gold_share__lte=0.2), name="gold_share_up_to_a_fifth"),
             models.CheckConstraint(condition=Q(repeat_share__gte=0, repeat_share__lte=0.2), name="repeat_share_up_to_a_fifth"),
             models.CheckConstraint(condition=Q(boxes__in=Boxes.values), name="rules_known_boxes"),
+            models.CheckConstraint(
+                condition=Q(site__isnull=True)
+                | Q(gold_share=0, repeat_share=0, qualify_agreement__isnull=True, qualify_sensitivity__isnull=True),
+                name="readers_are_measured_for_all_sites_alike",
+            ),
+            models.CheckConstraint(condition=Q(gold_showings__gte=1), name="gold_is_shown_once_at_least"),
         ]
 
 
@@ -68,6 +86,8 @@ class Purpose(models.TextChoices):
 
 
 LIVE_STATES = (TaskState.OPEN, TaskState.ADJUDICATION)
+_ASKED = models.Func(F("created"), template="EXTRACT(epoch FROM %(expressions)s AT TIME ZONE 'UTC')::double precision")
+"""Told in UTC: what depends on a session's zone cannot be kept."""
 
 
 class ReviewTask(Created):
@@ -83,9 +103,16 @@ class ReviewTask(Created):
     rules = models.ForeignKey(ReviewRules, on_delete=models.PROTECT, null=True, related_name="+", help_text="Null: the built-in rule.")
     reads_needed = models.IntegerField(default=1)
     answered = models.IntegerField(default=0, help_text="Answers of readers that count now, not of adjudicators.")
-    priority = models.FloatField(default=0, help_text="Higher is read sooner: uncertainty of the assessment, 0..1.")
+    priority = models.FloatField(default=0, help_text="Higher is read sooner: how much is in doubt, 0..1.")
     closed = models.DateTimeField(null=True)
     note = models.CharField(max_length=500, blank=True, help_text="Why a person asks. Not in the audit trail: it may tell of a patient.")
+    site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, related_name="+", db_index=False, editable=False)
+    readers = ArrayField(models.BigIntegerField(), default=list, editable=False)
+    turn = models.GeneratedField(
+        expression=_ASKED - F("priority") * SPAN.total_seconds(), output_field=models.FloatField(), db_persist=True
+    )
+    """These three are kept by the database, for the indexes of the queue (`queue.py`): the image's site; who has answered, by number; the
+    place within the site's queue (`order.turn`)."""
 
     class Meta:
         constraints = [
@@ -102,14 +129,56 @@ class ReviewTask(Created):
             models.CheckConstraint(condition=Q(answered__gte=0), name="task_answered_not_negative"),
             models.CheckConstraint(condition=Q(state__in=TaskState.values), name="task_known_state"),
         ]
-        indexes = [models.Index(fields=["state", "-priority", "id"], name="task_queue")]
+        indexes = [
+            models.Index(fields=["site", "turn", "id"], condition=Q(state="open", purpose="review", answered=0), name="task_fresh"),
+            models.Index(
+                fields=["readers", "turn", "id"],
+                condition=Q(state="open", purpose="review", answered__gt=0, answered__lt=F("reads_needed")),
+                name="task_begun",
+            ),
+            models.Index(fields=["turn", "id"], condition=Q(state="adjudication"), name="task_adjudication"),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="site_of_image", when=pgtrigger.Before, operation=pgtrigger.Insert,
+                func="NEW.site_id = (SELECT site_id FROM images_image WHERE id = NEW.image_id); RETURN NEW;",
+            ),
+        ]  # fmt: skip
+
+
+class KnownImage(Created):
+    """A picture whose kind is beyond doubt: two readers said so without knowing of each other, and so it was settled.
+
+    Given to readers to measure them, under the looks of a review. `qualifying`: to those who begin, before any real picture.
+    """
+
+    image = models.OneToOneField(Image, on_delete=models.PROTECT, related_name="known")
+    kind = models.CharField(max_length=20, choices=[(k.value, k.value) for k in Kind])
+    qualifying = models.BooleanField(default=False)
+    showings = models.IntegerField(default=0)
+    retired = models.DateTimeField(null=True, help_text="Shown so often that readers may know it; shown no more.")
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(kind__in=[k.value for k in Kind]), name="known_kind")]
+        indexes = [models.Index(fields=["kind"], condition=Q(retired__isnull=True), name="known_pool")]
+
+
+class Qualification(Created):
+    """A reader may read real pictures: they have answered the qualification set well enough, or somebody answers for them."""
+
+    reader = models.OneToOneField(User, on_delete=models.PROTECT, related_name="qualification")
+    waived_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
+    answered = models.IntegerField(default=0)
+    right = models.IntegerField(default=0)
+    not_regular = models.IntegerField(default=0)
+    found = models.IntegerField(default=0, help_text="Of those not regular, called by their kind.")
 
 
 class Lease(Created):
     """A reader holds a task for a while. `token` is the picture's address: random, and dead with the lease."""
 
     task = models.ForeignKey(ReviewTask, on_delete=models.CASCADE, related_name="leases")
-    reader = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases")
+    reader = models.ForeignKey(User, on_delete=models.CASCADE, related_name="leases", db_index=False)
     token = models.CharField(max_length=64, unique=True)
     until = models.DateTimeField()
     ended = models.DateTimeField(null=True, help_text="Submitted, skipped, given back or taken away; null while held.")
@@ -122,6 +191,8 @@ class Lease(Created):
             models.UniqueConstraint(fields=["task", "reader"], condition=Q(ended__isnull=True), name="one_lease_a_task_and_reader"),
         ]
         indexes = [
+            models.Index(fields=["reader", "-id"], name="lease_last_of_reader"),
+            models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_open_of_reader"),
             models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
             models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False), name="lease_revealed"),
         ]
@@ -166,10 +237,18 @@ class Read(Created):
             models.CheckConstraint(condition=Q(kind__in=[value for value, _ in ANSWERS]), name="read_known_kind"),
             models.CheckConstraint(condition=Q(confidence__isnull=True) | Q(confidence__in=[1, 2, 3]), name="read_known_confidence"),
         ]
+        indexes = [models.Index(fields=["reader", "created"], name="read_by_reader_and_day")]
         triggers = [
             pgtrigger.ReadOnly(name="only_current_changes", exclude=["current", "undone"]),
             pgtrigger.Protect(name="no_delete", operation=pgtrigger.Delete),
-        ]
+            pgtrigger.Trigger(
+                name="readers_of_task", when=pgtrigger.After, operation=pgtrigger.Insert | pgtrigger.UpdateOf("current"),  # type: ignore[no-untyped-call]
+                condition=pgtrigger.Q(new__role="reader"),
+                func="""UPDATE reviews_reviewtask SET readers = ARRAY(
+                    SELECT reader_id FROM reviews_read WHERE task_id = NEW.task_id AND current AND role = 'reader' ORDER BY reader_id
+                ) WHERE id = NEW.task_id; RETURN NULL;""",
+            ),
+        ]  # fmt: skip
 
 
 class ReaderSettings(models.Model):
@@ -181,5 +260,18 @@ class ReaderSettings(models.Model):
     away_from = models.DateField(null=True)
     away_until = models.DateField(null=True)
     at_most_a_day = models.IntegerField(null=True, help_text="Pictures; null: no limit.")
+    languages = ArrayField(
+        models.CharField(max_length=2, choices=LANGUAGES), default=list, help_text="In which notes are written and read."
+    )
     digest_days = models.IntegerField(default=0, help_text="Days between reminders by e-mail; 0: none.")
     reminded = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(at_most_a_day__isnull=True) | Q(at_most_a_day__gte=1), name="one_picture_a_day_at_least"),
+            models.CheckConstraint(condition=Q(digest_days__gte=0), name="days_between_reminders"),
+            models.CheckConstraint(
+                condition=Q(away_from__isnull=True) | Q(away_until__isnull=True) | Q(away_until__gte=F("away_from")),
+                name="away_from_before_until",
+            ),
+        ]

@@ -15,23 +15,32 @@ from portal.accounts.models import Membership, User
 from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Lease, Purpose, Read, ReaderSettings, ReviewRules, ReviewTask, TaskState
+from portal.reviews.rules import closed_to
 from portal.reviews.skips import skipped_by
 from portal.reviews.triage import Rules
 
 LIVE = Q(ended__isnull=True, until__gt=Now())
 """A lease that is held now, by the database's clock."""
+SHOWN = Q(image__state="in_review") | Q(~Q(purpose=Purpose.REVIEW), image__state="settled")
+"""A question whose picture may be before a reader: what measures them is about a picture that is settled."""
+_SHOWN = Q(task__image__state="in_review") | Q(~Q(task__purpose=Purpose.REVIEW), task__image__state="settled")
+
+
+def live() -> QuerySet[Lease]:
+    return Lease.objects.filter(LIVE)
 
 
 def readable_by(reader: User) -> QuerySet[ReviewTask]:
-    """The tasks that this reader may be given now, in the order of the queue."""
+    """The tasks that this reader may be given now. Which of them comes next is `queue.lock_next`'s to say."""
     rows = (
         ReviewTask.objects.filter(state=TaskState.OPEN, purpose=Purpose.REVIEW, image__state="in_review")
+        .exclude(image__site__in=closed_to(reader))
         .exclude(Exists(_read_by(reader)))
         .exclude(skipped_by(reader))
         .exclude(image__in=_opinion_seen(reader))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
-        .order_by("-priority", "id")
+        .order_by("turn", "id")
     )
     if settings.READ_OWN_SITE_FIRST:
         return rows
@@ -51,7 +60,7 @@ def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
         .exclude(skipped_by(reader))
         .exclude(image__in=_opinion_seen(reader))
         .exclude(Exists(_held_by_others(reader)))
-        .order_by("-priority", "id")
+        .order_by("turn", "id")
     )
 
 
@@ -76,21 +85,21 @@ def _count(rows: QuerySet[Lease] | QuerySet[Read]) -> Coalesce:
 def live_lease(reader: User, *, role: str) -> Lease | None:
     """The lease that this person holds now in this role, with its task and image; where there is none, the first that was fetched ahead."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
-    rows = Lease.objects.filter(LIVE, reader=reader, task__state=state, task__image__state="in_review")
+    rows = Lease.objects.filter(LIVE, _SHOWN, reader=reader, task__state=state)
     return rows.select_related("task__image", "task__rules").order_by("reserved", "id").first()
 
 
 def reserved_by(reader: User, *, role: str) -> list[Lease]:
     """What is fetched ahead for this person, in the order in which it will be read."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
-    rows = Lease.objects.filter(LIVE, reader=reader, reserved=True, task__state=state, task__image__state="in_review")
+    rows = Lease.objects.filter(LIVE, _SHOWN, reader=reader, reserved=True, task__state=state)
     return list(rows.select_related("task__image").order_by("id"))
 
 
 def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
     """This person's lease of that address, held or not."""
     rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image", "task__rules")
-    return (rows.filter(LIVE, task__image__state="in_review") if live else rows).first()
+    return (rows.filter(LIVE, _SHOWN) if live else rows).first()
 
 
 def lately_answered(reader: User, within: timedelta) -> Read | None:
@@ -127,13 +136,6 @@ def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
     newest = ReviewRules.objects.filter(Q(site__in=site_ids) | Q(site=None)).order_by("site", "-id").distinct("site")
     found = {row.site_id: Rules(row.reads_needed, row.t_lo, row.t_hi, row.pk) for row in newest}
     return {site: found.get(site) or found.get(None) or Rules() for site in site_ids}
-
-
-def rules_in_force() -> list[ReviewRules]:
-    """The newest row of every site that has one, and the newest for all, first."""
-    newest = ReviewRules.objects.order_by("site", "-id").distinct("site").values("pk")
-    rows = ReviewRules.objects.filter(pk__in=newest).select_related("site", "set_by")
-    return list(rows.order_by(F("site__name").asc(nulls_first=True)))
 
 
 def touched(tasks: Collection[ReviewTask]) -> set[int]:
@@ -204,7 +206,13 @@ def _paired(said: list[tuple[str, str]], about: tuple[int | None, str, str]) -> 
 def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = None) -> QuerySet[ReviewTask]:
     """Tasks for the administrators' list, the newest first, each with its image's site, its answers and who holds it."""
     live = Lease.objects.filter(LIVE, task=OuterRef("pk"))
-    rows = tasks.select_related("image__site").annotate(held=_count(live)).prefetch_related("reads").order_by("-id")
+    rows = (
+        tasks.filter(purpose=Purpose.REVIEW)
+        .select_related("image__site")
+        .annotate(held=_count(live))
+        .prefetch_related("reads")
+        .order_by("-id")
+    )
     if state in TaskState.values:
         rows = rows.filter(state=state)
     return rows.filter(id__lt=before) if before else rows
@@ -212,7 +220,7 @@ def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = 
 
 def queue_figures(tasks: QuerySet[ReviewTask]) -> dict[str, int]:
     """How many tasks are in each state."""
-    counts = dict(tasks.order_by().values_list("state").annotate(n=Count("pk")))
+    counts = dict(tasks.filter(purpose=Purpose.REVIEW).order_by().values_list("state").annotate(n=Count("pk")))
     return {state: counts.get(state, 0) for state in TaskState.values}
 
 

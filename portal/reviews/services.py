@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
-from portal.accounts.models import Site, User
+from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
 from portal.images.models import OUT, UPLOAD_CANCELLED, Image, ImageState
@@ -17,12 +17,13 @@ from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, selectors
+from portal.reviews import consensus, qualification, selectors
 from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
-from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewRules, ReviewTask, TaskState
+from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks, triage
 from portal.reviews.reassess import Moved, reassess
+from portal.reviews.rules import set_rules
 
 __all__ = [
     "Answer", "Moved", "close", "extend_lease", "lease_next", "reassess", "release", "reopen", "set_rules", "submit_read", "take_out",
@@ -105,33 +106,6 @@ def _unlike_a_cancelled_upload(reason: str) -> str:
     return f"{reason} Withdrawn by hand." if reason == UPLOAD_CANCELLED else reason
 
 
-@transaction.atomic
-def set_rules(
-    *, site: Site | None, reads_needed: int, t_lo: float | None, t_hi: float | None, actor: User, unsure_asks: bool = False,
-    adaptive: bool = False, boxes: str = Boxes.OPTIONAL, reveal: bool = False, gold_share: float = 0.0, repeat_share: float = 0.0,
-) -> ReviewRules:  # fmt: skip
-    """The rule from now on, for one site or for all that have none of their own. Open tasks keep the rule they began with."""
-    if reads_needed not in (1, 2, 3):
-        raise BadInput("Choose one, two or three independent reads.")
-    if boxes not in Boxes.values:
-        raise BadInput("Choose when readers draw the box.")
-    if any(not 0 <= share <= 0.2 for share in (gold_share, repeat_share)):
-        raise BadInput("Of what a reader is given at most a fifth may be there to measure: choose a share between 0 and 0.2.")
-    if any(t is not None and not 0 <= t <= 1 for t in (t_lo, t_hi)):
-        raise BadInput("A threshold lies between 0 and 1. Leave it empty for the model's own.")
-    if t_lo is not None and t_hi is not None and t_lo > t_hi:
-        raise BadInput("The lower threshold is above the upper one. Exchange them.")
-    after = {
-        "reads_needed": reads_needed, "t_lo": t_lo, "t_hi": t_hi, "unsure_asks": unsure_asks, "adaptive": adaptive, "boxes": str(boxes),
-        "reveal": reveal, "gold_share": gold_share, "repeat_share": repeat_share,
-    }  # fmt: skip
-    earlier = ReviewRules.objects.filter(site=site).order_by("-pk").values(*after).first()
-    before = dict(earlier) if earlier else None
-    row = ReviewRules.objects.create(site=site, set_by=actor, **after)
-    audit.record(actor_id=actor.pk, action="set_rules", subject=row, site_id=site.pk if site else None, before=before, after=after)
-    return row
-
-
 # ---- answers ----------------------------------------------------------------------------------------------------------
 @transaction.atomic
 def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
@@ -157,6 +131,8 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
     decision = consensus.decide([fact(read) for read in reads], rule_of(task))
     if task.purpose != Purpose.REVIEW:
         close(task, TaskState.CLOSED)
+        if task.purpose == Purpose.QUALIFICATION:
+            qualification.judge(reader=reads[-1].reader)
         return decision
     task.reads_needed = decision.reads_needed
     if decision.step is Step.SETTLE:

@@ -19,7 +19,7 @@ from portal.images import selectors as images
 from portal.images.models import IN_WORK, OUT, Correction, Image, ImageState
 from portal.labels.models import Label
 from portal.ml import NON_REGULAR_KINDS, Kind
-from portal.reviews.models import Read, ReviewTask, TaskState
+from portal.reviews.models import Purpose, Read, ReviewTask, TaskState
 
 PAGE = 48
 SAME = 1e-9
@@ -132,7 +132,7 @@ def story(image: Image) -> Story:
         analyses=list(image.analyses.select_related("version").order_by("-id")),
         assessments=list(image.assessments.select_related("analysis__version").order_by("-current", "-id")),
         labels=list(image.labels.select_related("actor").order_by("-id")),
-        tasks=list(image.review_tasks.prefetch_related(reads).order_by("-id")),
+        tasks=list(image.review_tasks.filter(purpose=Purpose.REVIEW).prefetch_related(reads).order_by("-id")),
         snapshots=_held(image),
         siblings=siblings[:MOST],
         siblings_count=others.count() if len(siblings) > MOST else len(siblings),
@@ -190,12 +190,13 @@ def _figures(site: Site, row: dict[str, Any], kinds: dict[str, int]) -> SiteFigu
 
 def queue_figures() -> dict[str, Any]:
     """How much waits for readers, and since when: 1 query."""
-    from_queue: dict[str, Any] = ReviewTask.objects.aggregate(
+    reviews = ReviewTask.objects.filter(purpose=Purpose.REVIEW)
+    from_queue: dict[str, Any] = reviews.aggregate(
         open=Count("id", filter=Q(state=TaskState.OPEN)),
         adjudication=Count("id", filter=Q(state=TaskState.ADJUDICATION)),
         closed=Count("id", filter=Q(state=TaskState.CLOSED)),
     )
-    oldest = ReviewTask.objects.filter(state=TaskState.OPEN).order_by("created").values_list("created", flat=True).first()
+    oldest = reviews.filter(state=TaskState.OPEN).order_by("created").values_list("created", flat=True).first()
     return {**from_queue, "oldest": oldest}
 
 

@@ -10,13 +10,11 @@ from django.urls import reverse
 
 from portal.accounts.models import User
 from portal.audit import services as audit
-from portal.reviews import beside, drafts, selectors
+from portal.reviews import beside, drafts, queue, rest, routing, selectors
 from portal.reviews.leases import Role, lease_next
 from portal.reviews.models import Boxes, Lease, ReviewTask
 
-MOST_COUNTED = 100
-"""More that wait are not counted: with very many, counting would take longer than reading."""
-NOTHING = "There is nothing for you to read now."
+NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
 
 
 def next_turn(reader: User, role: Role) -> dict[str, Any]:
@@ -26,9 +24,11 @@ def next_turn(reader: User, role: Role) -> dict[str, Any]:
 
 def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
     """`token` is empty where nothing waits. Showing the pictures of the same exam is a view of them, and audited here."""
-    counted = {"waiting": _waiting(reader, role), "most": MOST_COUNTED, "adjudicating": role == "adjudicator"}
+    adjudicating = role == "adjudicator"
+    # in words: the number would fall by one with an answer that settles something, and stand still with one that measures the reader
+    counted = {"waiting": routing.roughly(max(1, queue.waiting(reader, role)) if lease else 0), "adjudicating": adjudicating}
     if lease is None:
-        return {"token": "", "why": NOTHING, **counted}
+        return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING[role], **counted}
     image, rules = lease.task.image, lease.task.rules
     siblings = beside.siblings(lease)
     if siblings:
@@ -48,12 +48,6 @@ def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
         "earlier": _earlier(lease.task) if role == "adjudicator" else [],
         **counted,
     }
-
-
-def _waiting(reader: User, role: Role) -> int:
-    """How many wait, counted to MOST_COUNTED and one."""
-    rows = selectors.adjudicable_by(reader) if role == "adjudicator" else selectors.readable_by(reader)
-    return rows.order_by()[: MOST_COUNTED + 1].count()
 
 
 def _earlier(task: ReviewTask) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
 """Readers are blind, in the strongest form: two states of the database that differ in everything a reader must not know are one to them.
 
 They differ in what the machines said (kind, probabilities, box, reasons, version), in the site's name, in patient, exam and file, in when
-and by whom a picture was sent, in what its clean file carries beside pixels, in an earlier label, and in what other readers said and
-whether there are any. Equal are the pictures, how many there are of an exam, and each task's priority: METHODS 6 lets the reading order
-follow the prediction's uncertainty, so order is compared at equal priority, with the predictions themselves exchanged between the pictures.
+and by whom a picture was sent, in what its clean file carries beside pixels, in an earlier label, in what other readers said and whether
+there are any, and in what a question is for: to settle a picture, or to measure the reader by one that is settled. Equal are the
+pictures, how many there are of an exam, and each task's priority: METHODS 6 lets the reading order follow the prediction's uncertainty, so
+order is compared at equal priority, with the predictions themselves exchanged between the pictures.
 
 Compared are all bytes until the own read is in and of the answer to it, headers, order and number of queries among them; nothing is struck
 out but what `same_bytes` names. (How many queries the own answer takes depends on whether it settles the question.)
@@ -99,7 +100,14 @@ class Rooms:
         if hidden.own_site:
             Label.objects.create(image=image, kind=kind, provenance="consensus", box=[1.0, 2.0, 30.0, 40.0])
             make_read(task=task, reader=self.colleague, kind=kind, note="a remark", box=[3.0, 4.0, 50.0, 60.0])
+            if number == 0:
+                self._measure_by(task)
             Lease.objects.create(task=task, reader=self.colleague, token=f"over-{number}", until=timezone.now(), ended=timezone.now())
+
+    def _measure_by(self, task: ReviewTask) -> None:
+        """A question that measures the reader, about a picture that is settled."""
+        ReviewTask.objects.filter(pk=task.pk).update(purpose="gold", for_reader=self.reader)
+        Image.objects.filter(pk=task.image_id).update(state="settled")
 
     def close(self) -> None:
         self.numbers.put(self.before)
@@ -238,6 +246,14 @@ def _with_others(request: HttpRequest, template: str, context: Any, honest: Any 
     return answer
 
 
+def _called_a_test(request: HttpRequest, template: str, context: Any, honest: Any = render, **rest: Any) -> HttpResponse:
+    answer: HttpResponse = honest(request, template, context, **rest)
+    lease = Lease.objects.filter(token=context.get("token")).first()
+    if lease:
+        answer["X-Purpose"] = lease.task.purpose
+    return answer
+
+
 def _by_kind(reader: User, honest: Any = selectors.readable_by) -> Any:
     said = Assessment.objects.filter(current=True, image=OuterRef("image")).values("kind")[:1]
     return honest(reader).annotate(said=Subquery(said)).order_by("said")
@@ -246,6 +262,7 @@ def _by_kind(reader: User, honest: Any = selectors.readable_by) -> Any:
 FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the page carries the site's name": ((room, "render", _signed), "GET /reading/: body"),
     "the picture says when it was sent": ((room_pictures, "full", _dated), "GET /reading/picture/"),
+    "the page says what a question is for": ((room, "render", _called_a_test), "GET /reading/: headers"),
     "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the order follows the predicted kind": ((selectors, "readable_by", _by_kind), "GET /reading/picture/"),
     "the file is sent as it lies": ((blind, "strip", lambda data: data), "GET /reading/picture/"),

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("reviews", "0004_answered")]
+    dependencies = [("reviews", "0006_measuring")]
     operations = [
         migrations.AddField(
             model_name="lease",
