@@ -1,4 +1,4 @@
-"""How well each reader reads where nobody knows the truth: Dawid and Skene 1979, by expectation and maximisation, with Dirichlet priors. Pure.
+"""How well each reader reads where nobody knows the truth: Dawid and Skene 1979, by their EM algorithm with Dirichlet priors. Pure.
 
 Readers are taken to err independently of one another. Where hard pictures mislead all of them alike, all look better than they are.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from portal.ml import Interval, Kind
-from portal.reviews.skill import CORRECT, KINDS, WEIGHT, Skill
+from portal.reviews.skill import CORRECT, KINDS, SURE, WEIGHT, Skill
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -30,6 +30,7 @@ class Said:
     reader: int
     kind: str
     patient: int | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class Prior:
     images: float = 1.0
 
     def table(self, kinds: int) -> Floats:
-        """(true kind, said kind): pseudo-answers."""
+        """Pseudo-answers, as `Fitted.tables` has them."""
         wrong = (1 - self.correct) / (kinds - 1)
-        return self.weight * np.where(np.eye(kinds, dtype=bool), self.correct, wrong)
+        said = self.weight * np.where(np.eye(kinds, dtype=bool), self.correct, wrong)
+        return np.hstack([SURE * said, (1 - SURE) * said])
 
 
 NO_PRIOR = Prior(0.0, 0.0, 0.0)
@@ -52,7 +54,8 @@ NO_PRIOR = Prior(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Answers as columns of one length, ordered by image: each the place of its image, reader and kind. `patients`: of each image."""
+    """Answers as columns of one length, ordered by image: each the place of its image, of its reader and of its kind, the latter
+    plus the number of kinds where it is unsure. `patients`: of each image."""
 
     kinds: tuple[str, ...]
     image_ids: tuple[int, ...]
@@ -72,14 +75,19 @@ class Answers:
         owners = {images[row.image]: row.patient if row.patient is not None else (row.image,) for row in known}
         patients: dict[object, int] = {}
         of_images = [patients.setdefault(owners[at], len(patients)) for at in range(len(images))]
-        columns = ([images[row.image] for row in known], [readers[row.reader] for row in known], [place[row.kind] for row in known])
+        columns = (
+            [images[row.image] for row in known],
+            [readers[row.reader] for row in known],
+            [place[row.kind] + len(place) * row.unsure for row in known],
+        )
         placed = [np.asarray(column, dtype=np.int64) for column in (*columns, of_images)]
         return cls(tuple(kinds), tuple(images), tuple(readers), *placed)
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """`shares` (kinds); `tables` (readers, true kind, said kind): rows sum to 1; `truth` (images, kinds): the posterior of each image."""
+    """`shares` (kinds); `tables` (readers, true kind, said kind, sure and then unsure): rows sum to 1, so that what a reader's doubt is
+    worth is found of each; `truth` (images, kinds): the posterior of each image."""
 
     shares: Floats
     tables: Floats
@@ -122,21 +130,21 @@ def _fixed(answers: Answers, known: Mapping[int, str]) -> dict[int, int]:
 
 
 def _certain(kinds: Collection[int], count: int) -> Floats:
-    return np.eye(count)[list(kinds)]
+    return np.asarray(np.eye(count)[list(kinds)])
 
 
 def _votes(answers: Answers) -> Floats:
     counts = np.zeros((len(answers.image_ids), len(answers.kinds)))
-    np.add.at(counts, (answers.images, answers.said), 1.0)
+    np.add.at(counts, (answers.images, answers.said % len(answers.kinds)), 1.0)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
 
 
 def _maximised(answers: Answers, truth: Floats, prior: Prior) -> tuple[Floats, Floats]:
     """Shares and tables that suit these posteriors best."""
     kinds, readers = len(answers.kinds), len(answers.reader_ids)
-    cell = answers.readers * kinds + answers.said
-    counted = [np.bincount(cell, weights=truth[answers.images, kind], minlength=readers * kinds) for kind in range(kinds)]
-    tables = np.stack(counted).reshape(kinds, readers, kinds).transpose(1, 0, 2) + prior.table(kinds)
+    cell = answers.readers * 2 * kinds + answers.said
+    counted = [np.bincount(cell, weights=truth[answers.images, kind], minlength=readers * 2 * kinds) for kind in range(kinds)]
+    tables = np.stack(counted).reshape(kinds, readers, 2 * kinds).transpose(1, 0, 2) + prior.table(kinds)
     shares = truth.sum(axis=0) + prior.images
     return shares / max(float(shares.sum()), _LEAST), tables / np.maximum(tables.sum(axis=2, keepdims=True), _LEAST)
 
@@ -171,7 +179,7 @@ def figures(answers: Answers, fitted: Fitted, *, seed: int = 7) -> dict[int, Fig
     found = {}
     for place, reader in enumerate(answers.reader_ids):
         mine = answers.readers == place
-        images, said_regular = answers.images[mine], answers.said[mine] == regular
+        images, said_regular = answers.images[mine], answers.said[mine] % len(answers.kinds) == regular
         patients, weight = answers.patients[images], p_regular[images]
         found[reader] = Figures(
             share(~said_regular, 1 - weight, patients, seed=seed), share(said_regular, weight, patients, seed=seed),

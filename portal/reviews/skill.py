@@ -10,43 +10,41 @@ from typing import Any, Self
 from portal.ml import Kind
 
 KINDS: tuple[str, ...] = tuple(kind.value for kind in Kind)
-CORRECT, WEIGHT = 0.85, 5.0
-"""Of a reader of whom nothing is known: the share of right answers that is taken for granted, and how many answers it weighs, of each kind."""
+CORRECT, SURE, WEIGHT = 0.85, 0.8, 5.0
+"""Of a reader of whom nothing is known: the presumed shares of right and of sure answers, and how many answers of each kind they weigh."""
 _LEAST = 1e-9
 
 Table = tuple[tuple[float, ...], ...]
 
 
 def presumed(kinds: Sequence[str] = KINDS) -> Table:
-    """(true kind, said kind): the answers of a reader of whom nothing is known."""
+    """The table of a reader of whom nothing is known: as often unsure where they are right as where they are wrong."""
     wrong = (1 - CORRECT) / (len(kinds) - 1)
-    return tuple(tuple(CORRECT if row == column else wrong for column in range(len(kinds))) for row in range(len(kinds)))
+    rows = [[CORRECT if row == column else wrong for column in range(len(kinds))] for row in range(len(kinds))]
+    return tuple((*(SURE * cell for cell in row), *((1 - SURE) * cell for cell in row)) for row in rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Skill:
-    """`shares`: how common each kind is. `tables`: by reader's id, how often they say what of which kind. `version`: its row, where kept."""
+    """`shares`: how common each kind is. `tables`: by reader's id, of each true kind how often they say each kind and are sure, and then
+    each and are not. `version`: its row, where it is kept."""
 
     kinds: tuple[str, ...] = KINDS
     shares: tuple[float, ...] = tuple(1 / len(KINDS) for _ in KINDS)
     tables: Mapping[int, Table] = field(default_factory=dict)
     version: int | None = None
 
-    def posterior(self, said: Sequence[tuple[int, str]]) -> dict[str, float]:
-        """How likely each kind is after these answers of (reader, kind); `cannot_tell` says nothing."""
+    def posterior(self, said: Sequence[tuple[int, str, bool]]) -> dict[str, float]:
+        """How likely each kind is after these answers of (reader, kind, unsure); `cannot_tell` says nothing."""
         unknown, place = presumed(self.kinds), {kind: at for at, kind in enumerate(self.kinds)}
         logs = [math.log(max(share, _LEAST)) for share in self.shares]
-        for reader, kind in said:
+        for reader, kind, unsure in said:
             if kind in place:
-                table = self.tables.get(reader, unknown)
-                logs = [log + math.log(max(row[place[kind]], _LEAST)) for log, row in zip(logs, table, strict=True)]
+                table, column = self.tables.get(reader, unknown), place[kind] + len(place) * unsure
+                logs = [log + math.log(max(row[column], _LEAST)) for log, row in zip(logs, table, strict=True)]
         highest = max(logs)
         odds = [math.exp(log - highest) for log in logs]
         return {kind: one / sum(odds) for kind, one in zip(self.kinds, odds, strict=True)}
-
-    def leading(self, said: Sequence[tuple[int, str]]) -> tuple[str, float]:
-        """The likeliest kind and how likely it is."""
-        return max(self.posterior(said).items(), key=lambda item: item[1])
 
     def as_json(self) -> dict[str, Any]:
         return {"kinds": self.kinds, "shares": self.shares, "tables": {str(reader): table for reader, table in self.tables.items()}}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from portal.reviews.reliability import NO_PRIOR, Answers, Prior, Said, figures, fit, share
-from portal.reviews.skill import CORRECT, Skill
+from portal.reviews.skill import CORRECT, SURE, Skill
 
 ANAESTHESIA = (
     "1111111 3334334 1122122 2223121 2223222 2223322 1222111 3333433 2222223 2322223 4444444 2223343 1111111 2223212 1211111"
@@ -42,10 +42,10 @@ def by_loops(
         table = {}
         for r in readers:
             for k in kinds:
-                pseudo = {s: prior.weight * (prior.correct if s == k else (1 - prior.correct) / (len(kinds) - 1)) for s in kinds}
-                counted = {s: sum(truth[i][k] * said[i].count((r, s)) for i in images) + pseudo[s] for s in kinds}
+                presumed = {s: prior.correct if s == k else (1 - prior.correct) / (len(kinds) - 1) for s in kinds}
+                counted = {s: sum(truth[i][k] * said[i].count((r, s)) for i in images) for s in kinds}
                 for s in kinds:
-                    table[r, k, s] = counted[s] / (sum(counted.values()) or 1)
+                    table[r, k, s] = (counted[s] + prior.weight * SURE * presumed[s]) / ((sum(counted.values()) + prior.weight) or 1)
         for i in images:
             odds = {k: shares[k] * math.prod(table[r, k, s] for r, s in said[i]) for k in kinds}
             truth[i] = {k: odds[k] / sum(odds.values()) for k in kinds}
@@ -57,7 +57,7 @@ def test_the_anaesthetists_are_what_was_published() -> None:
     fitted = fit(answers, prior=NO_PRIOR, rounds=2000, near=1e-12)
     assert fitted.shares.round(2).tolist() == [0.40, 0.42, 0.11, 0.07], "the marginals of the paper"
     first = [[0.89, 0.11, 0, 0], [0.07, 0.88, 0.05, 0], [0, 0.34, 0.66, 0], [0, 0, 0.56, 0.44]]
-    assert fitted.tables[0].round(2).tolist() == first, "the error rates of the first anaesthetist"
+    assert fitted.tables[0, :, :4].round(2).tolist() == first, "the error rates of the first anaesthetist"
 
 
 @pytest.mark.parametrize("prior", [NO_PRIOR, Prior()])
@@ -69,9 +69,8 @@ def test_all_at_once_is_what_the_loops_say(prior: Prior) -> None:
     assert fitted.truth == pytest.approx(np.array([[truth[i][k] for k in GRADES] for i in answers.image_ids]), abs=1e-8)
     again, tables, _ = by_loops(rows, GRADES, 31, prior)
     assert fitted.shares.tolist() == pytest.approx([again[k] for k in GRADES])
-    assert fitted.tables == pytest.approx(
-        np.array([[[tables[r, k, s] for s in GRADES] for k in GRADES] for r in answers.reader_ids]), abs=1e-8
-    )
+    expected = np.array([[[tables[r, k, s] for s in GRADES] for k in GRADES] for r in answers.reader_ids])
+    assert fitted.tables[:, :, : len(GRADES)] == pytest.approx(expected, abs=1e-8), "all of them are sure"
     assert shares != again
     assert table != tables
 
@@ -80,17 +79,18 @@ def test_all_at_once_is_what_the_loops_say(prior: Prior) -> None:
 KINDS = ("regular", "green_filter", "lugol_iodine")
 
 
-def read_by(skills: Mapping[int, tuple[float, float]], images: int, seed: int, each: int = 3) -> tuple[list[Said], dict[int, str]]:
-    """`skills`: sensitivity and specificity of each reader; `each` of them read an image."""
+def read_by(skills: Mapping[int, tuple[float, float]], images: int, seed: int, doubt: float = 0.05) -> tuple[list[Said], dict[int, str]]:
+    """`skills`: sensitivity and specificity of each reader; three of them read an image. `doubt`: how often they are unsure where wrong."""
     chance = random.Random(seed)
     truth = {image: chance.choices(KINDS, (7, 2, 1))[0] for image in range(images)}
     rows = []
     for image, kind in truth.items():
-        for reader in chance.sample(sorted(skills), each):
+        for reader in chance.sample(sorted(skills), 3):
             sensitivity, specificity = skills[reader]
             right = chance.random() < (specificity if kind == "regular" else sensitivity)
             said = kind if right else "regular" if kind != "regular" else chance.choice(KINDS[1:])
-            rows.append(Said(image, reader, said, patient=image // 2))
+            unsure = chance.random() < (0.05 if right else doubt)
+            rows.append(Said(image, reader, said, image // 2, unsure))
     return rows, truth
 
 
@@ -125,8 +125,8 @@ def test_cannot_tell_is_no_answer_and_few_answers_leave_a_reader_as_presumed() -
     answers = Answers.of([Said(1, 1, "cannot_tell"), Said(2, 1, "regular")])
     assert (answers.image_ids, len(answers.said)) == ((2,), 1)
     table = fit(answers).skill(answers).tables[1]
-    assert abs(table[0][0] - CORRECT) < 0.1
-    assert table[1][1] == pytest.approx(CORRECT, abs=0.02)
+    assert abs(table[0][0] + table[0][6] - CORRECT) < 0.1
+    assert table[1][1] + table[1][7] == pytest.approx(CORRECT, abs=0.02)
     assert fit(Answers.of([])).truth.shape == (0, 6)
 
 
@@ -146,7 +146,18 @@ def test_what_answers_make_of_an_image_is_the_same_by_hand_and_by_the_fit() -> N
     skill = fitted.skill(answers)
     for place in range(0, 200, 17):
         mine = answers.images == place
-        said = [(answers.reader_ids[r], answers.kinds[s]) for r, s in zip(answers.readers[mine], answers.said[mine], strict=True)]
+        said = [
+            (answers.reader_ids[r], answers.kinds[s % 6], s >= 6) for r, s in zip(answers.readers[mine], answers.said[mine], strict=True)
+        ]
         assert list(skill.posterior(said).values()) == pytest.approx(fitted.truth[place].tolist(), abs=1e-3)
     assert Skill.of_json(skill.as_json() | {"tables": {str(r): [list(row) for row in t] for r, t in skill.tables.items()}}) == skill
-    assert Skill().leading([(1, "cannot_tell"), (2, "green_filter")]) == ("green_filter", pytest.approx(CORRECT))
+    assert Skill().posterior([(1, "cannot_tell", True), (2, "green_filter", False)])["green_filter"] == pytest.approx(CORRECT)
+
+
+@pytest.mark.parametrize(("doubt", "weaker"), [(0.05, False), (0.6, True)])
+def test_an_unsure_answer_weighs_less_where_doubt_has_told_something(doubt: float, weaker: bool) -> None:
+    answers = Answers.of(read_by(SKILLS, 900, 11, doubt)[0])
+    skill = fit(answers).skill(answers)
+    sure, unsure = (skill.posterior([(3, "regular", one)])["regular"] for one in (False, True))
+    assert (unsure < sure - 0.15) is weaker
+    assert unsure > 0.5
