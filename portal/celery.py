@@ -31,4 +31,5 @@ app.conf.beat_schedule = {
     "sweep_incoming": _every(3600, "sweep_incoming"),
     "walk_chain": _every(86_400, "walk_chain"),
     "check_stores": _every(3600, "check_stores"),
+    "measure_readers": _every(600, "measure_readers"),
 }

@@ -73,6 +73,7 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "learning.Evaluation": ADMINS,
     "reviews.ReviewTask": ADMINS,
     "reviews.Read": ADMINS,
+    "reviews.Reliability": ADMINS,
     # a reader's alone: what is not yet said, and how they like to read; their pages ask for their own rows by name
     "reviews.Draft": frozenset(),
     "reviews.ReaderSettings": frozenset(),

@@ -17,6 +17,7 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
+from portal.reviews import measuring
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -90,6 +91,12 @@ def finish_arrivals() -> None:
 def check_stores() -> None:
     """Asked hourly, begun weekly: are the stores sound?"""
     checking.begin_when_due()
+
+
+@doorbell
+def measure_readers() -> None:
+    """Every ten minutes: is there enough new to say again how well readers read?"""
+    measuring.measure_when_due()
 
 
 @doorbell

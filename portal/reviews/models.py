@@ -166,6 +166,22 @@ class Read(Created):
         ]
 
 
+class Reliability(Created):
+    """How well each reader read by then, made from `answers` answers. Append-only: a decision by likelihood names the row that it used.
+
+    `content.skill`: as `skill.Skill` is in JSON; `content.figures`: by reader's id, sensitivity and specificity with their intervals.
+    """
+
+    content = models.JSONField()
+    upto = models.BigIntegerField(help_text="The newest answer there was.")
+    answers = models.IntegerField()
+    images = models.IntegerField()
+    patients = models.IntegerField()
+
+    class Meta:
+        triggers = [pgtrigger.Protect(name="only_more", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+
 class ReaderSettings(models.Model):
     """How a reader likes to read, and when they can. Theirs alone to set."""
 

@@ -136,7 +136,7 @@ def _certain(kinds: Collection[int], count: int) -> Floats:
 def _votes(answers: Answers) -> Floats:
     counts = np.zeros((len(answers.image_ids), len(answers.kinds)))
     np.add.at(counts, (answers.images, answers.said % len(answers.kinds)), 1.0)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    return np.asarray(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0))
 
 
 def _maximised(answers: Answers, truth: Floats, prior: Prior) -> tuple[Floats, Floats]:
