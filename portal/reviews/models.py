@@ -169,7 +169,8 @@ class Read(Created):
 class Reliability(Created):
     """How well each reader read by then, made from `answers` answers. Append-only: a decision by likelihood names the row that it used.
 
-    `content.skill`: as `skill.Skill` is in JSON; `content.figures`: by reader's id, sensitivity and specificity with their intervals.
+    `content.skill`: as `skill.Skill` is in JSON; `content.readers`: by reader's id, what pages show of them;
+    `content.switching`: how often a revealed opinion moves readers.
     """
 
     content = models.JSONField()

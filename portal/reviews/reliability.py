@@ -19,6 +19,8 @@ from portal.reviews.skill import CORRECT, KINDS, SURE, WEIGHT, Skill
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 DRAWS = 20_000
+FEW_PATIENTS = 10
+"""Of fewer it cannot be told how alike their images are: each then counts once."""
 _LEAST = 1e-12
 
 
@@ -211,7 +213,7 @@ def _effective(hits: Floats, weight: Floats, patients: Places, value: float) -> 
     of_hits, of_all = np.bincount(patients, weights=hits), np.bincount(patients, weights=weight)
     total, count = float(weight.sum()), int((of_all > 0).sum())
     binomial = value * (1 - value) / total
-    if binomial < _LEAST or count < 2:
+    if binomial < _LEAST or count < FEW_PATIENTS:
         return float(min(total, count))
     variance = float(((of_hits - value * of_all) ** 2).sum()) / total**2 * count / (count - 1)
     return total / max(1.0, variance / binomial)

@@ -108,7 +108,7 @@ def test_readers_are_measured_when_there_is_something_new(cast: Cast) -> None:
     assert (row.answers, row.images, row.patients) == (FRESH, FRESH // 2, FRESH // 2)
     assert AuditEvent.objects.filter(action="readers_measured").count() == 1
     assert measure_when_due() is None
-    figures = row.content["figures"][str(cast.rita.pk)]
+    figures = row.content["readers"][str(cast.rita.pk)]
     assert figures["specificity"][0] > 0.9
     assert figures["specificity"][4:] == [8, 8]
     with pytest.raises(ProgrammingError, match="Cannot update"), transaction.atomic():
@@ -142,6 +142,6 @@ def test_what_an_adjudicator_settled_is_taken_for_true(cast: Cast) -> None:
         task = ReviewTask.objects.get(image=image)
         make_read(task, cast.rita, "regular")
         make_read(task, cast.ravi, "regular")
-    found = measure().content["figures"][str(cast.rita.pk)]
+    found = measure().content["readers"][str(cast.rita.pk)]
     assert found["sensitivity"][0] == 0.0
     assert found["specificity"] is None
