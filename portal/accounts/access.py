@@ -81,6 +81,7 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "reviews.ReviewRules": STUDY,
     "reviews.KnownImage": STUDY,
     "reviews.Qualification": STUDY,
+    "reviews.Reliability": STUDY,
     # a reader's alone: what is not yet said, and how they like to read; their pages ask for their own rows by name
     "reviews.Draft": frozenset(),
     "reviews.ReaderSettings": frozenset(),

@@ -251,6 +251,23 @@ class Read(Created):
         ]  # fmt: skip
 
 
+class Reliability(Created):
+    """How well each reader read by then, made from `answers` answers. Append-only: a decision by likelihood names the row that it used.
+
+    `content.skill`: as `skill.Skill` is in JSON; `content.readers`: by reader's id, what pages show of them;
+    `content.switching`: how often a revealed opinion moves readers.
+    """
+
+    content = models.JSONField()
+    upto = models.BigIntegerField(help_text="The newest answer there was.")
+    answers = models.IntegerField()
+    images = models.IntegerField()
+    patients = models.IntegerField()
+
+    class Meta:
+        triggers = [pgtrigger.Protect(name="only_more", operation=pgtrigger.Update | pgtrigger.Delete)]
+
+
 class ReaderSettings(models.Model):
     """How a reader likes to read, and when they can. Theirs alone to set."""
 

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("reviews", "0006_measuring")]
+    dependencies = [("reviews", "0007_reliability")]
     operations = [
         migrations.AddField(
             model_name="lease",
