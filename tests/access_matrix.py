@@ -86,6 +86,8 @@ def make_things(cast: Cast) -> dict[str, Thing]:
     services.void_invitation(invitation=ended, actor=cast.sys)
     make_image(cast.north, state="accepted"), make_image(cast.river, state="accepted")
     leases = _lease(north, cast.ravi), _lease(river, cast.ada)
+    answered = _answered(cast.north, cast.ravi), _answered(cast.river, cast.ada)
+    back = [looking_back.address(looking_back.answered(lease.reader, lease.token)) for lease in answered]
     return {
         "site_id": Thing(cast.north, cast.river),
         "user_id": Thing(cast.alice, cast.bob),
@@ -113,9 +115,9 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
         "reading_picture.token": Thing(leases[0], leases[1], "x" * 43),
         "reading_small.token": Thing(leases[0], leases[1], "x" * 43),
-        "reading_amend.token": Thing(*(answers := (_answered(cast.north, cast.ravi), _answered(cast.river, cast.ada))), "x" * 43),
-        "reading_revealed.token": Thing(*answers, "x" * 43),
-        "address": Thing(*(looking_back.address(looking_back.answered(lease.reader, lease.token)) for lease in answers), "x" * 43),
+        "reading_amend.token": Thing(answered[0], answered[1], "x" * 43),
+        "reading_revealed.token": Thing(answered[0], answered[1], "x" * 43),
+        "address": Thing(back[0], back[1], "x" * 43),
         "reading_beside.token": Thing(leases[0], leases[1], "x" * 43),
         "reading_beside.key": Thing(beside.siblings(leases[0])[0].key, beside.siblings(leases[1])[0].key, "0" * 32),
         "size": Thing("full", "full", "huge"),
