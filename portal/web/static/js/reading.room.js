@@ -129,7 +129,8 @@ export function openRoom(room, undo) {
   function refused(status, said) {
     ready();
     if (status === 400) return say(said.message);
-    if ([403, 404, 409].includes(status)) return trouble.over(said.message);
+    if (status === 409) return trouble.over(said.message);
+    if ([403, 404].includes(status)) return trouble.over(`Your answer was not recorded. ${said.message}`);
     drafts.keepHere();
     trouble.waits(status);
   }
