@@ -139,10 +139,12 @@ def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
 
 
 def touched(tasks: Collection[ReviewTask]) -> set[int]:
-    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too."""
+    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too; but one that
+    was only fetched ahead, and whose time is over, was never in anybody's hands."""
     ids = [task.pk for task in tasks]
     answered = Read.objects.filter(task__in=ids, current=True).values_list("task", flat=True)
-    return set(answered.union(Lease.objects.filter(task__in=ids, ended__isnull=True).values_list("task", flat=True)))
+    held = Lease.objects.filter(task__in=ids, ended__isnull=True).exclude(reserved=True, until__lte=Now())
+    return set(answered.union(held.values_list("task", flat=True)))
 
 
 def answers(task: ReviewTask) -> list[Read]:
