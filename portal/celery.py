@@ -33,4 +33,5 @@ app.conf.beat_schedule = {
     "remind_readers": _every(3600, "remind_readers"),
     "walk_chain": _every(86_400, "walk_chain"),
     "check_stores": _every(3600, "check_stores"),
+    "measure_readers": _every(600, "measure_readers"),
 }

@@ -81,6 +81,7 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "reviews.ReviewRules": STUDY,
     "reviews.KnownImage": STUDY,
     "reviews.Qualification": STUDY,
+    "reviews.Reliability": STUDY,
     # a reader's alone: what is not yet said, and how they like to read; their pages ask for their own rows by name
     "reviews.Draft": frozenset(),
     "reviews.ReaderSettings": frozenset(),
@@ -138,6 +139,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "upload_file": SITE_STAFF,
     "upload_table": SITE_STAFF,
     **dict.fromkeys(("table_check", "site_table", "table", "table_words", "table_apply", "table_give_up", "table_template"), SITE_STAFF),
+    **dict.fromkeys(("table_live", "table_stop"), SITE_STAFF),
     **dict.fromkeys(("wording_list", "wording_forget"), SITE_STAFF),
     "upload_close": SITE_STAFF,
     "upload_cancel": SITE_STAFF,
@@ -184,13 +186,12 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "audit_list": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     "audit_csv": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     # reviews
-    "reading": READERS,
-    "reading_submit": READERS,
+    **dict.fromkeys(("reading", "reading_next", "reading_ahead", "reading_submit", "reading_draft", "reading_undo"), READERS),
+    "reading_skip": READERS,
+    **dict.fromkeys(("reading_amend", "reading_amended", "reading_revealed", "reading_again", "reading_keys"), READERS),
     "reading_picture": READERS,
+    "reading_small": READERS,
     "reading_beside": READERS,
-    **dict.fromkeys(
-        ("reading_next", "reading_ahead", "reading_draft", "reading_undo", "reading_skip", "reading_small", "reading_keys"), READERS
-    ),
     "reading_extend": READERS,
     "reading_release": READERS,
     "adjudication": frozenset({Role.ADJUDICATOR}),

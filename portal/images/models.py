@@ -74,6 +74,7 @@ class Patient(Created):
         "self", on_delete=models.PROTECT, null=True, related_name="merged",
         help_text="The same person under the code that remains; never one that is itself merged.",
     )  # fmt: skip
+    gone = models.DateTimeField(null=True, help_text="When the split that made it was undone; it counts while there is no image again.")
 
     class Meta:
         constraints = [
@@ -229,7 +230,10 @@ class MetadataTable(Created):
     rows = models.IntegerField(default=0)
     sheet = models.CharField(max_length=80, blank=True, help_text="Of a workbook with several: the one that is read.")
     cells = models.BinaryField(default=bytes)
+    seen = models.CharField(max_length=64, blank=True, help_text="The digest of what was seen by who asked; empty: no look.")
     applied = models.DateTimeField(null=True)
+    said = models.JSONField(default=dict, help_text="What became of its rows, in numbers.")
+    refused = models.CharField(max_length=400, blank=True, help_text="Why it was not applied when somebody asked.")
 
 
 class WordingOf(models.TextChoices):

@@ -39,6 +39,7 @@ KINDS = {
         JobKind("sanitise", "io", 8, owners="images_image"),
         JobKind("compare", "io", 64, owners="images_image"),
         JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),
+        JobKind("apply_table", "io", 1, deaths=_PATIENT, owners="images_metadatatable"),
         JobKind("assess", "io", 16, owners="images_image"),
         JobKind("freeze", "io", 1),
         JobKind("erase", "io", 1, owners="holdings_erasure"),

@@ -16,7 +16,7 @@ from portal.audit import services as audit
 from portal.datasets import closure
 from portal.datasets import services as datasets
 from portal.erasure import work as erasure
-from portal.images import archives, checking, comparing, kept, quarantine
+from portal.images import applying, archives, checking, comparing, kept, quarantine
 from portal.images import services as images
 from portal.images.models import Image, ImageState
 from portal.images.storage import clean_path
@@ -184,6 +184,7 @@ def _and_fail(write: Callable[[Claim, str], None]) -> Callable[[Claim, str], Non
 
 
 HANDLERS = {
+    "apply_table": Handler(_each(applying.apply_claimed), applying.give_up),
     "unpack": Handler(archives.unpack_claimed, archives.give_up),
     "sanitise": Handler(images.sanitise_claimed, images.give_up),
     "analyse": Handler(analyse, _and_fail(image_failed)),

@@ -17,7 +17,7 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
-from portal.reviews import digests, measures
+from portal.reviews import digests, measures, measuring
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -91,6 +91,12 @@ def finish_arrivals() -> None:
 def check_stores() -> None:
     """Asked hourly, begun weekly: are the stores sound?"""
     checking.begin_when_due()
+
+
+@doorbell
+def measure_readers() -> None:
+    """Every ten minutes: is there enough new to say again how well readers read?"""
+    measuring.measure_when_due()
 
 
 @doorbell

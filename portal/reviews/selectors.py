@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, FloatField, OuterRef, Q, QuerySet, Subquery
@@ -36,6 +37,7 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
         .exclude(image__site__in=closed_to(reader))
         .exclude(Exists(_read_by(reader)))
         .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
         .order_by("turn", "id")
@@ -56,9 +58,15 @@ def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
         .exclude(Exists(Read.objects.filter(Q(current=True) | Q(role="reader"), task=OuterRef("pk"), reader=reader)))
         .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .exclude(Exists(_held_by_others(reader)))
         .order_by("turn", "id")
     )
+
+
+def _opinion_seen(reader: User) -> QuerySet[Lease, Any]:
+    """The images of which this person knows, from an earlier question, what the model says: they are blind to them no more."""
+    return Lease.objects.filter(reader=reader, revealed__isnull=False).values("task__image")
 
 
 def _read_by(reader: User) -> QuerySet[Read]:

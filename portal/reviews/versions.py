@@ -19,7 +19,7 @@ from portal.reviews.consensus import Decision, Step, decide
 from portal.reviews.leases import hold
 from portal.reviews.models import Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks
-from portal.reviews.services import Answer, append, check, fact, follow, rule_of
+from portal.reviews.services import Answer, append, check, fact, follow, refuse_without_box, rule_of
 
 UNDO = timedelta(seconds=60)
 _TOO_LATE = "That answer can no longer be undone. Open it under 'My reading' and amend it there."
@@ -95,9 +95,10 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
     """A later version of one's answer, which counts from now on; the earlier ones stay.
 
     Where the question is still open, consensus goes on from it. Where it was closed and its outcome would be another now, the image is
-    asked about again (the label stands until then), and the decision is returned; None where the outcome stands.
+    asked about again (the label stands until then), and the decision is returned; None where the outcome stands, or nothing is said anew.
     """
     check(answer, task.image)
+    refuse_without_box(task, answer)
     locked, image, given = _held(task)
     mine = next((read for read in given if read.reader_id == reader.pk and read.current), None)
     if mine is None:
@@ -106,6 +107,8 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
         raise WrongState("The question was withdrawn, so there is nothing to amend.")
     if mine.role != answer.role:
         raise WrongState("An adjudicator's word is amended where it was given.")
+    if _says(mine) == _says(answer):
+        return None
     Read.objects.filter(pk=mine.pk).update(current=False)
     new = append(locked, image, reader, answer, version=mine.version + 1, revealed=was_revealed(locked, reader))
     reads = [new if read.pk == mine.pk else read for read in given if read.current]
@@ -114,6 +117,12 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
     if locked.state != TaskState.CLOSED:
         return follow(locked, image, reads)
     return _asked_again(locked, image, reads)
+
+
+def _says(said: Read | Answer) -> tuple[Any, ...]:
+    """What an answer says: a version that says the same is none."""
+    box = [round(side, 1) for side in said.box] if said.box else None
+    return said.kind, box, sorted(said.reasons), said.note, said.confidence
 
 
 def _asked_again(task: ReviewTask, image: Image, reads: list[Read]) -> Decision | None:

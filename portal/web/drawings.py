@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from portal.core.text import counted
 from portal.learning import gate
 from portal.ml import Bin, Calibration, Interval, OperatingPoint
 
@@ -151,7 +152,7 @@ def _square(one: Calibration) -> Reliability:
 
 
 def _mark(one: Bin) -> Mark:
-    said = f"mean score {one.score:.3f}: {one.share:.3f} [{one.low:.3f}, {one.high:.3f}] non-regular of {one.images} images"
+    said = f"mean score {one.score:.3f}: {one.share:.3f} [{one.low:.3f}, {one.high:.3f}] non-regular of {counted(one.images, 'image')}"
     return Mark(round(MARGIN + SIDE * one.score, 1), _up(one.share), _up(one.low), _up(one.high), said)
 
 

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts.http import UserRequest
 from portal.accounts.middleware import wants_json
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
-from portal.reviews import drafts, keys, selectors, skips
+from portal.reviews import drafts, keys, looking_back, selectors, skips
 from portal.reviews.leases import Role, extend_lease, release, reserve
 from portal.reviews.models import Lease, TaskState
 from portal.reviews.services import BOX_KINDS, CANNOT_TELL_REASONS, UNUSABLE_REASONS, submit_read
@@ -60,7 +60,7 @@ def _room(request: UserRequest, role: Role, *, form: AnswerForm | None = None, e
     context = {
         **turn,
         "shown": form.data if form else turn.get("draft") or {},
-        "marked": form.data.getlist("reasons") if form else turn.get("draft", {}).get("reasons", []),
+        "marked": form["reasons"].value() if form else turn.get("draft", {}).get("reasons", []),
         "undoable": _undoable(request, role),
         "error": error,
         **furniture(request, role),
@@ -118,10 +118,18 @@ def _submit(request: UserRequest, role: Role) -> HttpResponse:
             raise
         return _not_taken(request, role, form, error)
     drafts.forget(lease)
+    if role == "reader" and looking_back.will_reveal(lease):
+        return _revealing(request, lease)
     if wants_json(request):
         return JsonResponse({"recorded": True, "undo": UNDO_SECONDS, "next": turns.next_turn(request.user, role)})
     messages.success(request, "Recorded.")
     return redirect(_home(role))
+
+
+def _revealing(request: UserRequest, lease: Lease) -> HttpResponse:
+    """The study shows the model's opinion now that the answer is in, on a page of its own."""
+    address = reverse("reading_revealed", args=[lease.token])
+    return JsonResponse({"recorded": True, "to": address}) if wants_json(request) else redirect(address)
 
 
 def _not_taken(request: UserRequest, role: Role, form: AnswerForm, error: WinnowError) -> HttpResponse:

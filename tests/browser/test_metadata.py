@@ -49,7 +49,7 @@ def test_a_table_is_looked_at_understood_applied_and_a_patient_put_right_by_keyb
     press(page, page.get_by_role("button", name="Remember and check again"))
     expect(page.get_by_label("VILI")).to_have_count(0)
     press(page, page.get_by_role("button", name="Apply"))
-    expect(page.locator(".notice").first).to_contain_text("1 images were corrected")
+    expect(page.locator(".notice").first).to_contain_text("1 image was corrected")
     assert Wording.objects.count() == 5
 
     page.goto(f"/images/{images[0].pk}/")

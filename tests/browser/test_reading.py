@@ -171,7 +171,7 @@ def test_the_keys_are_explained(browser_page: Page, login: Any, cast: Cast) -> N
     browser_page.goto("/reading/")
     ready(browser_page)
     browser_page.keyboard.press("?")
-    expect(browser_page.get_by_role("dialog")).to_contain_text("zoom in, out, fit")
+    expect(browser_page.get_by_role("dialog")).to_contain_text("blink: the two in turn")
     browser_page.keyboard.press("Escape")
     expect(browser_page.get_by_role("dialog")).not_to_be_visible()
 
@@ -213,7 +213,9 @@ def test_a_second_tab_that_is_too_late_is_told_so(
     other.keyboard.type("my careful words")
     other.keyboard.press("Control+Enter")
     expect(other.get_by_role("alert")).to_contain_text("You have answered this picture already")
-    expect(other.locator("main")).to_contain_text("my careful words")
+    expect(other.locator("#note")).to_have_value("my careful words")
+    other.keyboard.press("Enter")  # on to the next, of which there is none
+    expect(other.locator(".page-head")).to_contain_text("Nothing waits for you")
     assert Read.objects.get().kind == "regular"
 
 
@@ -239,6 +241,7 @@ def test_who_lost_the_role_meanwhile_is_told_so(browser_page: Page, login: Any, 
     login(page, cast.rita)
     page.goto("/reading/")
     ready(page)
+    page.wait_for_load_state("networkidle")
     Membership.objects.filter(user=cast.rita).delete()
     page.keyboard.press("1")
     page.keyboard.press("Enter")

@@ -25,7 +25,7 @@ def asks(reader: User, **times: Any) -> None:
 
 def sent() -> list[tuple[str, list[str]]]:
     """Subjects and addresses of all mail, and the next beat finds the box empty."""
-    found = [(message.subject, message.to) for message in mail.outbox]
+    found = [(str(message.subject), list(message.to)) for message in mail.outbox]
     mail.outbox.clear()
     return found
 

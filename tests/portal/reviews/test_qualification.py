@@ -36,7 +36,7 @@ def asked(cast: Cast) -> None:
 
 def answer_all(reader: User, *wrong: int) -> list[ReviewTask]:
     """All that qualifies, in the order in which it comes; those numbered `wrong` by another kind."""
-    given = []
+    given: list[ReviewTask] = []
     while (lease := lease_next(reader=reader)) and lease.task.purpose == Purpose.QUALIFICATION:
         kind = KnownImage.objects.get(image=lease.task.image).kind
         said = "not_cervix" if len(given) in wrong else kind
