@@ -106,7 +106,7 @@ def test_the_page_says_whose_pictures_nobody_could_settle(cast: Cast) -> None:
     set_rules(site=None, only_sites=[cast.river.pk], reads_needed=2, actor=cast.stella)
     page = cast.client(cast.stella).get("/reading/rules/")
     few = {line.site.name: line.few for line, _ in page.context["lines"] if line.site}
-    assert few["River"].startswith("1 can take part, and these cannot give 2 independent answers")
+    assert few["River"].startswith("1 reader can take part, and by where they work these cannot give 2 independent")
     assert few["River"] in page.content.decode()
     set_rules(site=None, actor=cast.stella)
     assert "third answer is needed" in rules.lines([cast.north])[1].few
