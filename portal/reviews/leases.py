@@ -67,6 +67,7 @@ def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) 
         task = measures.due(standing) if role == "reader" else None
         if task is None and not (standing.must_qualify and role == "reader"):
             task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
+            task = task or (measures.left_over(standing) if role == "reader" else None)
         if task is None:
             return None
         lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)

@@ -189,7 +189,9 @@ WHERE ($1, $2, $3) IS NOT NULL"""  # noqa: S608  # nosec B608
 _UNTOUCHED = """
     task.id <> ALL((SELECT skipped FROM about)::bigint[])
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
-    AND NOT EXISTS (SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND read.current)
+    AND NOT EXISTS (
+        SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND (read.current OR read.role = 'reader')
+    )
     AND NOT EXISTS (
         SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
     )"""

@@ -53,10 +53,10 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
 
 
 def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
-    """The tasks that this adjudicator may settle now: never one that they have read."""
+    """The tasks that this adjudicator may settle now: never one that they have read, even if they took their answer back."""
     return (
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
-        .exclude(Exists(_read_by(reader)))
+        .exclude(Exists(Read.objects.filter(Q(current=True) | Q(role="reader"), task=OuterRef("pk"), reader=reader)))
         .exclude(skipped_by(reader))
         .exclude(image__in=_opinion_seen(reader))
         .exclude(Exists(_held_by_others(reader)))
