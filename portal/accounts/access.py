@@ -200,6 +200,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "reading_when": READERS,
     "agreement": STUDY,
     "reader_figures": STUDY,
+    "review_progress": STUDY,
     "reading_rules": STUDY,
     **dict.fromkeys(("qualification", "qualification_choose", "qualification_empty", "qualification_waive"), STUDY),
     "review_list": STUDY,

@@ -58,6 +58,7 @@ class SiteProgress:
     name: str
     asked: int
     open: int
+    begun: int
     adjudication: int
     settled: int
     cancelled: int
@@ -77,13 +78,22 @@ class SiteProgress:
     def reads_an_image(self) -> float | None:
         return self.answers / self.settled if self.settled else None
 
+    @property
+    def median_days(self) -> float | None:
+        return self.median / timedelta(days=1) if self.median is not None else None
+
+    @property
+    def p90_days(self) -> float | None:
+        return self.p90 / timedelta(days=1) if self.p90 is not None else None
+
 
 def by_site(tasks: QuerySet[ReviewTask]) -> list[SiteProgress]:
     """Of these questions, in the order of sites' names: 2 queries."""
     lately = _CLOSED & Q(closed__gt=Now() - LATELY)
     patients = "image__exam__patient"
     rows = tasks.filter(purpose=Purpose.REVIEW).order_by().values(site=F("image__site"), name=F("image__site__name")).annotate(
-        asked=Count("pk"), open=Count("pk", filter=_OPEN), adjudication=Count("pk", filter=Q(state=TaskState.ADJUDICATION)),
+        asked=Count("pk"), open=Count("pk", filter=_OPEN), begun=Count("pk", filter=_OPEN & Q(answered__gt=0)),
+        adjudication=Count("pk", filter=Q(state=TaskState.ADJUDICATION)),
         settled=Count("pk", filter=_CLOSED), cancelled=Count("pk", filter=Q(state=TaskState.CANCELLED)),
         answers=Coalesce(Sum("answered", filter=_CLOSED), 0), given=Coalesce(Sum("answered", filter=_OPEN), 0),
         missing=Coalesce(Sum(F("reads_needed") - F("answered"), filter=_OPEN), 0),
@@ -120,10 +130,11 @@ def by_week(tasks: QuerySet[ReviewTask]) -> list[Week]:
     reads = Read.objects.filter(task__in=rows, role="reader", current=True, created__gt=since)
     answers = reads.annotate(week=TruncWeek("created")).values("week").annotate(answers=Count("pk"))
     counts = closed.annotate(settled=Count("pk", filter=Q(hard=False)), adjudicated=Count("pk", filter=Q(hard=True)))
-    weeks: dict[datetime, dict[str, int]] = {}
-    for row in [*asked, *answers, *counts]:
-        weeks.setdefault(row["week"], {}).update({name: count for name, count in row.items() if name != "week"})
-    return [Week(begins, **counted) for begins, counted in sorted(weeks.items())]
+    counted: list[dict[str, Any]] = [dict(row) for found in (asked, answers, counts) for row in found]
+    weeks: dict[datetime, dict[str, Any]] = {}
+    for row in counted:
+        weeks.setdefault(row.pop("week"), {}).update(row)
+    return [Week(begins, **weeks[begins]) for begins in sorted(weeks)]
 
 
 def waiting(sites: Sequence[SiteProgress]) -> Waiting:
@@ -169,11 +180,10 @@ def stuck(tasks: QuerySet[ReviewTask], readers: Sequence[User]) -> list[Stuck]:
     alike = tasks.filter(_OPEN, ~Exists(held), purpose=Purpose.REVIEW).order_by().annotate(
         who=Case(When(answered=0, then=Value([], output_field=_ids())), default=ArraySubquery(said))
     )  # fmt: skip
-    groups: list[dict[str, Any]] = list(
-        alike.values("image__site__name", "rules", "reads_needed", "answered", "who").annotate(
-            example=Min("pk"), images=Count("pk"), patients=Count("image__exam__patient", distinct=True), oldest=Min("created")
-        )
+    rows = alike.values("image__site__name", "rules", "reads_needed", "answered", "who").annotate(
+        example=Min("pk"), images=Count("pk"), patients=Count("image__exam__patient", distinct=True), oldest=Min("created")
     )
+    groups: list[dict[str, Any]] = [dict(row) for row in rows]
     open_to_somebody = _readable([row["example"] for row in groups], readers)
     by_name: dict[str, Stuck] = {}
     for row in groups:
