@@ -18,10 +18,11 @@ UNSURE = 1
 
 
 def own_words(reads: QuerySet[Read]) -> QuerySet[Read]:
-    """Of these answers, each reader's last word on a question before anything was revealed. Adjudicators have seen the others."""
-    before = Q(role="reader", revealed=False, undone=False)
-    later = Read.objects.filter(before, task=OuterRef("task"), reader=OuterRef("reader"), version__gt=OuterRef("version"))
-    return reads.filter(before).exclude(Exists(later))
+    """Of these answers, each reader's first word on a question, slips that they took back at once left out: who amends later may know more
+    than the picture. Adjudicators have seen the others' answers."""
+    own = Q(role="reader", revealed=False, undone=False)
+    earlier = Read.objects.filter(own, task=OuterRef("task"), reader=OuterRef("reader"), version__lt=OuterRef("version"))
+    return reads.filter(own).exclude(Exists(earlier))
 
 
 def said() -> list[Said]:
