@@ -199,6 +199,8 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "own_reading": READERS,
     "reading_when": READERS,
     "agreement": STUDY,
+    "reader_figures": STUDY,
+    "review_progress": STUDY,
     "reading_rules": STUDY,
     **dict.fromkeys(("qualification", "qualification_choose", "qualification_empty", "qualification_waive"), STUDY),
     "review_list": STUDY,

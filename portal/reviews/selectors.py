@@ -193,7 +193,7 @@ def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = N
         "created",
     )
     for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, {})[reader] = (kind, name or email)
+        by_task.setdefault(task, {}).setdefault(reader, (kind, name or email))
         about[task] = (patient, site, f"{created:%Y-%m}")
     first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
     return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]
