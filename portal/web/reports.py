@@ -106,12 +106,16 @@ def sites(report: EvaluationReport) -> list[tuple[str, list[Figure | None]]]:
     ]
 
 
+def _number(told: object) -> int:
+    return told if isinstance(told, int) else 0
+
+
 def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
     """What the bundle tells of siblings, each on a source it never saw: (site, counted over what, figures)."""
     return [
         (
             site,
-            f"{counted(told.get('images') or 0, 'image')} of {counted(told.get('patients') or 0, 'patient')}",
+            f"{counted(_number(told.get('images')), 'image')} of {counted(_number(told.get('patients')), 'patient')}",
             [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
         )
         for site, told in report.left_out.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -161,12 +162,12 @@ def test_every_other_way_to_a_picture_leaves_word_too(cast: Cast) -> None:
 
 
 def test_details_are_words_and_no_python(cast: Cast) -> None:
-    said = {
+    said: dict[str, Any] = {
         "before": None, "after": "in_review", "changes": {"stated_kind": ["", "green_filter"], "exam": [None, 12]}, "by_system": True,
         "boxes": [[1, 2.5], [3, 4]], "reasons": ["detector_low", "glare"], "none": [], "rule": {"x0": 0.123456, "blank": False}, "note": "",
     }  # fmt: skip
     services.record(actor_id=None, action="planted", subject=cast.north, **said)
-    shown = {"before": {"bytes": 1, "files": 2}, "after": {"bytes": 1, "files": None}}
+    shown: dict[str, Any] = {"before": {"bytes": 1, "files": 2}, "after": {"bytes": 1, "files": None}}
     services.record(actor_id=None, action="planted", subject=cast.river, **shown)
     second, first = cast.client(cast.sys).get("/audit/", {"action": "planted"}).context["lines"]
     assert dict(first["details"]) == {
