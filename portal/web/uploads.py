@@ -121,6 +121,7 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
         "query": urlencode({"show": shown, "after": _number(request, "after") or 0}), "first_page": not _number(request, "after"),
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
         "rows_since": forgetting.rows_waiting_since(found) if counts["missing"] or counts["expected"] else None,
+        "silence": selectors.silence_in(found) if counts["in_work"] else None,
         "archives": archives, "table": table, "table_said": said_of(table.held.said) if table and table.held.said else "",
         "busy": bool(counts["in_work"] or archives or (table and table.live)), "ended": bool(found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
