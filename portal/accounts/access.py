@@ -138,6 +138,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "advice_dismiss": SITE_STAFF,
     "upload_file": SITE_STAFF,
     "upload_table": SITE_STAFF,
+    "upload_rows_forget": SITE_STAFF,
     **dict.fromkeys(("table_check", "site_table", "table", "table_words", "table_apply", "table_give_up", "table_template"), SITE_STAFF),
     **dict.fromkeys(("table_live", "table_stop"), SITE_STAFF),
     **dict.fromkeys(("wording_list", "wording_forget"), SITE_STAFF),
