@@ -227,6 +227,7 @@ def test_who_took_too_long_is_told_so(browser_page: Page, login: Any, cast: Cast
     login(page, cast.rita)
     page.goto("/reading/")
     ready(page)
+    page.wait_for_load_state("networkidle")
     Lease.objects.update(until=Now() - timedelta(minutes=1))
     Lease.objects.create(task=task, reader=cast.ravi, token="x" * 40, until=Now() + timedelta(minutes=5))
     page.keyboard.press("1")
