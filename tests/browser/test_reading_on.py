@@ -281,3 +281,19 @@ def test_the_models_opinion_comes_after_the_own_answer_and_is_kept_or_followed_b
     assert list(Read.objects.order_by("id").values_list("kind", "version", "revealed")) == [
         ("green_filter", 1, False), ("regular", 2, True), ("regular", 1, False),
     ]  # fmt: skip
+
+
+def test_only_active_time_is_counted_and_undoing_ends_with_its_minute(browser_page: Page, login: Any, cast: Cast) -> None:
+    page = browser_page
+    tasks(cast, 2)
+    page.clock.install()
+    start(page, login, cast)
+    page.keyboard.press("1")
+    page.clock.fast_forward(20_000)
+    page.mouse.move(300, 300)
+    page.clock.fast_forward(600_000)  # away from the desk
+    page.keyboard.press("Enter")
+    expect(page.locator("#undo")).to_be_visible()
+    assert 75 <= Read.objects.get().seconds <= 100
+    page.clock.fast_forward(61_000)
+    expect(page.locator("#undo")).to_be_hidden()
