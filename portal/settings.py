@@ -92,6 +92,8 @@ READ_OWN_SITE_FIRST: bool = env.bool("WINNOW_READ_OWN_SITE_FIRST", default=False
 """Readers may read images of their own site first: for an installation with one site; the page says so."""
 MAX_FILE_BYTES: int = env.int("WINNOW_MAX_FILE_BYTES", default=60_000_000)
 PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)
+TABLE_DAYS: int = env.int("WINNOW_TABLE_DAYS", default=14)
+"""How long a table is held that nobody applies, and a row may wait for its file before its upload's page asks to remove it."""
 SENDERS: int = env.int("WINNOW_SENDERS", default=12)
 """How long a file that came only in part waits for its rest."""
 TOKEN_DAYS: int = env.int("WINNOW_TOKEN_DAYS", default=90)

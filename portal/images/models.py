@@ -202,6 +202,7 @@ class TextFound(Created):
     cleared_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     cleared_at = models.DateTimeField(null=True)
     attestation = models.CharField(max_length=500, blank=True)
+    replaced = models.JSONField(default=list, help_text="Pictures that were blanked and are still to leave the store: sha256, extension.")
 
 
 class TextRule(Created):

@@ -68,7 +68,7 @@ def hold_table(*, site: Site, upload: Upload | None, data: bytes, name: str, act
         raise WrongState(_CANCELLED)
     grids = _open(data)
     earlier = MetadataTable.objects.filter(site=site, upload=upload, created_by=actor, applied=None).exclude(cells=b"")
-    earlier.exclude(pk__in=table_jobs.live(site.pk).values("subject_id")).update(cells=b"")
+    earlier.exclude(pk__in=table_jobs.live(site.pk).values("subject_id")).update(cells=b"", refused="")
     return MetadataTable.objects.create(
         site=site, upload=upload, created_by=actor, name=_name(name), sha256=hashlib.sha256(data).hexdigest(), cells=pack(grids)
     )
@@ -87,7 +87,7 @@ def choose_sheet(*, held: MetadataTable, sheet: str) -> None:
 def give_up_table(*, held: MetadataTable) -> None:
     """The table is not to be applied: its cells are forgotten."""
     table_jobs.require_idle(held)
-    MetadataTable.objects.filter(pk=held.pk, applied=None).update(cells=b"")
+    MetadataTable.objects.filter(pk=held.pk, applied=None).update(cells=b"", refused="")
 
 
 @transaction.atomic

@@ -37,6 +37,7 @@ KINDS = {
     for kind in (
         JobKind("unpack", "io", 1, owners="images_archive"),
         JobKind("sanitise", "io", 8, owners="images_image"),
+        JobKind("drop", "io", 1, deaths=_PATIENT, owners="images_image"),
         JobKind("compare", "io", 64, owners="images_image"),
         JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),
         JobKind("apply_table", "io", 1, deaths=_PATIENT, owners="images_metadatatable"),

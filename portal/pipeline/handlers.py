@@ -16,7 +16,7 @@ from portal.audit import services as audit
 from portal.datasets import closure
 from portal.datasets import services as datasets
 from portal.erasure import work as erasure
-from portal.images import applying, archives, checking, comparing, kept, quarantine
+from portal.images import applying, archives, checking, comparing, dropping, kept, quarantine
 from portal.images import services as images
 from portal.images.models import Image, ImageState
 from portal.images.storage import clean_path
@@ -190,6 +190,7 @@ HANDLERS = {
     "analyse": Handler(analyse, _and_fail(image_failed)),
     "assess": Handler(assess, jobs.fail),
     "compare": Handler(compare, jobs.fail),
+    "drop": Handler(_each(dropping.drop), jobs.fail),
     "erase": Handler(_each(erasure.erase), erasure.give_up),
     "verify": Handler(_each(checking.go_on), checking.give_up),
     "walk_chain": Handler(_each(walk_chain), jobs.fail),

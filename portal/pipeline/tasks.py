@@ -12,7 +12,7 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
-from portal.images import archives, arrivals, checking, kept, storage
+from portal.images import archives, arrivals, checking, forgetting, kept, storage
 from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
@@ -74,10 +74,11 @@ def check_invariants() -> None:
 @doorbell
 def sweep_incoming() -> None:
     """Remove what uploads left that were cut off: a day later what is half written and archives that nobody waits for, days later
-    files whose rest never came."""
+    files whose rest never came, and tables that nobody applied."""
     storage.sweep_incoming()
     archives.sweep_archives()
     arrivals.sweep()
+    forgetting.forget_tables()
     kept.shrink()
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import Case, Exists, F, JSONField, OuterRef, Q, QuerySet, Subquery, When
-from django.db.models.functions import JSONObject
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from portal.labels.models import Label, Provenance
 from portal.reviews.models import Purpose, Read, Reliability, ReviewTask
@@ -18,10 +15,11 @@ UNSURE = 1
 
 
 def own_words(reads: QuerySet[Read]) -> QuerySet[Read]:
-    """Of these answers, each reader's last word on a question before anything was revealed. Adjudicators have seen the others."""
-    before = Q(role="reader", revealed=False, undone=False)
-    later = Read.objects.filter(before, task=OuterRef("task"), reader=OuterRef("reader"), version__gt=OuterRef("version"))
-    return reads.filter(before).exclude(Exists(later))
+    """Of these answers, each reader's first word on a question, slips that they took back at once left out: who amends later may know more
+    than the picture. Adjudicators have seen the others' answers."""
+    own = Q(role="reader", revealed=False, undone=False)
+    earlier = Read.objects.filter(own, task=OuterRef("task"), reader=OuterRef("reader"), version__lt=OuterRef("version"))
+    return reads.filter(own).exclude(Exists(earlier))
 
 
 def said() -> list[Said]:
@@ -44,20 +42,9 @@ def newest() -> Reliability | None:
     return Reliability.objects.order_by("-pk").first()
 
 
-def with_skill(tasks: QuerySet[ReviewTask]) -> QuerySet[ReviewTask]:
-    """The same rows, each with what is known of readers where its rule asks for it: no statement of its own."""
-    known = Reliability.objects.order_by("-pk").values(json=JSONObject(version=F("pk"), skill=F("content__skill")))[:1]
-    return tasks.annotate(known_skill=Case(When(rules__adaptive=True, then=Subquery(known)), default=None, output_field=JSONField()))
-
-
 def skill_of(task: ReviewTask) -> Skill | None:
-    """What is known of readers, where the question's rule is adaptive; of a row of `with_skill` without a statement."""
+    """What is known of readers, by one statement where the question's rule is adaptive; else nothing, and none."""
     if not (task.rules and task.rules.adaptive):
         return None
-    known: dict[str, Any] | None
-    if hasattr(task, "known_skill"):
-        known = task.known_skill
-    else:
-        row = newest()
-        known = {"version": row.pk, "skill": row.content["skill"]} if row else None
-    return Skill.of_json(known["skill"], known["version"]) if known else Skill()
+    row = Reliability.objects.order_by("-pk").values_list("pk", "content__skill").first()
+    return Skill.of_json(row[1], row[0]) if row else Skill()

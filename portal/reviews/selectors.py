@@ -139,10 +139,12 @@ def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
 
 
 def touched(tasks: Collection[ReviewTask]) -> set[int]:
-    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too."""
+    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too; but one that
+    was only fetched ahead, and whose time is over, was never in anybody's hands."""
     ids = [task.pk for task in tasks]
     answered = Read.objects.filter(task__in=ids, current=True).values_list("task", flat=True)
-    return set(answered.union(Lease.objects.filter(task__in=ids, ended__isnull=True).values_list("task", flat=True)))
+    held = Lease.objects.filter(task__in=ids, ended__isnull=True).exclude(reserved=True, until__lte=Now())
+    return set(answered.union(held.values_list("task", flat=True)))
 
 
 def answers(task: ReviewTask) -> list[Read]:
@@ -191,7 +193,7 @@ def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = N
         "created",
     )
     for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, {})[reader] = (kind, name or email)
+        by_task.setdefault(task, {}).setdefault(reader, (kind, name or email))
         about[task] = (patient, site, f"{created:%Y-%m}")
     first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
     return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]

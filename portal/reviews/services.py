@@ -189,8 +189,7 @@ def _inside(box: tuple[float, float, float, float], image: Image) -> bool:
 
 
 def _locked(task: ReviewTask) -> ReviewTask:
-    rows = ReviewTask.objects.select_for_update(no_key=True, of=("self",)).select_related("rules")
-    return measured.with_skill(rows).get(pk=task.pk)
+    return ReviewTask.objects.select_for_update(no_key=True, of=("self",)).select_related("rules").get(pk=task.pk)
 
 
 def _refuse_unless_due(task: ReviewTask, reader: User, answer: Answer, reads: list[Read], *, in_time: bool) -> None:

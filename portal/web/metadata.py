@@ -19,7 +19,7 @@ from portal.accounts.models import Site
 from portal.core.errors import BadInput, WinnowError, WrongState
 from portal.core.text import counted
 from portal.datasets.exports import escaped
-from portal.images import applying, tables, wording, wordings
+from portal.images import applying, forgetting, tables, wording, wordings
 from portal.images.dry_run import dry_run
 from portal.images.models import MetadataTable, Upload, Wording, WordingOf
 from portal.ml import Kind
@@ -50,7 +50,7 @@ def site_table(request: UserRequest, site_id: int) -> HttpResponse:
             return redirect("table", _held(request, site, None).pk)
         except BadInput as refused:
             error = refused
-    context = {"site": site, "error": error, "applied": tables.applied_of_site(site)}
+    context = {"site": site, "error": error, "applied": tables.applied_of_site(site), "forgotten": forgetting.forgotten_of(site)}
     return render(request, "metadata/site_table.html", context, status=error.status if error else 200)
 
 

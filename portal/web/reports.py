@@ -106,9 +106,8 @@ def sites(report: EvaluationReport) -> list[tuple[str, list[Figure | None]]]:
     ]
 
 
-def _count(told: Mapping[str, object], name: str) -> int:
-    found = told.get(name)
-    return found if isinstance(found, int) else 0
+def _number(told: object) -> int:
+    return told if isinstance(told, int) else 0
 
 
 def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
@@ -116,7 +115,7 @@ def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, F
     return [
         (
             site,
-            f"{counted(_count(told, 'images'), 'image')} of {counted(_count(told, 'patients'), 'patient')}",
+            f"{counted(_number(told.get('images')), 'image')} of {counted(_number(told.get('patients')), 'patient')}",
             [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
         )
         for site, told in report.left_out.items()

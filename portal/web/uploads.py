@@ -20,9 +20,9 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput
-from portal.core.text import number
+from portal.core.text import counted, number
 from portal.datasets.exports import escaped
-from portal.images import advice, applying, room, seen, selectors, services
+from portal.images import advice, applying, forgetting, room, seen, selectors, services
 from portal.images.models import FileOutcome, Image, MetadataTable, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
 from portal.web import outcomes
@@ -120,6 +120,8 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
         "upload": found, "counts": counts, "files": page, "more": more, "shown": shown, "choices": _SHOWN, "done": done,
         "query": urlencode({"show": shown, "after": _number(request, "after") or 0}), "first_page": not _number(request, "after"),
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
+        "rows_since": forgetting.rows_waiting_since(found) if counts["missing"] or counts["expected"] else None,
+        "silence": selectors.silence_in(found) if counts["in_work"] else None,
         "archives": archives, "table": table, "table_said": said_of(table.held.said) if table and table.held.said else "",
         "busy": bool(counts["in_work"] or archives or (table and table.live)), "ended": bool(found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
@@ -219,6 +221,13 @@ def upload_table(request: UserRequest, upload_id: int) -> HttpResponse:
 
 
 @require_POST
+def upload_rows_forget(request: UserRequest, upload_id: int) -> HttpResponse:
+    gone = forgetting.forget_rows(upload=_own(request, upload_id), actor=request.user)
+    messages.success(request, f"Removed: {counted(gone, 'row')} of the table without a file.")
+    return redirect("upload", upload_id)
+
+
+@require_POST
 def upload_close(request: UserRequest, upload_id: int) -> HttpResponse:
     found = services.close_upload(upload=_own(request, upload_id), actor=request.user)
     return JsonResponse({"page": reverse("upload", args=[found.pk])}) if _wants_json(request) else redirect("upload", found.pk)
@@ -277,6 +286,7 @@ urls = [
     path("uploads/advice/<int:file_id>/dismiss/", advice_dismiss, name="advice_dismiss"),
     path("uploads/<int:upload_id>/outcomes.csv", upload_outcomes, name="upload_outcomes"),
     path("uploads/<int:upload_id>/table/", upload_table, name="upload_table"),
+    path("uploads/<int:upload_id>/rows/forget/", upload_rows_forget, name="upload_rows_forget"),
     path("uploads/<int:upload_id>/close/", upload_close, name="upload_close"),
     path("uploads/<int:upload_id>/cancel/", upload_cancel, name="upload_cancel"),
 ]

@@ -84,10 +84,11 @@ def test_gold_is_held_against_the_label_and_a_repeat_against_the_readers_own_wor
     make_read(task, cast.rita, "lugol_iodine", version=2)
     make_read(task, cast.rita, "green_filter", version=3, revealed=True, current=False)
     make_read(task, cast.ravi, "green_filter")
-    measuring("repeat", image, cast.rita, "lugol_iodine")
+    measuring("repeat", image, cast.rita, "regular")
     measuring("gold", image, cast.ravi, "green_filter")
-    other, _ = settled(cast, "regular", "P2")
-    measuring("repeat", other, cast.rita, "regular")
+    other, question = settled(cast, "regular", "P2")
+    make_read(question, cast.rita, "unusable")
+    measuring("repeat", other, cast.rita, "cannot_tell")
     measuring("gold", other, cast.ravi, "cannot_tell")
     assert [(one.reader, one.right) for one in held_against.repeats()] == [(cast.rita.pk, True)]
     assert [(one.reader, one.right) for one in held_against.gold()] == [(cast.ravi.pk, True)]
