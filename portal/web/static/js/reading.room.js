@@ -86,7 +86,7 @@ export function openRoom(room, undo) {
     box.put(turn.draft.box);
     beside.load(turn.token, turn.beside);
     get("skip").open = false;
-    get("waiting").textContent = inWords(turn);
+    get("waiting").textContent = turn.waiting;
     get("saved").textContent = "";
     document.activeElement?.blur();
     measure();
@@ -96,10 +96,6 @@ export function openRoom(room, undo) {
     clock.begin();
     ready();
     setTimeout(() => ahead.fetch());
-  }
-  function inWords({ waiting, most }) {
-    if (waiting > most) return `More than ${most} pictures wait for you.`;
-    return waiting === 1 ? "1 picture waits for you." : `${waiting} pictures wait for you.`;
   }
   // what is set here is what tests and measurements wait for: the page takes keys for this picture
   function ready() {
