@@ -175,8 +175,9 @@ WITH chosen AS (
     INSERT INTO reviews_lease (task_id, reader_id, token, until, ended, reserved)
     SELECT id, %(reader)s, gen_random_uuid()::text, now(), now(), false FROM chosen
 )
-INSERT INTO reviews_read (task_id, reader_id, version, current, undone, kind, reasons, note, role, seconds, revealed)
-SELECT id, %(reader)s, 1, true, false, 'regular', '{}', '', 'reader', 4, false FROM chosen
+INSERT INTO reviews_read (created, task_id, reader_id, version, current, undone, kind, reasons, note, role, seconds, revealed)
+SELECT now() - interval '1 day' - random() * interval '30 days', id, %(reader)s, 1, true, false, 'regular', '{}', '', 'reader', 4, false
+FROM chosen
 """
 
 

@@ -141,7 +141,7 @@ class ReviewTask(Created):
         triggers = [
             pgtrigger.Trigger(
                 name="site_of_image", when=pgtrigger.Before, operation=pgtrigger.Insert,
-                func="NEW.site_id = (SELECT site_id FROM images_image WHERE id = NEW.image_id); RETURN NEW;",
+                func="NEW.site_id = (SELECT site_id FROM images_image WHERE id = NEW.image_id); NEW.readers = '{}'; RETURN NEW;",
             ),
         ]  # fmt: skip
 

@@ -11,34 +11,26 @@ from datetime import timedelta
 from typing import Literal
 
 from django.conf import settings
-from django.db import connection
 from django.utils.crypto import salted_hmac
 
 from portal.accounts.models import User
 from portal.core.statements import Prepared
-from portal.images.models import Image
-from portal.reviews import order
-from portal.reviews.models import ReviewRules, ReviewTask
+from portal.reviews import order, rows
+from portal.reviews.models import ReviewTask
 from portal.reviews.skips import SKIPPED_FOR
 
 Role = Literal["reader", "adjudicator"]
 FOREIGN_FOR = timedelta(days=7)
 """So long a question waits for an adjudicator who can read its notes; then it goes to any."""
-MOST_COUNTED = 1_000
+MOST_COUNTED = 100
 """With very many, counting would take longer than reading."""
 
 
 def lock_next(reader: User, role: Role, *, wait: bool = False) -> ReviewTask | None:
     """A task that this reader may be given, with its image, its row locked. None: nothing waits for them. `wait`: where others hold all
-    rows that there are, wait for them, and do not pass them over. Whether it is still to be had only a later statement sees."""
+    rows that were looked at, look at all there are, and wait for them. Whether it is still to be had only a later statement sees."""
     row = _STATEMENTS[role, wait].first(reader.pk, seed(reader), not settings.READ_OWN_SITE_FIRST)
-    if row is None:
-        return None
-    task = ReviewTask.from_db(connection.alias, [field.attname for field in _TASK], row[: len(_TASK)])
-    task.image = Image.from_db(connection.alias, [field.attname for field in _IMAGE], row[len(_TASK) : -len(_RULES)])
-    rules = row[-len(_RULES) :]
-    task.rules = ReviewRules.from_db(connection.alias, [field.attname for field in _RULES], rules) if task.rules_id else None
-    return task
+    return rows.task_of(row) if row else None
 
 
 def waiting(reader: User, role: Role) -> int:
@@ -53,13 +45,7 @@ def seed(reader: User) -> str:
     return salted_hmac("portal.reviews.queue", str(reader.pk), algorithm="sha256").hexdigest()[:32]
 
 
-_TASK, _IMAGE, _RULES = (model._meta.concrete_fields for model in (ReviewTask, Image, ReviewRules))
-_COLUMNS = ", ".join(
-    f"{name}.{field.column}" for name, fields in (("task", _TASK), ("image", _IMAGE), ("rules", _RULES)) for field in fields
-)
-_WHOLE = f"""SELECT {_COLUMNS} FROM reviews_reviewtask AS task JOIN images_image AS image ON image.id = task.image_id
-    LEFT JOIN reviews_reviewrules AS rules ON rules.id = task.rules_id
-    WHERE task.id ="""  # noqa: S608  # nosec B608 # names of the models' own columns
+_WHOLE = f"SELECT {rows.TASK} FROM {rows.WITH_IMAGE} WHERE task.id ="  # noqa: S608  # nosec B608 # names of the models' own columns
 
 _DRAWN = "sha256(convert_to((SELECT dice FROM about) || '{what}:' || {number}, 'UTF8'))"
 
@@ -104,13 +90,19 @@ _PLACE = """
 _OPEN = "task.state = 'open' AND task.purpose = 'review'"
 
 
-def _one_of(rows: str, place: str) -> str:
+_LOOK_AHEAD = "LIMIT 100"
+"""The planner cannot know that the very first rows are nearly always free, and would sort them all. Where none of so many is, the statement
+that waits looks at all of them."""
+
+
+def _one_of(which: str, place: str) -> str:
     """One of the first rows, drawn and locked."""
     return f"""
         SELECT task.id FROM (
             SELECT id, turn, first_value(turn) OVER (ORDER BY turn, id) AS first FROM (
-                SELECT task.id, task.turn FROM reviews_reviewtask AS task WHERE {rows} AND {place}
-                ORDER BY task.turn, task.id LIMIT {order.WINDOW}
+                SELECT task.id, task.turn FROM (
+                    SELECT * FROM reviews_reviewtask AS task WHERE {which} ORDER BY task.turn, task.id {_LOOK_AHEAD}
+                ) AS task WHERE {place} ORDER BY task.turn, task.id LIMIT {order.WINDOW}
             ) AS window_of_it
         ) AS candidate JOIN reviews_reviewtask AS task ON task.id = candidate.id
         WHERE candidate.turn <= candidate.first + {order.NEAR.total_seconds()}
@@ -176,10 +168,13 @@ WITH RECURSIVE {_ABOUT}, {_GROUPS}
 _WAITING = f"""
 WITH RECURSIVE {_ABOUT}, {_GROUPS}
 SELECT count(*) FROM (
-    SELECT FROM ({_OTHERS}) AS begun JOIN reviews_reviewtask AS task ON {_BEGUN_ROW} AND task.readers = begun.readers
+    SELECT FROM ({_OTHERS}) AS begun CROSS JOIN LATERAL (
+        SELECT FROM reviews_reviewtask AS task WHERE {_BEGUN_ROW} AND task.readers = begun.readers LIMIT {MOST_COUNTED}
+    ) AS theirs
     UNION ALL
-    SELECT FROM (SELECT id FROM accounts_site WHERE id <> ALL((SELECT own || closed FROM about)::bigint[])) AS site
-        JOIN reviews_reviewtask AS task ON {_OPEN} AND task.answered = 0 AND task.site_id = site.id
+    SELECT FROM (SELECT id FROM accounts_site WHERE id <> ALL((SELECT own || closed FROM about)::bigint[])) AS site CROSS JOIN LATERAL (
+        SELECT FROM reviews_reviewtask AS task WHERE {_OPEN} AND task.answered = 0 AND task.site_id = site.id LIMIT {MOST_COUNTED}
+    ) AS theirs
     LIMIT {MOST_COUNTED}
 ) AS found"""  # noqa: S608  # nosec B608
 _WAITING_ADJUDICATION = f"""
@@ -212,7 +207,9 @@ WITH {_ABOUT} {_WHOLE} (SELECT id FROM (
 
 _STATEMENTS = {
     (role, wait): Prepared(
-        f"queue_{role}{'_wait' if wait else ''}", "bigint, text, boolean", statement.replace("SKIP LOCKED", "") if wait else statement
+        f"queue_{role}{'_wait' if wait else ''}",
+        "bigint, text, boolean",
+        statement.replace("SKIP LOCKED", "").replace(_LOOK_AHEAD, "") if wait else statement,
     )
     for role, statement in (("reader", _READING), ("adjudicator", _ADJUDICATION))
     for wait in (False, True)

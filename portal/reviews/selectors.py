@@ -12,6 +12,8 @@ from django.db.models import Aggregate, Count, DurationField, Exists, Expression
 from django.db.models.functions import Coalesce, Now, TruncMonth
 
 from portal.accounts.models import Membership, User
+from portal.core.statements import Prepared
+from portal.reviews import rows as joined
 from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Lease, Purpose, Read, ReaderSettings, ReviewRules, ReviewTask, TaskState
@@ -85,8 +87,21 @@ def _count(rows: QuerySet[Lease] | QuerySet[Read]) -> Coalesce:
 def live_lease(reader: User, *, role: str) -> Lease | None:
     """The lease that this person holds now in this role, with its task and image; where there is none, the first that was fetched ahead."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
-    rows = Lease.objects.filter(LIVE, _SHOWN, reader=reader, task__state=state)
-    return rows.select_related("task__image", "task__rules").order_by("reserved", "id").first()
+    row = _IN_HAND.first(reader.pk, state)
+    return joined.lease_of(row) if row else None
+
+
+_SEEN = "(image.state = 'in_review' OR (task.purpose <> 'review' AND image.state = 'settled'))"
+"""As _SHOWN."""
+_HELD = "lease.ended IS NULL AND lease.until > statement_timestamp()"
+_IN_HAND = Prepared("lease_in_hand", "bigint, text", f"""
+    SELECT {joined.LEASE} FROM reviews_lease AS lease JOIN ({joined.WITH_IMAGE}) ON lease.task_id = task.id
+    WHERE lease.reader_id = $1 AND {_HELD} AND task.state = $2 AND {_SEEN} ORDER BY lease.reserved, lease.id LIMIT 1
+""")  # noqa: S608  # nosec B608 # our own words  # fmt: skip
+_BY_TOKEN = Prepared("lease_by_token", "bigint, text, boolean", f"""
+    SELECT {joined.LEASE} FROM reviews_lease AS lease JOIN ({joined.WITH_IMAGE}) ON lease.task_id = task.id
+    WHERE lease.token = $2 AND lease.reader_id = $1 AND (NOT $3 OR ({_HELD} AND {_SEEN}))
+""")  # noqa: S608  # nosec B608 # our own words  # fmt: skip
 
 
 def reserved_by(reader: User, *, role: str) -> list[Lease]:
@@ -98,8 +113,8 @@ def reserved_by(reader: User, *, role: str) -> list[Lease]:
 
 def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
     """This person's lease of that address, held or not."""
-    rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image", "task__rules")
-    return (rows.filter(LIVE, _SHOWN) if live else rows).first()
+    row = _BY_TOKEN.first(reader.pk, token, live)
+    return joined.lease_of(row) if row else None
 
 
 def lately_answered(reader: User, within: timedelta) -> Read | None:

@@ -6,19 +6,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
+from portal.core.statements import Prepared
 from portal.images.models import OUT, UPLOAD_CANCELLED, Image, ImageState
 from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, measured, qualification, selectors
+from portal.reviews import consensus, measured, qualification, rows, selectors
 from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
@@ -189,7 +190,13 @@ def _inside(box: tuple[float, float, float, float], image: Image) -> bool:
 
 
 def _locked(task: ReviewTask) -> ReviewTask:
-    return ReviewTask.objects.select_for_update(no_key=True, of=("self",)).select_related("rules").get(pk=task.pk)
+    row = _LOCK.first(task.pk)
+    if row is None:
+        raise NotVisible
+    return rows.task_of(row)
+
+
+_LOCK = Prepared("lock_task", "bigint", f"SELECT {rows.TASK} FROM {rows.WITH_IMAGE} WHERE task.id = $1 FOR NO KEY UPDATE OF task")  # noqa: S608  # nosec B608
 
 
 def _refuse_unless_due(task: ReviewTask, reader: User, answer: Answer, reads: list[Read], *, in_time: bool) -> None:
@@ -211,16 +218,32 @@ def _place_left(task: ReviewTask, reader: User, answer: Answer, reads: list[Read
 
 def append(task: ReviewTask, image: Image, reader: User, answer: Answer, *, version: int = 1, revealed: bool = False) -> Read:
     """One more row of answers; the task's row is held."""
-    read = Read.objects.create(
+    read = Read(
         task=task, reader=reader, version=version, kind=answer.kind, confidence=answer.confidence,
         box=list(answer.box) if answer.box else None, reasons=list(answer.reasons), note=answer.note, role=answer.role,
         seconds=answer.seconds, revealed=revealed,
     )  # fmt: skip
-    audit.record(
-        actor_id=reader.pk, action="read", subject=read, site_id=image.site_id, task=task.pk, image=image.pk, role=answer.role,
+    event = audit.part_values(
+        actor_id=reader.pk, action="read", subject=Read, site_id=image.site_id, task=task.pk, image=image.pk, role=answer.role,
         version=version,
     )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_APPEND, {**{name: getattr(read, name) for name in _COLUMNS}, **event})
+        read.pk, read.created = cursor.fetchone()
+    read._state.adding = False
     return read
+
+
+_COLUMNS = (
+    "task_id", "reader_id", "version", "current", "undone", "kind", "confidence", "box", "reasons", "note", "role", "seconds", "revealed",
+)  # fmt: skip
+_APPEND = f"""
+WITH read AS (
+    INSERT INTO reviews_read ({", ".join(_COLUMNS)}) VALUES ({", ".join(f"%({name})s" for name in _COLUMNS)}) RETURNING id, created
+), told AS ({audit.record_part("read")})
+SELECT id, created FROM read
+"""  # noqa: S608  # nosec B608 # our own names
+"""The answer and its event by one statement."""
 
 
 def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decision, rule: Rule) -> None:

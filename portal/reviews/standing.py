@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from django.conf import settings
-from django.db import connection
 
 from portal.accounts.models import User
+from portal.core.statements import Prepared
 from portal.reviews.skips import SKIPPED_FOR
 
 
@@ -46,7 +46,7 @@ class Standing:
 
 
 def of(reader: User) -> Standing:
-    return _read(reader, "")
+    return _read(reader, _LOOK)
 
 
 def enter(reader: User) -> Standing:
@@ -54,20 +54,18 @@ def enter(reader: User) -> Standing:
 
     Where it had to wait, what it says may be a moment old; whoever relies on more asks again.
     """
-    return _read(reader, "FOR NO KEY UPDATE OF person")
+    return _read(reader, _ENTER)
 
 
-def _read(reader: User, lock: str) -> Standing:
-    with connection.cursor() as cursor:
-        cursor.execute(_STANDING + lock, {"reader": reader.pk, "skipped_for": SKIPPED_FOR.total_seconds()})
-        row = cursor.fetchone()
+def _read(reader: User, statement: Prepared) -> Standing:
+    row = statement.first(reader.pk, SKIPPED_FOR.total_seconds())
     if row is None:
         return Standing(reader.pk)
     sites, *rest = row
     return Standing(reader.pk, () if settings.READ_OWN_SITE_FIRST else tuple(sites), *rest)
 
 
-_STANDING = """
+_SQL = """
 SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = person.id AND site_id IS NOT NULL),
     coalesce((own.away_from IS NOT NULL OR own.away_until IS NOT NULL)
         AND coalesce(own.away_from <= current_date, true) AND coalesce(own.away_until >= current_date, true), false),
@@ -82,12 +80,15 @@ SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = pe
         WHERE t.for_reader_id = person.id AND t.state = 'open' AND i.state IN ('settled', 'in_review') AND NOT EXISTS (
             SELECT FROM reviews_lease l WHERE l.task_id = t.id AND l.reader_id = person.id AND (
                 (l.ended IS NULL AND l.until > statement_timestamp())
-                OR (l.skipped <> '' AND l.ended > statement_timestamp() - make_interval(secs => %(skipped_for)s))))),
+                -- as of a review: what was skipped does not come at once again, or a skip would tell what a picture is for
+                OR (l.skipped <> '' AND l.ended > statement_timestamp() - make_interval(secs => $2))))),
     EXISTS (SELECT FROM reviews_qualification q WHERE q.reader_id = person.id),
     coalesce(rule.gold_share, 0), coalesce(rule.repeat_share, 0), coalesce(rule.gold_showings, 60),
     rule.qualify_agreement, rule.qualify_sensitivity
 FROM accounts_user person
 LEFT JOIN reviews_readersettings own ON own.reader_id = person.id
 LEFT JOIN LATERAL (SELECT * FROM reviews_reviewrules WHERE site_id IS NULL ORDER BY id DESC LIMIT 1) rule ON true
-WHERE person.id = %(reader)s
+WHERE person.id = $1
 """
+_LOOK = Prepared("standing", "bigint, double precision", _SQL)
+_ENTER = Prepared("standing_enter", "bigint, double precision", f"{_SQL} FOR NO KEY UPDATE OF person")

@@ -26,7 +26,7 @@ from unittest.mock import patch
 
 import pytest
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -38,7 +38,7 @@ from portal.images import storage
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.registry.models import ModelVersion
-from portal.reviews import beside, blind, selectors
+from portal.reviews import beside, blind, queue, selectors
 from portal.reviews.models import Lease, Read, ReviewTask
 from portal.web import room, room_pictures
 from tests.cast import browser_of, make_image, make_read, make_user, make_version, picture_bytes
@@ -95,7 +95,7 @@ class Rooms:
         image = _image(number, kind, site, hidden, version, self.uploaders[hidden.name])
         _image(number + 10, "regular", site, hidden, version, self.uploaders[hidden.name], beside=number)
         task = ReviewTask.objects.get(image=image)
-        told = {"reasons": ["detector_low", hidden.name], "note": hidden.name, "priority": 0.5, "reads_needed": 2}
+        told = {"reasons": ["detector_low", hidden.name], "note": hidden.name, "priority": 0.6 if number == 0 else 0.5, "reads_needed": 2}
         ReviewTask.objects.filter(pk=task.pk).update(**told, created=timezone.now() - timedelta(days=hidden.days_ago))
         if hidden.own_site:
             Label.objects.create(image=image, kind=kind, provenance="consensus", box=[1.0, 2.0, 30.0, 40.0])
@@ -105,7 +105,7 @@ class Rooms:
             Lease.objects.create(task=task, reader=self.colleague, token=f"over-{number}", until=timezone.now(), ended=timezone.now())
 
     def _measure_by(self, task: ReviewTask) -> None:
-        """A question that measures the reader, about a picture that is settled."""
+        """A question that measures the reader, about a picture that is settled. It comes first, as the same picture does as a review."""
         ReviewTask.objects.filter(pk=task.pk).update(purpose="gold", for_reader=self.reader)
         Image.objects.filter(pk=task.image_id).update(state="settled")
 
@@ -254,9 +254,14 @@ def _called_a_test(request: HttpRequest, template: str, context: Any, honest: An
     return answer
 
 
-def _by_kind(reader: User, honest: Any = selectors.readable_by) -> Any:
+def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue.lock_next) -> Any:
+    """Who is found is as it should be; who comes first follows what the machines said of the picture."""
     said = Assessment.objects.filter(current=True, image=OuterRef("image")).values("kind")[:1]
-    return honest(reader).annotate(said=Subquery(said)).order_by("said")
+    held = Lease.objects.filter(reader=reader, task=OuterRef("pk"), ended=None)
+    rows = (
+        selectors.readable_by(reader).exclude(Exists(held)).annotate(said=Subquery(said)).order_by("said").select_related("image", "rules")
+    )
+    return honest(reader, role, wait=wait) and rows.first()
 
 
 FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
@@ -264,7 +269,7 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the picture says when it was sent": ((room_pictures, "full", _dated), "GET /reading/picture/"),
     "the page says what a question is for": ((room, "render", _called_a_test), "GET /reading/: headers"),
     "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
-    "the order follows the predicted kind": ((selectors, "readable_by", _by_kind), "GET /reading/picture/"),
+    "the order follows the predicted kind": ((queue, "lock_next", _by_kind), "GET /reading/picture/"),
     "the file is sent as it lies": ((blind, "strip", lambda data: data), "GET /reading/picture/"),
     "others of the exam are called by their file's name": (
         (beside, "_key", lambda lease, image: image.original_name), "GET /reading/: body"

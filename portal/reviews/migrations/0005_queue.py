@@ -109,8 +109,8 @@ class Migration(migrations.Migration):
             trigger=pgtrigger.compiler.Trigger(
                 name="site_of_image",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    func="NEW.site_id = (SELECT site_id FROM images_image WHERE id = NEW.image_id); RETURN NEW;",
-                    hash="29455187c7d6fbe030360f4d071a00ff4f0e8c88",
+                    func="NEW.site_id = (SELECT site_id FROM images_image WHERE id = NEW.image_id); NEW.readers = '{}'; RETURN NEW;",
+                    hash="1923303a3f91fa10c8b039ba3d5cf958bef321a8",
                     operation="INSERT",
                     pgid="pgtrigger_site_of_image_248ef",
                     table="reviews_reviewtask",

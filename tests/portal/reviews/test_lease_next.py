@@ -15,10 +15,11 @@ from django.test.utils import CaptureQueriesContext
 from portal.accounts.models import Membership, Role, User
 from portal.audit.models import AuditEvent
 from portal.reviews import queue, routing, selectors
-from portal.reviews.leases import LEASE
-from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.leases import LEASE, reserve
+from portal.reviews.models import Lease, ReviewRules, ReviewTask
 from portal.reviews.routing import ReaderFacts, TaskFacts
-from portal.reviews.services import extend_lease, lease_next, release
+from portal.reviews.services import Answer, extend_lease, lease_next, release, submit_read
+from portal.reviews.skips import skip
 from tests.cast import Cast, make_image, make_read, make_task, make_user
 
 pytestmark = pytest.mark.django_db
@@ -211,3 +212,32 @@ def _facts(task: ReviewTask) -> TaskFacts:
         where=where,
         adjudication=task.state == "adjudication",
     )
+
+
+def test_neither_rules_nor_exams_nor_earlier_answers_cost_a_query(cast: Cast) -> None:
+    """As above with a study's rules, an exam that goes on, pictures fetched ahead, what was skipped, and forty answers that are still
+    open; and an answer takes six, twelve where it settles."""
+    rule = ReviewRules.objects.create(site=cast.north, reads_needed=2, only_sites=[cast.river.pk], only_readers=[cast.ravi.pk])
+    for number in range(46):
+        task = make_task(make_image(cast.north, state="in_review", patient=f"P{number // 5}"))
+        ReviewTask.objects.filter(pk=task.pk).update(reads_needed=2, rules=rule)
+        if number < 40:
+            make_read(task, cast.rita)
+            Lease.objects.create(task=task, reader=cast.rita, token=f"over-{number}", until=Now(), ended=Now())
+    held = lease_next(reader=cast.rita)
+    assert held is not None
+    assert queries(lambda: reserve(reader=cast.rita)) <= 6
+    skip(lease=held, reader=cast.rita, reason="not_now")
+    assert queries(lambda: lease_next(reader=cast.rita)) <= 6
+    for _ in range(2):
+        given = lease_next(reader=cast.rita)
+        assert given is not None
+        assert queries(lambda given=given: submit_read(task=given.task, reader=cast.rita, answer=Answer("regular"))) <= 6  # type: ignore[misc]
+        assert queries(lambda: lease_next(reader=cast.rita)) <= 6
+    second = lease_next(reader=cast.ravi)
+    while second and not second.task.answered:
+        submit_read(task=second.task, reader=cast.ravi, answer=Answer("regular"))
+        second = lease_next(reader=cast.ravi)
+    assert second is not None
+    assert queries(lambda: submit_read(task=second.task, reader=cast.ravi, answer=Answer("regular"))) <= 12
+    assert ReviewTask.objects.get(pk=second.task_id).state == "closed"

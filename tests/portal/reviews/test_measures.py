@@ -259,7 +259,7 @@ def test_it_is_undone_like_any_other(cast: Cast, monkeypatch: pytest.MonkeyPatch
 
 
 def test_it_takes_as_many_statements_as_a_review(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long a page takes must not tell what its picture is for. One more than where nobody is measured."""
+    """How long a page takes must not tell what its picture is for. One fewer than the six that any picture may take."""
     known(cast.north), make_task(cast.north)
     set_rules(site=None, actor=cast.stella, **ALWAYS)
     counted = []

@@ -19,8 +19,10 @@ from portal.reviews.skips import REASONS
 from tests.cast import Cast, make_image, make_read, make_task
 
 pytestmark = pytest.mark.django_db
-SOME = "Some pictures wait for you."
 JSON = {"Accept": "application/json"}
+
+
+SOME = "Some pictures wait for you."
 
 
 def turn(client: Client) -> dict[str, Any]:
@@ -224,4 +226,4 @@ def test_how_much_waits_is_said_in_words(cast: Cast) -> None:
     client = cast.client(cast.rita)
     given = turn(client)
     assert given["waiting"] == "Hundreds of pictures wait for you."
-    assert "Hundreds of pictures wait for you." in client.get("/reading/").content.decode()
+    assert given["waiting"] in client.get("/reading/").content.decode()
