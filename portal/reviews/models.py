@@ -170,6 +170,7 @@ class Qualification(Created):
     waived_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     answered = models.IntegerField(default=0)
     right = models.IntegerField(default=0)
+    patients = models.IntegerField(default=0, help_text="Whose pictures these were.")
     not_regular = models.IntegerField(default=0)
     found = models.IntegerField(default=0, help_text="Of those not regular, called by their kind.")
 
