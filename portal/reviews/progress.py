@@ -51,10 +51,10 @@ class Percentile(Aggregate):
 
 @dataclass(frozen=True, slots=True)
 class SiteProgress:
-    """Questions about a site's images. `median`, `p90`: from question to label, of `turned` that were closed of late. `oldest`: since when
-    the oldest waits; `images` and `patients`: how many wait."""
+    """Questions about the images of a site, `place`. `median`, `p90`: from question to label, of `turned` that were closed of late.
+    `oldest`: since when the oldest waits; `images` and `patients`: how many wait."""
 
-    site: int
+    place: int
     name: str
     asked: int
     open: int
@@ -91,7 +91,7 @@ def by_site(tasks: QuerySet[ReviewTask]) -> list[SiteProgress]:
     """Of these questions, in the order of sites' names: 2 queries."""
     lately = _CLOSED & Q(closed__gt=Now() - LATELY)
     patients = "image__exam__patient"
-    rows = tasks.filter(purpose=Purpose.REVIEW).order_by().values(site=F("image__site"), name=F("image__site__name")).annotate(
+    rows = tasks.filter(purpose=Purpose.REVIEW).order_by().values(place=F("image__site"), name=F("image__site__name")).annotate(
         asked=Count("pk"), open=Count("pk", filter=_OPEN), begun=Count("pk", filter=_OPEN & Q(answered__gt=0)),
         adjudication=Count("pk", filter=Q(state=TaskState.ADJUDICATION)),
         settled=Count("pk", filter=_CLOSED), cancelled=Count("pk", filter=Q(state=TaskState.CANCELLED)),
@@ -105,7 +105,7 @@ def by_site(tasks: QuerySet[ReviewTask]) -> list[SiteProgress]:
     settled = Read.objects.filter(role="adjudicator", current=True, task__state=TaskState.CLOSED, task__purpose=Purpose.REVIEW)
     counted = settled.filter(task__in=tasks).order_by().values("task__image__site").annotate(n=Count("task", distinct=True))
     adjudicated = dict(counted.values_list("task__image__site", "n"))
-    found = [SiteProgress(**row, adjudicated=adjudicated.get(row["site"], 0)) for row in rows]
+    found = [SiteProgress(**row, adjudicated=adjudicated.get(row["place"], 0)) for row in rows]
     return sorted(found, key=lambda row: row.name.casefold())
 
 
