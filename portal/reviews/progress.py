@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import (
     Aggregate,
     Avg,
-    Case,
     Count,
     DurationField,
     Exists,
@@ -23,8 +21,6 @@ from django.db.models import (
     QuerySet,
     StdDev,
     Sum,
-    Value,
-    When,
 )  # fmt: skip
 from django.db.models.functions import Coalesce, Now, TruncDate, TruncWeek
 
@@ -175,12 +171,9 @@ def reading_now() -> QuerySet[User]:
 def stuck(tasks: QuerySet[ReviewTask], readers: Sequence[User]) -> list[Stuck]:
     """By site: questions alike in what routing looks at (the site, the rule, who has answered) are asked about by one example, so that
     whatever routing says is said here too. What somebody holds right now is left out. 2 queries."""
-    said = Read.objects.filter(task=OuterRef("pk"), role="reader", current=True).order_by("reader").values("reader")
     held = Lease.objects.filter(selectors.LIVE, task=OuterRef("pk"))
-    alike = tasks.filter(_OPEN, ~Exists(held), purpose=Purpose.REVIEW).order_by().annotate(
-        who=Case(When(answered=0, then=Value([], output_field=_ids())), default=ArraySubquery(said))
-    )  # fmt: skip
-    rows = alike.values("image__site__name", "rules", "reads_needed", "answered", "who").annotate(
+    alike = tasks.filter(_OPEN, ~Exists(held), purpose=Purpose.REVIEW).order_by()
+    rows = alike.values("image__site__name", "rules", "reads_needed", "readers").annotate(
         example=Min("pk"), images=Count("pk"), patients=Count("image__exam__patient", distinct=True), oldest=Min("created")
     )
     groups: list[dict[str, Any]] = [dict(row) for row in rows]
@@ -190,10 +183,6 @@ def stuck(tasks: QuerySet[ReviewTask], readers: Sequence[User]) -> list[Stuck]:
         if row["example"] not in open_to_somebody:
             by_name[row["image__site__name"]] = _more(by_name.get(row["image__site__name"]), row)
     return [by_name[name] for name in sorted(by_name, key=str.casefold)]
-
-
-def _ids() -> Any:
-    return ArraySubquery(Read.objects.values("reader")).output_field
 
 
 def _readable(examples: Sequence[int], readers: Sequence[User]) -> set[int]:
