@@ -11,7 +11,7 @@ from portal.analyses.models import Assessment
 from portal.labels.models import HUMAN, Label, Provenance
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.measured import MOST_ANSWERS, own_words
-from portal.reviews.models import Purpose, Read, TaskState
+from portal.reviews.models import Lease, Purpose, Read, TaskState
 from portal.reviews.quality import Checked, Revealed
 from portal.reviews.selectors import Percentile
 
@@ -55,8 +55,9 @@ def paces() -> dict[int, float]:
 
 
 def revealed() -> list[Revealed]:
-    """Answers to questions whose rule reveals the model's opinion, what that was by then, and what the reader made of it."""
-    asked = Read.objects.filter(task__rules__reveal=True, task__purpose=Purpose.REVIEW)
+    """Answers after which the model's opinion was shown, what that was by then, and what the reader made of it."""
+    shown = Lease.objects.filter(task=OuterRef("task"), reader=OuterRef("reader"), revealed__isnull=False)
+    asked = Read.objects.filter(Exists(shown), task__purpose=Purpose.REVIEW)
     amended = Read.objects.filter(task=OuterRef("task"), reader=OuterRef("reader"), revealed=True, undone=False)
     then = Assessment.objects.filter(image=OuterRef("task__image"), created__lte=OuterRef("created"))
     rows = own_words(asked).annotate(
@@ -66,13 +67,20 @@ def revealed() -> list[Revealed]:
     )
     columns = ("task", "reader", "kind", "after", "model", "adjudicated", "task__image__exam__patient")
     found = list(rows.exclude(model=None).order_by("-pk").values_list(*columns)[:MOST_ANSWERS])
-    words: dict[int, dict[int, str]] = {}
-    for task, reader, kind, *_ in found:
-        words.setdefault(task, {})[reader] = kind
+    words = _first_words()
     return [
         Revealed(reader, kind, after or kind, model, adjudicated or _of_others(words[task], reader), patient)
         for task, reader, kind, after, model, adjudicated, patient in found
     ]
+
+
+def _first_words() -> dict[int, dict[int, str]]:
+    """What each reader said first, by question and reader, of the questions of which anybody was shown the model's opinion."""
+    shown = Lease.objects.filter(revealed__isnull=False).values("task")
+    words: dict[int, dict[int, str]] = {}
+    for task, reader, kind in own_words(Read.objects.filter(task__in=shown)).values_list("task", "reader", "kind"):
+        words.setdefault(task, {})[reader] = kind
+    return words
 
 
 def _of_others(words: dict[int, str], reader: int) -> str | None:

@@ -9,7 +9,7 @@ from portal.reviews.models import Purpose, Read, Reliability, ReviewTask
 from portal.reviews.reliability import Said
 from portal.reviews.skill import Skill
 
-MOST_ANSWERS = 200_000
+MOST_ANSWERS = 50_000
 """The newest so many say what readers are like; more would only take longer."""
 UNSURE = 1
 

@@ -21,11 +21,14 @@ FRESH = 20
 """So few new answers change nothing worth a row."""
 
 
-def measure_when_due() -> Reliability | None:
-    """Measure where a fiftieth of the answers is new, and at least FRESH."""
+def is_due() -> bool:
+    """Whether a fiftieth of the answers is new, and at least FRESH."""
     last, newest = measured.newest(), measured.newest_read()
-    due = max(FRESH, last.answers // 50) if last else FRESH
-    return measure() if newest - (last.upto if last else 0) >= due else None
+    return newest - (last.upto if last else 0) >= (max(FRESH, last.answers // 50) if last else FRESH)
+
+
+def measure_when_due() -> Reliability | None:
+    return measure() if is_due() else None
 
 
 @transaction.atomic

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import (
     Aggregate,
     Avg,
-    Case,
     Count,
     DurationField,
     Exists,
@@ -23,8 +21,6 @@ from django.db.models import (
     QuerySet,
     StdDev,
     Sum,
-    Value,
-    When,
 )  # fmt: skip
 from django.db.models.functions import Coalesce, Now, TruncDate, TruncWeek
 
@@ -51,10 +47,10 @@ class Percentile(Aggregate):
 
 @dataclass(frozen=True, slots=True)
 class SiteProgress:
-    """Questions about a site's images. `median`, `p90`: from question to label, of `turned` that were closed of late. `oldest`: since when
-    the oldest waits; `images` and `patients`: how many wait."""
+    """Questions about the images of a site, `place`. `median`, `p90`: from question to label, of `turned` that were closed of late.
+    `oldest`: since when the oldest waits; `images` and `patients`: how many wait."""
 
-    site: int
+    place: int
     name: str
     asked: int
     open: int
@@ -91,7 +87,7 @@ def by_site(tasks: QuerySet[ReviewTask]) -> list[SiteProgress]:
     """Of these questions, in the order of sites' names: 2 queries."""
     lately = _CLOSED & Q(closed__gt=Now() - LATELY)
     patients = "image__exam__patient"
-    rows = tasks.filter(purpose=Purpose.REVIEW).order_by().values(site=F("image__site"), name=F("image__site__name")).annotate(
+    rows = tasks.filter(purpose=Purpose.REVIEW).order_by().values(place=F("image__site"), name=F("image__site__name")).annotate(
         asked=Count("pk"), open=Count("pk", filter=_OPEN), begun=Count("pk", filter=_OPEN & Q(answered__gt=0)),
         adjudication=Count("pk", filter=Q(state=TaskState.ADJUDICATION)),
         settled=Count("pk", filter=_CLOSED), cancelled=Count("pk", filter=Q(state=TaskState.CANCELLED)),
@@ -105,7 +101,7 @@ def by_site(tasks: QuerySet[ReviewTask]) -> list[SiteProgress]:
     settled = Read.objects.filter(role="adjudicator", current=True, task__state=TaskState.CLOSED, task__purpose=Purpose.REVIEW)
     counted = settled.filter(task__in=tasks).order_by().values("task__image__site").annotate(n=Count("task", distinct=True))
     adjudicated = dict(counted.values_list("task__image__site", "n"))
-    found = [SiteProgress(**row, adjudicated=adjudicated.get(row["site"], 0)) for row in rows]
+    found = [SiteProgress(**row, adjudicated=adjudicated.get(row["place"], 0)) for row in rows]
     return sorted(found, key=lambda row: row.name.casefold())
 
 
@@ -175,12 +171,9 @@ def reading_now() -> QuerySet[User]:
 def stuck(tasks: QuerySet[ReviewTask], readers: Sequence[User]) -> list[Stuck]:
     """By site: questions alike in what routing looks at (the site, the rule, who has answered) are asked about by one example, so that
     whatever routing says is said here too. What somebody holds right now is left out. 2 queries."""
-    said = Read.objects.filter(task=OuterRef("pk"), role="reader", current=True).order_by("reader").values("reader")
     held = Lease.objects.filter(selectors.LIVE, task=OuterRef("pk"))
-    alike = tasks.filter(_OPEN, ~Exists(held), purpose=Purpose.REVIEW).order_by().annotate(
-        who=Case(When(answered=0, then=Value([], output_field=_ids())), default=ArraySubquery(said))
-    )  # fmt: skip
-    rows = alike.values("image__site__name", "rules", "reads_needed", "answered", "who").annotate(
+    alike = tasks.filter(_OPEN, ~Exists(held), purpose=Purpose.REVIEW).order_by()
+    rows = alike.values("image__site__name", "rules", "reads_needed", "readers").annotate(
         example=Min("pk"), images=Count("pk"), patients=Count("image__exam__patient", distinct=True), oldest=Min("created")
     )
     groups: list[dict[str, Any]] = [dict(row) for row in rows]
@@ -190,10 +183,6 @@ def stuck(tasks: QuerySet[ReviewTask], readers: Sequence[User]) -> list[Stuck]:
         if row["example"] not in open_to_somebody:
             by_name[row["image__site__name"]] = _more(by_name.get(row["image__site__name"]), row)
     return [by_name[name] for name in sorted(by_name, key=str.casefold)]
-
-
-def _ids() -> Any:
-    return ArraySubquery(Read.objects.values("reader")).output_field
 
 
 def _readable(examples: Sequence[int], readers: Sequence[User]) -> set[int]:

@@ -8,7 +8,9 @@ from django.db.models.functions import Now
 
 from portal.accounts.models import Role, User
 from portal.audit.models import AuditEvent
+from portal.jobs import services as jobs
 from portal.labels.models import Label, Provenance
+from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.tasks import measure_readers
 from portal.reviews import measured
 from portal.reviews.consensus import CLEAR, Step
@@ -104,10 +106,14 @@ def test_readers_are_measured_when_there_is_something_new(cast: Cast) -> None:
     assert measure_when_due() is None
     history(cast, (cast.rita, cast.ravi), FRESH // 2)
     measure_readers()
+    claim = jobs.claim("measure_readers", worker="w")[0]
+    HANDLERS["measure_readers"].work([claim])
     row = Reliability.objects.get()
     assert (row.answers, row.images, row.patients) == (FRESH, FRESH // 2, FRESH // 2)
     assert AuditEvent.objects.filter(action="readers_measured").count() == 1
     assert measure_when_due() is None
+    measure_readers()
+    assert jobs.claim("measure_readers", worker="w") == [], "nothing new, no work"
     figures = row.content["readers"][str(cast.rita.pk)]
     assert figures["specificity"][0] > 0.9
     assert figures["specificity"][4:] == [8, 8]

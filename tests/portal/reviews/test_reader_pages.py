@@ -9,9 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from portal.reviews.measuring import measure
-from portal.reviews.models import ReviewRules, ReviewTask
+from portal.reviews.models import ReviewTask
 from tests.cast import Cast, make_image, make_read
-from tests.portal.reviews.test_quality import measuring, settled
+from tests.portal.reviews.test_quality import measuring, settled, shown
 
 pytestmark = pytest.mark.django_db
 
@@ -68,11 +68,10 @@ def test_those_who_lead_the_study_see_all_in_the_order_of_names(cast: Cast) -> N
 
 
 def test_who_is_moved_by_the_model_is_told_with_n(cast: Cast) -> None:
-    rules = ReviewRules.objects.create(reads_needed=2, reveal=True)
     for number in range(12):
         image = make_image(cast.north, state="settled", kind="green_filter", patient=f"P{number}", p_non_regular=0.9)
         task = ReviewTask.objects.get(image=image)
-        ReviewTask.objects.filter(pk=task.pk).update(rules=rules)
+        shown(task, cast.rita)
         make_read(task, cast.rita, "regular", current=number >= 9)
         if number < 9:
             make_read(task, cast.rita, "green_filter", version=2, revealed=True)
@@ -80,7 +79,7 @@ def test_who_is_moved_by_the_model_is_told_with_n(cast: Cast) -> None:
     measure()
     page = re.sub(r"<[^>]+>|\s+", " ", cast.client(cast.sys).get("/reviews/readers/").content.decode())
     page = re.sub(r" +", " ", page)
-    assert "Of 24 answers after which the model's opinion was shown" in page
+    assert "Of 12 answers after which the model's opinion was shown" in page
     assert "of answers that differed from it: 0.750" in page
     assert "(12 images, 12 patients)" in page
     assert "the others say what was given up: too few images yet" in page
