@@ -30,16 +30,19 @@ class Prepared:
     sql: str
 
     def first(self, *values: Any) -> tuple[Any, ...] | None:
-        """The first row. Planned in the same round trip where this connection has not run it before."""
-        known = _PREPARED.setdefault(connection.connection, set()) if connection.connection is not None else set()
-        ahead = "" if self.name in known else f"PREPARE {self.name} ({self.types}) AS {self.sql.replace('%', '%%')}; "
+        """The first row."""
+        return next(iter(self.all(*values)), None)
+
+    def all(self, *values: Any) -> list[tuple[Any, ...]]:
+        """Every row. Planned in the same round trip where this connection has not run it before."""
         with connection.cursor() as cursor:
+            known = _PREPARED.setdefault(connection.connection, set())
+            ahead = "" if self.name in known else f"PREPARE {self.name} ({self.types}) AS {self.sql.replace('%', '%%')}; "
             cursor.execute(f"{ahead}EXECUTE {self.name} ({', '.join(['%s'] * len(values))})", values)
             if ahead:
-                _PREPARED.setdefault(connection.connection, set()).add(self.name)
+                known.add(self.name)
                 cursor.nextset()
-            row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+            return list(cursor.fetchall())
 
 
 _PREPARED: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from django.db import connection
 from django.db.models.functions import Now
 
 from portal.core.errors import BadInput
+from portal.core.statements import Prepared
 from portal.reviews.models import Draft, Lease
 
 _LONGEST = {"kind": 20, "note": 2000, "box": 120}
@@ -20,13 +23,17 @@ def keep(*, lease: Lease, content: dict[str, Any]) -> None:
 
 def of(lease: Lease) -> dict[str, Any]:
     """What was kept of this picture for this reader; empty where nothing was."""
-    found = Draft.objects.filter(task=lease.task_id, reader=lease.reader_id).values_list("content", flat=True).first()
-    return dict(found) if found else {}
+    row = _OF.first(lease.task_id, lease.reader_id)
+    return json.loads(row[0]) if row else {}
+
+
+_OF = Prepared("draft_of", "bigint, bigint", "SELECT content::text FROM reviews_draft WHERE task_id = $1 AND reader_id = $2")
 
 
 def forget(lease: Lease) -> None:
     """The answer is in: what was kept on the way to it goes."""
-    Draft.objects.filter(task=lease.task_id, reader=lease.reader_id).delete()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM reviews_draft WHERE task_id = %s AND reader_id = %s", [lease.task_id, lease.reader_id])
 
 
 def _checked(content: dict[str, Any]) -> dict[str, Any]:

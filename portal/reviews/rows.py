@@ -18,17 +18,23 @@ def _names(alias: str, fields: Sequence[Any]) -> list[str]:
     return [f"{alias}.{field.column}" for field in fields]
 
 
+IMAGE = ", ".join(_names("image", _IMAGE))
 TASK = ", ".join([*_names("task", _TASK), *_names("image", _IMAGE), *_names("rules", _RULES)])
 LEASE = ", ".join([*_names("lease", _LEASE), TASK])
 WITH_IMAGE = """reviews_reviewtask AS task JOIN images_image AS image ON image.id = task.image_id
     LEFT JOIN reviews_reviewrules AS rules ON rules.id = task.rules_id"""
 
 
+def image_of(row: Sequence[Any]) -> Image:
+    """From the columns IMAGE."""
+    return Image.from_db(connection.alias, [field.attname for field in _IMAGE], row)
+
+
 def task_of(row: Sequence[Any]) -> ReviewTask:
     """From the columns TASK."""
     after, last = len(_TASK), len(_TASK) + len(_IMAGE)
     task = ReviewTask.from_db(connection.alias, [field.attname for field in _TASK], row[:after])
-    task.image = Image.from_db(connection.alias, [field.attname for field in _IMAGE], row[after:last])
+    task.image = image_of(row[after:last])
     rules = row[last:]
     task.rules = ReviewRules.from_db(connection.alias, [field.attname for field in _RULES], rules) if task.rules_id else None
     return task

@@ -280,5 +280,12 @@ def _basis(task: ReviewTask, reads: list[Read], decision: Decision, rule: Rule) 
 def close(task: ReviewTask, state: TaskState) -> None:
     """End a task and every lease on it."""
     task.state = state
-    ReviewTask.objects.filter(pk=task.pk).update(state=state, closed=Now(), answered=task.answered, reads_needed=task.reads_needed)
-    Lease.objects.filter(task=task, ended__isnull=True).update(ended=Now())
+    _CLOSE.first(task.pk, state, task.answered, task.reads_needed)
+
+
+_CLOSE = Prepared("close_task", "bigint, text, integer, integer", """
+WITH ended AS (
+    UPDATE reviews_lease SET ended = statement_timestamp() WHERE task_id = $1 AND ended IS NULL
+)
+UPDATE reviews_reviewtask SET state = $2, closed = statement_timestamp(), answered = $3, reads_needed = $4 WHERE id = $1 RETURNING id
+""")  # fmt: skip
