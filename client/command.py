@@ -82,7 +82,8 @@ class Run:
         reply = self._persist(lambda: self.line.ask("POST", address, data, {"Content-Type": "application/octet-stream"}))
         if reply.status >= 400:
             raise Refused(f"The table was not used. {reply.message}")
-        say(f"table: {reply.said['rows']} rows, {len(reply.said['errors'])} with remarks")
+        later = reply.status == 202
+        say(f"table: {reply.said['rows']} rows, " + ("applied by the portal now" if later else f"{len(reply.said['errors'])} with remarks"))
         for error in reply.said["errors"]:
             say(f"  row {error['row']}: {error['message']}")
 

@@ -92,6 +92,8 @@ READ_OWN_SITE_FIRST: bool = env.bool("WINNOW_READ_OWN_SITE_FIRST", default=False
 """Readers may read images of their own site first: for an installation with one site; the page says so."""
 MAX_FILE_BYTES: int = env.int("WINNOW_MAX_FILE_BYTES", default=60_000_000)
 PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)
+TABLE_DAYS: int = env.int("WINNOW_TABLE_DAYS", default=14)
+"""How long a table is held that nobody applies, and a row may wait for its file before its upload's page asks to remove it."""
 SENDERS: int = env.int("WINNOW_SENDERS", default=12)
 """How long a file that came only in part waits for its rest."""
 TOKEN_DAYS: int = env.int("WINNOW_TOKEN_DAYS", default=90)
@@ -232,6 +234,12 @@ LOGIN_REDIRECT_URL = "home"
 _MAIL = "console" if DEVELOPMENT else "dummy"
 # Mail holds one-time links: without a server it goes nowhere, and to the console only where its reader owns the machine
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=f"django.core.mail.backends.{_MAIL}.EmailBackend")
+EMAIL_HOST: str = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT: int = env.int("EMAIL_PORT", default=25 if EMAIL_HOST in safety.LOCAL else 587)
+EMAIL_HOST_USER: str = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD: str = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS: bool = env.bool("EMAIL_USE_TLS", default=EMAIL_HOST not in safety.LOCAL)
+EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="winnow@localhost")
 
 # ---- OpenID Connect, where the clinic has a provider -------------------------------------------------------------------

@@ -86,6 +86,7 @@ def make_things(cast: Cast) -> dict[str, Thing]:
     services.void_invitation(invitation=ended, actor=cast.sys)
     make_image(cast.north, state="accepted"), make_image(cast.river, state="accepted")
     leases = _lease(north, cast.ravi), _lease(river, cast.ada)
+    answers = _answered(cast.north, cast.ravi), _answered(cast.river, cast.ada)
     return {
         "site_id": Thing(cast.north, cast.river),
         "user_id": Thing(cast.alice, cast.bob),
@@ -113,9 +114,9 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
         "reading_picture.token": Thing(leases[0], leases[1], "x" * 43),
         "reading_small.token": Thing(leases[0], leases[1], "x" * 43),
-        "reading_amend.token": Thing(*(answers := (_answered(cast.north, cast.ravi), _answered(cast.river, cast.ada))), "x" * 43),
-        "reading_revealed.token": Thing(*answers, "x" * 43),
-        "address": Thing(*(looking_back.address(looking_back.answered(lease.reader, lease.token)) for lease in answers), "x" * 43),
+        "reading_amend.token": Thing(answers[0], answers[1], "x" * 43),
+        "reading_revealed.token": Thing(answers[0], answers[1], "x" * 43),
+        "address": Thing(_again(answers[0]), _again(answers[1]), "x" * 43),
         "reading_beside.token": Thing(leases[0], leases[1], "x" * 43),
         "reading_beside.key": Thing(beside.siblings(leases[0])[0].key, beside.siblings(leases[1])[0].key, "0" * 32),
         "size": Thing("full", "full", "huge"),
@@ -139,6 +140,10 @@ def _answered(site: Site, reader: User) -> Lease:
     make_read(task, reader)
     now = timezone.now()
     return Lease.objects.create(task=task, reader=reader, token=f"answer-of-{reader.pk}-{task.pk}", until=now, ended=now)
+
+
+def _again(lease: Lease) -> str:
+    return looking_back.address(looking_back.answered(lease.reader, lease.token))
 
 
 def _arrival(upload: Upload) -> Arrival:

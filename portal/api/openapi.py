@@ -140,7 +140,8 @@ PROGRAMS: Part = {
     },
     "/api/v1/uploads/{upload_id}/table/": {
         "post": _operation(
-            "uploads_table", "The metadata table, CSV or XLSX, as the body.", _answer("Applied"), "400", "404", "409", "413",
+            "uploads_table", "The metadata table, CSV or XLSX, as the body; a long one is applied after the answer (202).",
+            _answer("Applied") | _answer("Applied", "202"), "400", "404", "409", "413",
             parameters=(_UPLOAD,),
             body={"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}},
         ),

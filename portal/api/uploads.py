@@ -19,7 +19,7 @@ from portal.accounts.http import TokenRequest
 from portal.api.openapi import NOTE_LONGEST
 from portal.core.errors import BadInput
 from portal.core.text import is_text
-from portal.images import selectors, services, tus_http
+from portal.images import applying, selectors, services, tus_http
 from portal.images.models import Upload
 from portal.images.tables import MAX_BYTES
 
@@ -69,9 +69,8 @@ def upload_tus(request: TokenRequest, upload_id: int, arrival_id: UUID | None = 
 def upload_table(request: TokenRequest, upload_id: int) -> JsonResponse:
     """The metadata table as the body of the request."""
     found = access.get_visible(Upload, request.user, upload_id)
-    applied = services.apply_table(upload=found, table_bytes=request.read(MAX_BYTES + 1), actor=request.user)
-    errors = [{"row": row, "message": message} for row, message in sorted(applied.errors.items())]
-    return JsonResponse({"rows": applied.rows, "matched": applied.matched, "errors": errors, "notices": applied.notices})
+    said, status = applying.for_programs(applying.take_table(upload=found, data=request.read(MAX_BYTES + 1), actor=request.user))
+    return JsonResponse(said, status=status)
 
 
 @csrf_exempt

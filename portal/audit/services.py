@@ -15,7 +15,7 @@ from django.db.models import Model
 
 from portal.audit import chain
 from portal.audit.models import AuditCheck, AuditEvent, AuditSeal
-from portal.core.statements import insert_row
+from portal.core.statements import insert_row, insert_rows
 
 log = logging.getLogger(__name__)
 _BATCH = 20_000
@@ -56,7 +56,7 @@ def part_values(*, actor_id: int | None, action: str, subject: type[Model], site
 
 def record_all(events: Iterable[AuditEvent]) -> None:
     """Write the events of a batch in one statement."""
-    AuditEvent.objects.bulk_create(events)
+    insert_rows(list(events))
 
 
 @transaction.atomic

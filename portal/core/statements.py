@@ -66,6 +66,30 @@ def update_rows(rows: Sequence[Model], fields: Collection[str]) -> None:
         )
 
 
+def insert_rows(rows: Sequence[Model]) -> None:
+    """`bulk_create` by one statement, for many rows whose new keys nobody asks for: Django prepares every value of every row by itself,
+    which takes longer than Postgres does (docs/LOG.md). What the first row leaves to the database is left to it for all."""
+    if not rows:
+        return
+    meta = rows[0]._meta
+    left = {field.name for field in meta.concrete_fields if _is_left(field, getattr(rows[0], field.attname))}
+    columns = {field.column: field for field in meta.concrete_fields if field.name not in left}
+    names = ", ".join(f'"{name}"' for name in columns)
+    types = ", ".join(f'"{name}" {field.db_type(connection)}' for name, field in columns.items())
+    values = [{name: getattr(row, field.attname) for name, field in columns.items()} for row in rows]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f'INSERT INTO "{meta.db_table}" ({names}) '  # noqa: S608  # nosec B608 # names of the model's own columns
+            f"SELECT {names} FROM jsonb_to_recordset(%s) AS new ({types})",
+            [json.dumps(values, default=str)],
+        )
+
+
+def _is_left(field: Field[Any, Any], value: object) -> bool:
+    """A column that the database fills: its key, its clock."""
+    return (value is None and field.primary_key) or isinstance(value, DatabaseDefault)
+
+
 def select_row(model: type[M], pk: int) -> M | None:
     """`model.objects.filter(pk=pk).first()` of a model that `is_plain`, by a statement that is written once for a model."""
     if not 0 <= pk < 1 << 63:
@@ -100,7 +124,7 @@ def insert_row(row: Model) -> None:
     given, left = [], []
     for field in row._meta.concrete_fields:
         value = field.pre_save(row, add=True)
-        if (value is None and field.primary_key) or isinstance(value, DatabaseDefault):
+        if _is_left(field, value):
             left.append(field)
         else:
             given.append((field, field.get_db_prep_save(value, connection)))

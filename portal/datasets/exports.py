@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
+from portal.core.text import counted
 from portal.datasets.collection import COLUMNS, Entry, Names
 
 _BLOCK = 1 << 20
@@ -91,12 +92,14 @@ def _info(name: str) -> zipfile.ZipInfo:
 
 def _readme(title: str, number: int, missing: int, taken_back: int) -> str:
     gone = (
-        f"{missing} further regular images are left out: their pictures are not in the store. Tell your administrator.\n" if missing else ""
+        f"Left out: {counted(missing, 'further regular image')} without a picture in the store. Tell your administrator.\n"
+        if missing
+        else ""
     )
     if taken_back:
-        gone += f"{taken_back} images of this data set were withdrawn or erased since it was frozen, and are left out.\n"
+        gone += f"Left out: {counted(taken_back, 'image')} of this data set, withdrawn or erased since it was frozen.\n"
     return (
-        f"{title}\n\nExported {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by Winnow.\n\n{number} images that are settled as `regular`: "
+        f"{title}\n\nExported {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by Winnow.\n\n{counted(number, 'image')} settled as `regular`: "
         "neither green filter nor Lugol's iodine, with a cervix to be seen.\nPictures are rebuilt from pixels and carry no metadata. "
         "manifest.csv names for each file its patient (a pseudonym of its site), its exam, and its label with where it came from:\n"
         "`consensus` and `adjudication` are people's, `automatic` is a model's, `uploader` is the uploader's word.\n"

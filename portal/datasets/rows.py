@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from portal.core.text import counted
 from portal.datasets.splits import SPLITS
 from portal.ml import CLASSIFIED_KINDS, NON_REGULAR_KINDS
 
@@ -136,4 +137,4 @@ def _unmeasured(rows: Sequence[Row]) -> list[str]:
     number = sum(row.provenance == AUTOMATIC and row.split != "train" for row in rows)
     if not number:
         return []
-    return [f"{number} images outside the train split carry an automatic label; no figure is reported on those."]
+    return [f"Outside the train split {counted(number, 'image')} with an automatic label: no figure is reported on those."]

@@ -14,7 +14,7 @@ from portal.analyses.models import Assessment
 from portal.holdings import services as holdings
 from portal.holdings import tokens
 from portal.holdings.models import ErasedFile, Erasure
-from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, MetadataTable, NearDuplicate, Patient, UploadFile
+from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, MetadataTable, NearDuplicate, Patient, TextFound, UploadFile
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.learning.models import Evaluation
@@ -38,7 +38,11 @@ GONE = (Likeness, NearDuplicate)
 def erase(erasure: Erasure, images: Sequence[Image]) -> None:
     """In the caller's transaction: these images, locked and out of every queue, become shells; their blobs' names go to the erasure."""
     ids = [image.pk for image in images]
-    erasure.files = [*erasure.files, *([image.pk, image.sha256, image.clean_sha256, image.clean_format] for image in images)]
+    blobs = [(image.sha256, [image.clean_sha256, image.clean_format], image.pk) for image in images]
+    names = {image.pk: image.sha256 for image in images}
+    left = TextFound.objects.filter(image__in=ids).exclude(replaced=[]).values_list("image", "replaced")
+    blobs += [(names[pk], picture, pk) for pk, replaced in left for picture in replaced]
+    erasure.files = [*erasure.files, *([pk, sha256, *picture] for sha256, picture, pk in blobs)]
     erasure.images = sorted({*erasure.images, *ids})
     erasure.save(update_fields=["files", "images"])
     ErasedFile.objects.bulk_create(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from portal.core.text import counted
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -66,7 +68,7 @@ def full(use: Use, limits: Limits, size: int = 0) -> str:
 def busy(use: Use, limits: Limits) -> str:
     """Why the site must wait before it sends more; empty where it need not."""
     if limits.in_work and use.in_work >= limits.in_work:
-        return f"{use.in_work:,} images of your site are still being worked on, as many as may be at once. Wait a while, then go on."
+        return f"In work are {counted(use.in_work, 'image')} of your site, as many as may be at once. Wait a while, then go on."
     return ""
 
 

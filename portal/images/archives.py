@@ -15,6 +15,7 @@ from django.db.models import Q
 from portal.accounts.models import User
 from portal.audit.services import record
 from portal.core.faults import fault
+from portal.core.text import counted
 from portal.images import room, services, storage, unzip
 from portal.images.archive_rules import Bounds
 from portal.images.cleaning import StoreTrouble
@@ -196,5 +197,5 @@ def _end(claim: jobs.Claim, archive: Archive, outcome: FileOutcome, reason: str)
 def _told(archive: Archive) -> str:
     counts = Counter(archive.outcomes)
     parts = ", ".join(f"{counts[name]} {words}" for name, words in _WORDS.items() if counts[name]) or "none"
-    hidden = f" {counts['hidden']} hidden files of the computer were left out." if counts["hidden"] else ""
+    hidden = f" Left out: {counted(counts['hidden'], 'hidden file')} of the computer." if counts["hidden"] else ""
     return f"Files in it: {archive.members or 0} ({parts}).{hidden} The archive itself was not kept."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
 from django.db.models import Min
@@ -10,18 +10,49 @@ from django.db.models import Min
 from portal.accounts.models import User
 from portal.audit.models import AuditEvent
 from portal.audit.services import event, record_all
+from portal.core.statements import insert_rows
 from portal.images.models import BESIDE_OTHERS, Correction, Image, Regrouping
-from portal.images.placing import Placing
+from portal.images.placing import Placing, Plan, prepare, write_images
 from portal.jobs import services as jobs
+
+PART = 1000
+"""So many images are written between two words of how far it is."""
+Told = Callable[[int, int], object]
+"""Hears how many of how many are done. What it raises stops the work."""
+
+
+def nobody(done: int, of: int) -> None:
+    del done, of
+
+
+def follow(wanted: Plan, *, actor: User, told: Told = nobody) -> tuple[list[Placing], int]:
+    """Carry a plan out and write it down, in parts; its images are held by the caller. What changed, and how many versions there are.
+
+    Patients and exams come first and work last, as everybody takes their locks.
+    """
+    changed, versions = prepare(wanted), 0
+    for start in range(0, len(changed), PART):
+        told(start, len(changed))
+        part = changed[start : start + PART]
+        write_images(part)
+        versions += _story(part, actor, None)
+    told(len(changed), len(changed))
+    _judge_anew(changed)
+    return changed, versions
 
 
 def write_down(changed: Sequence[Placing], *, actor: User, regrouping: Regrouping | None = None) -> int:
     """A version for each image of which something was overwritten, an audit event for every change, and the work to judge their exams
     anew. In the transaction of the change, under its locks. Returns how many versions there are."""
-    versions = [_version(one, actor, regrouping) for one in changed if one.corrects]
-    Correction.objects.bulk_create(versions, batch_size=5000)
-    record_all([_event(one, actor, regrouping) for one in changed])
+    versions = _story(changed, actor, regrouping)
     _judge_anew(changed)
+    return versions
+
+
+def _story(changed: Sequence[Placing], actor: User, regrouping: Regrouping | None) -> int:
+    versions = [_version(one, actor, regrouping) for one in changed if one.corrects]
+    insert_rows(versions)
+    record_all([_event(one, actor, regrouping) for one in changed])
     return len(versions)
 
 

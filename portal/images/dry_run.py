@@ -10,10 +10,12 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from portal.accounts.models import Site
+from portal.core.text import counted
 from portal.images import matching, table
 from portal.images.grids import Grid
 from portal.images.matching import Matched
 from portal.images.models import Exam, FileOutcome, Image, MetadataTable, Patient, UploadFile
+from portal.images.patients import here
 from portal.images.placing import Plan, merged_codes
 from portal.images.table import Head, Row, Table
 from portal.images.tables import digest, merged_notices, opened, planned, sheet_of
@@ -157,11 +159,11 @@ def _new(site: Site, found: Matched, wanted: Plan) -> tuple[int, int, list[str]]
     codes = {patient for patient, _ in coming if patient}
     merged = merged_codes(site.pk, codes)
     codes = {merged.get(code, code) for code in codes}
-    known = set(Patient.objects.filter(site=site, code__in=codes).values_list("code", flat=True))
+    known = set(here(Patient.objects.filter(site=site, code__in=codes)).values_list("code", flat=True))
     visits = {(merged.get(patient, patient), exam) for patient, exam in coming if patient and exam}
     visits |= {(one.then.patient, one.then.exam) for one in wanted.changing if one.then.exam}
-    here = set(Exam.objects.filter(patient__site=site, patient__code__in=codes & known).values_list("patient__code", "code"))
-    return len(codes - known), len(visits - here), _alike(site, codes - known)
+    visited = set(Exam.objects.filter(patient__site=site, patient__code__in=codes & known).values_list("patient__code", "code"))
+    return len(codes - known), len(visits - visited), _alike(site, codes - known)
 
 
 def _waits(file: UploadFile) -> bool:
@@ -172,7 +174,7 @@ def _alike(site: Site, new: set[str]) -> list[str]:
     """'p-1' beside 'P-1' is mostly one patient, and a table does not say so."""
     if not new:
         return []
-    rows = Patient.objects.filter(site=site).annotate(upper=Upper("code")).filter(upper__in=[code.upper() for code in new])
+    rows = here(Patient.objects.filter(site=site)).annotate(upper=Upper("code")).filter(upper__in=[code.upper() for code in new])
     known = {row.code.upper(): row.code for row in rows}
     pairs = sorted((code, known[code.upper()]) for code in new if code.upper() in known)
     return [
@@ -188,7 +190,8 @@ def _forgotten(held: MetadataTable, found: Matched) -> list[str]:
     named = {table.key(file.name) for file in (*found.rest, *found.filled)}
     waiting = held.upload.files.filter(Q(outcome=FileOutcome.EXPECTED) | Q(outcome=FileOutcome.MISSING)).values_list("name", flat=True)
     lost = sum(table.key(name) not in named for name in waiting)
-    return [f"{lost} rows of the earlier table still wait for their file and are not in this one: they are forgotten."] if lost else []
+    said = f"Forgotten, as not in this table: {counted(lost, 'row')} of the earlier one without a file so far."
+    return [said] if lost else []
 
 
 # ---- the table as it would be read ------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ INVARIANTS = {
         SELECT id, counts FROM holdings_storecheck
         WHERE id = (SELECT max(id) FROM holdings_storecheck WHERE state = 'done')
         AND (counts ? 'rotten' OR counts ? 'missing')""",
+    "lost.replaced_picture_without_drop": """
+        SELECT x.image_id FROM images_textfound x WHERE x.replaced <> '[]' AND NOT EXISTS (
+            SELECT FROM jobs_job j WHERE j.kind = 'drop' AND j.subject_id = x.image_id AND j.state IN ('queued', 'claimed', 'failed'))""",
     "erasure.something_left": """
         SELECT id FROM images_image WHERE state = 'erased'
         AND (exam_id IS NOT NULL OR original_name <> '' OR clean_sha256 <> '' OR device <> '' OR captured IS NOT NULL)""",

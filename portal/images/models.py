@@ -74,6 +74,7 @@ class Patient(Created):
         "self", on_delete=models.PROTECT, null=True, related_name="merged",
         help_text="The same person under the code that remains; never one that is itself merged.",
     )  # fmt: skip
+    gone = models.DateTimeField(null=True, help_text="When the split that made it was undone; it counts while there is no image again.")
 
     class Meta:
         constraints = [
@@ -201,6 +202,7 @@ class TextFound(Created):
     cleared_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     cleared_at = models.DateTimeField(null=True)
     attestation = models.CharField(max_length=500, blank=True)
+    replaced = models.JSONField(default=list, help_text="Pictures that were blanked and are still to leave the store: sha256, extension.")
 
 
 class TextRule(Created):
@@ -229,7 +231,10 @@ class MetadataTable(Created):
     rows = models.IntegerField(default=0)
     sheet = models.CharField(max_length=80, blank=True, help_text="Of a workbook with several: the one that is read.")
     cells = models.BinaryField(default=bytes)
+    seen = models.CharField(max_length=64, blank=True, help_text="The digest of what was seen by who asked; empty: no look.")
     applied = models.DateTimeField(null=True)
+    said = models.JSONField(default=dict, help_text="What became of its rows, in numbers.")
+    refused = models.CharField(max_length=400, blank=True, help_text="Why it was not applied when somebody asked.")
 
 
 class WordingOf(models.TextChoices):

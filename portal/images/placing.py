@@ -94,14 +94,24 @@ def merged_codes(site_id: int, codes: Collection[str]) -> dict[str, str]:
 
 def carry_out(wanted: Plan) -> list[Placing]:
     """Write a plan; all its images are locked by the caller. Returns what changed. A fixed number of statements."""
+    changing = prepare(wanted)
+    write_images(changing)
+    return changing
+
+
+def prepare(wanted: Plan) -> list[Placing]:
+    """What of a plan changes: its patients and exams are there, and its images changed, though not yet written."""
     changing = wanted.changing
     elsewhere = [one for one in changing if (one.now.patient, one.now.exam) != (one.then.patient, one.then.exam)]
     exams = exams_for(elsewhere[0].image.site_id, {(p.then.patient, p.then.exam): p.then for p in elsewhere}) if elsewhere else {}
     for one in changing:
         one.image.exam = exams.get((one.then.patient, one.then.exam), one.image.exam)
         one.image.device, one.image.stated_kind, one.image.captured = one.then.device, one.then.stated_kind, one.then.captured
-    update_rows([one.image for one in changing], ["exam", "device", "stated_kind", "captured"])
     return changing
+
+
+def write_images(changed: Sequence[Placing]) -> None:
+    update_rows([one.image for one in changed], ["exam", "device", "stated_kind", "captured"])
 
 
 def exams_for(site_id: int, wanted: Mapping[tuple[str, str], Placed]) -> dict[tuple[str, str], Exam]:

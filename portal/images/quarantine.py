@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,15 +15,15 @@ from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit.services import event, record, record_all
 from portal.core.errors import BadInput, WrongState
-from portal.images import kept, objects, storage
+from portal.images import kept, storage
 from portal.images.blanking import Region, blanked
 from portal.images.comparing import remember
+from portal.images.dropping import drop_later
 from portal.images.likeness import Look, look
 from portal.images.models import Cleared, Image, ImageState, TextFound, TextRule
 from portal.images.whole import require_whole
 from portal.jobs import services as jobs
 
-log = logging.getLogger(__name__)
 Boxes = Sequence[Sequence[float]]
 REASON = "Text was found in the picture. Blank it or release the picture on the page Quarantine."
 MIN_ATTESTATION = 10
@@ -173,14 +172,14 @@ def _go_on(image: Image, actor: User) -> Image:
 
 
 def _take_out(image: Image, boxes: Boxes) -> None:
-    """The new picture and thumbnail to their places, then the row; the old ones go once that is committed, unless another has them."""
-    old = (image.site_id, image.clean_sha256, image.clean_format)
+    """The new picture and thumbnail to their places, then the row; the old ones go by work, unless another has them."""
+    old = image.clean_sha256
     image.clean_sha256, seen = _written(image, boxes)
     image.save(update_fields=["clean_sha256"])
     remember([(image, seen)])
     jobs.put(kind="compare", subject_ids=[image.pk])
-    if old[1] != image.clean_sha256:
-        transaction.on_commit(lambda: _remove(*old))
+    if old != image.clean_sha256:
+        drop_later(image, old, image.clean_format)
 
 
 def _written(image: Image, boxes: Boxes) -> tuple[str, Look]:
@@ -200,12 +199,3 @@ def _save(picture: Picture.Image, path: Path, extension: str) -> None:
         picture.save(path, "PNG", compress_level=1)
     else:
         picture.save(path, "JPEG", quality=95, subsampling=0)
-
-
-def _remove(site_id: int, sha256: str, extension: str) -> None:
-    if not Image.objects.filter(site=site_id, clean_sha256=sha256).exists():
-        try:
-            kept.remove(storage.clean_path(site_id, sha256, extension))
-            kept.remove(storage.thumb_path(site_id, sha256))
-        except objects.Unreachable:
-            log.exception("A picture with text in it is left in the store of site %s, to be found by verify_store.", site_id)

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from portal.accounts import access
 from portal.accounts.models import User
 from portal.audit.services import record
 from portal.core.errors import BadInput, WrongState
 from portal.images.corrections import write_down
-from portal.images.models import Exam, Image, Patient, Regrouping, RegroupingKind
+from portal.images.models import Exam, Image, Patient, Regrouping, RegroupingKind, UploadFile
+from portal.images.patients import here
 from portal.images.placement import Placed
 from portal.images.placing import Placing, placed
 
@@ -37,7 +39,7 @@ class Done:
 
 def move_images(*, source: Patient, images: Sequence[int], to_code: str, actor: User) -> Done:
     """Move images of one patient to another patient of the same site, under the codes of their exams. Other ids are passed over."""
-    target = Patient.objects.filter(site=source.site_id, code=_code(to_code)).first()
+    target = _called(source.site_id, to_code)
     if target is None:
         raise BadInput(f"There is no patient {_code(to_code)} at this site. Check the code, or split the images off as a new patient.")
     return _again(lambda: _regroup(RegroupingKind.MOVE, source, _root(target), actor, images))
@@ -46,7 +48,7 @@ def move_images(*, source: Patient, images: Sequence[int], to_code: str, actor: 
 def split_patient(*, source: Patient, images: Sequence[int], new_code: str, actor: User) -> Done:
     """Give chosen images of a patient to a new one with a code of its own."""
     code = _code(new_code)
-    if Patient.objects.filter(site=source.site_id, code=code).exists():
+    if _called(source.site_id, code):
         raise BadInput(f"There is a patient {code} already. Choose a code that no patient of this site has, or move the images there.")
 
     return _again(lambda: _regroup(RegroupingKind.SPLIT, source, code, actor, images))
@@ -54,7 +56,7 @@ def split_patient(*, source: Patient, images: Sequence[int], new_code: str, acto
 
 def merge_patients(*, source: Patient, into_code: str, actor: User) -> Done:
     """All images of `source` to another patient of the site; its code leads later tables there."""
-    target = Patient.objects.filter(site=source.site_id, code=_code(into_code)).first()
+    target = _called(source.site_id, into_code)
     if target is None:
         raise BadInput(f"There is no patient {_code(into_code)} at this site. Check the code.")
     return _again(lambda: _regroup(RegroupingKind.MERGE, source, _root(target), actor, None))
@@ -105,7 +107,7 @@ def _regroup(kind: RegroupingKind, source: Patient, to: Patient | str, actor: Us
 def _new_patient(source: Patient, code: str) -> Patient:
     """After the images are held, as everybody who names patients does."""
     patient, made = Patient.objects.get_or_create(site_id=source.site_id, code=code)
-    if not made:
+    if not made and _called(source.site_id, code):
         raise BadInput(f"There is a patient {code} already. Choose another code.")
     return patient
 
@@ -131,7 +133,19 @@ def _undo(regrouping: Regrouping, actor: User) -> Done:
         Patient.objects.filter(pk__in=_merged_before(regrouping.source)).update(merged_into=regrouping.source)
         Patient.objects.filter(pk=regrouping.source_id).update(merged_into=None)
     changed = [_placing(images[step.image_id], step.exam_before) for step in steps if step.exam_before]
-    return _written(row, changed, held[regrouping.source_id], actor)
+    done = _written(row, changed, held[regrouping.source_id], actor)
+    if regrouping.kind == RegroupingKind.SPLIT:
+        _let_go(regrouping.target, row, actor)
+    return done
+
+
+def _let_go(patient: Patient, undo: Regrouping, actor: User) -> None:
+    """The patient whom the undone split had made goes, unless an image, a merge or a table has given it a name of its own since."""
+    named = UploadFile.objects.filter(upload__site=patient.site_id, patient_code=patient.code)
+    if _ids(patient) or patient.merged.exists() or named.exists():
+        return
+    Patient.objects.filter(pk=patient.pk).update(gone=Now())
+    record(actor_id=actor.pk, action="patient.gone", subject=patient, site_id=patient.site_id, undo=undo.pk)
 
 
 def _written(row: Regrouping, changed: Sequence[Placing], target: Patient, actor: User) -> Done:
@@ -214,6 +228,10 @@ def _placing(image: Image, exam: Exam) -> Placing:
 
 def _root(patient: Patient) -> Patient:
     return patient.merged_into or patient
+
+
+def _called(site_id: int, code: str) -> Patient | None:
+    return here(Patient.objects.filter(site=site_id, code=_code(code))).first()
 
 
 def _code(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.images import kept, walk
 from portal.images.models import ARCHIVES, IN_WORK, Archive, Correction, FileOutcome, Image, ImageState, NearDuplicate, Upload, UploadFile
+from portal.jobs import selectors as jobs
 from portal.jobs.models import Job, JobState
 
 ARRIVED = (FileOutcome.ACCEPTED, FileOutcome.DUPLICATE, FileOutcome.REJECTED)
@@ -152,6 +153,15 @@ def held(upload: Upload, base: str) -> dict[str, list[dict[str, Any]]]:
             for pk, name, size, mark, offset in partial.order_by("created").values_list("pk", "name", "size", "mark", "offset")
         ],
     }
+
+
+def silence(images: Collection[int] | QuerySet[Any, Any]) -> jobs.Silence | None:
+    """Of these images in work, those whose machine has given no sign of life for a while: one query."""
+    return jobs.silence(("sanitise", "analyse"), images)
+
+
+def silence_in(upload: Upload) -> jobs.Silence | None:
+    return silence(upload.images.filter(state__in=IN_WORK).values("pk"))
 
 
 def unpacking(upload: Upload) -> list[Archive]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from django.db import transaction
 from django.db.models import Count
@@ -18,14 +18,14 @@ from portal.accounts import access
 from portal.accounts.models import Site, User
 from portal.audit.services import record
 from portal.core.errors import BadInput, WrongState
-from portal.core.statements import update_rows
-from portal.images import matching, table
-from portal.images.corrections import write_down
+from portal.core.statements import insert_rows, update_rows
+from portal.images import matching, table, table_jobs
+from portal.images.corrections import Told, follow, nobody
 from portal.images.grids import Grid, Grids, pack, unpack
 from portal.images.locks import lock
 from portal.images.matching import ARRIVED, NO_FILE, ROW_FIELDS, Matched
 from portal.images.models import FileOutcome, Image, ImageState, MetadataTable, Upload, UploadFile
-from portal.images.placing import Plan, carry_out, plan
+from portal.images.placing import Plan, plan
 from portal.images.wordings import words_of
 from portal.images.workbook import open_table
 
@@ -50,6 +50,12 @@ class Applied:
     unchanged: bool = False
     """The portal knew all of this already: nothing was written."""
 
+    @property
+    def counts(self) -> dict[str, int | bool]:
+        """All of it in numbers, without a word of the table."""
+        numbers = {name: value for name, value in asdict(self).items() if name != "notices"}
+        return {**numbers, "errors": len(self.errors)}
+
 
 # ---- a table that is looked at first ----------------------------------------------------------------------------------
 
@@ -61,8 +67,8 @@ def hold_table(*, site: Site, upload: Upload | None, data: bytes, name: str, act
     if upload and upload.cancelled:
         raise WrongState(_CANCELLED)
     grids = _open(data)
-    earlier = MetadataTable.objects.filter(site=site, upload=upload, created_by=actor, applied=None)
-    earlier.exclude(cells=b"").update(cells=b"")
+    earlier = MetadataTable.objects.filter(site=site, upload=upload, created_by=actor, applied=None).exclude(cells=b"")
+    earlier.exclude(pk__in=table_jobs.live(site.pk).values("subject_id")).update(cells=b"", refused="")
     return MetadataTable.objects.create(
         site=site, upload=upload, created_by=actor, name=_name(name), sha256=hashlib.sha256(data).hexdigest(), cells=pack(grids)
     )
@@ -71,6 +77,7 @@ def hold_table(*, site: Site, upload: Upload | None, data: bytes, name: str, act
 @transaction.atomic
 def choose_sheet(*, held: MetadataTable, sheet: str) -> None:
     """Read another sheet of the workbook."""
+    table_jobs.require_idle(held)
     if sheet not in {grid.name for grid in opened(held).sheets}:
         raise BadInput("The workbook has no such sheet. Choose one of the list.")
     MetadataTable.objects.filter(pk=held.pk).update(sheet=sheet)
@@ -79,19 +86,22 @@ def choose_sheet(*, held: MetadataTable, sheet: str) -> None:
 @transaction.atomic
 def give_up_table(*, held: MetadataTable) -> None:
     """The table is not to be applied: its cells are forgotten."""
-    MetadataTable.objects.filter(pk=held.pk, applied=None).update(cells=b"")
+    table_jobs.require_idle(held)
+    MetadataTable.objects.filter(pk=held.pk, applied=None).update(cells=b"", refused="")
 
 
 @transaction.atomic
-def apply_held(*, held: MetadataTable, seen: str, actor: User) -> Applied:
-    """Apply a table whose dry run somebody has seen. `seen` is its digest of corrections: raises WrongState where they are others now."""
+def apply_held(*, held: MetadataTable, seen: str | None, actor: User, told: Told = nobody) -> Applied:
+    """Apply a table whose dry run somebody has seen. `seen` is its digest of corrections: raises WrongState where they are others now.
+
+    Without `seen`, as `apply_table`: no image changes its patient."""
     access.require(actor, "correct", site=held.site_id)
     locked = MetadataTable.objects.select_for_update(no_key=True, of=("self",)).select_related("site", "upload").get(pk=held.pk)
     grid = sheet_of(locked, opened(locked))
     parsed = table.read(grid, words_of(locked.site), today=timezone.localdate())
     if parsed.refused:
         raise BadInput(parsed.refused)
-    return _apply(locked, parsed, actor, seen=seen)
+    return apply_read(locked, parsed, actor, seen=seen, told=told)
 
 
 def opened(held: MetadataTable) -> Grids:
@@ -126,15 +136,21 @@ def apply_table(*, upload: Upload, table_bytes: bytes, actor: User, name: str = 
 
     Raises BadInput where no row can be used at all; every other trouble is said at its row.
     """
-    grids = _open(table_bytes)
+    taken, _, parsed = read_new(upload, table_bytes, actor, name)
+    taken.save()
+    return apply_read(taken, parsed, actor)
+
+
+def read_new(upload: Upload, data: bytes, actor: User, name: str) -> tuple[MetadataTable, Grids, table.Table]:
+    """A table that came just now, not yet written, its cells, and its rows. Raises BadInput where no row can be used."""
+    grids = _open(data)
     taken = MetadataTable(
-        site_id=upload.site_id, upload=upload, created_by=actor, name=_name(name), sha256=hashlib.sha256(table_bytes).hexdigest()
+        site_id=upload.site_id, upload=upload, created_by=actor, name=_name(name), sha256=hashlib.sha256(data).hexdigest()
     )
     parsed = table.read(sheet_of(taken, grids), words_of(taken.site), today=timezone.localdate())
     if parsed.refused:
         raise BadInput(parsed.refused)
-    taken.save()
-    return _apply(taken, parsed, actor)
+    return taken, grids, parsed
 
 
 def _open(data: bytes) -> Grids:
@@ -153,7 +169,8 @@ def _name(name: str) -> str:
 # ---- written ----------------------------------------------------------------------------------------------------------
 
 
-def _apply(taken: MetadataTable, parsed: table.Table, actor: User, *, seen: str | None = None) -> Applied:
+def apply_read(taken: MetadataTable, parsed: table.Table, actor: User, *, seen: str | None = None, told: Told = nobody) -> Applied:
+    """In a transaction: apply rows that were read. `told` hears how many images of how many are written."""
     upload = lock(taken.upload) if taken.upload else None
     if upload and upload.cancelled:
         raise WrongState(_CANCELLED)
@@ -165,11 +182,9 @@ def _apply(taken: MetadataTable, parsed: table.Table, actor: User, *, seen: str 
     wanted = planned(found, images, may_move=seen is not None)
     if seen is not None and seen != digest(wanted):
         raise WrongState(CHANGED_SINCE, code="changed_since")
-    changed = carry_out(wanted)
-    versions = write_down(changed, actor=actor)
+    changed, versions = follow(wanted, actor=actor, told=told)
     wrote = _write_rows(upload, found, replaced) if upload else _write_to_be_cleaned(found, images)
     same = not changed and not wrote
-    MetadataTable.objects.filter(pk=taken.pk).update(applied=Now(), cells=b"", rows=len(parsed.rows))
     waiting = sum(file.outcome in (FileOutcome.EXPECTED, FileOutcome.MISSING) for file in found.rest)
     counts = {"rows": len(parsed.rows), "matched": len(found.filled), "waiting": waiting}
     record(
@@ -177,7 +192,9 @@ def _apply(taken: MetadataTable, parsed: table.Table, actor: User, *, seen: str 
         site_id=taken.site_id, table=taken.pk, **counts, errors=len(found.faults), placed=len(changed), versions=versions,
     )  # fmt: skip
     notices = (*parsed.notices, *merged_notices(wanted))
-    return Applied(**counts, errors=found.errors, notices=notices, placed=len(changed), versions=versions, unchanged=same)
+    applied = Applied(**counts, errors=found.errors, notices=notices, placed=len(changed), versions=versions, unchanged=same)
+    MetadataTable.objects.filter(pk=taken.pk).update(applied=Now(), cells=b"", refused="", rows=applied.rows, said=applied.counts)
+    return applied
 
 
 def _hold(image_ids: Iterable[int | None]) -> dict[int, Image]:
@@ -227,7 +244,7 @@ def _write_rows(upload: Upload, found: Matched, replaced: Sequence[UploadFile]) 
         file.table, file.table_row, file.table_error, file.captured = None, None, "", None
         file.patient_code = file.exam_code = file.device = file.stated_kind = ""
     update_rows([*found.filled, *replaced], ROW_FIELDS)
-    UploadFile.objects.bulk_create(found.rest, batch_size=5000)
+    insert_rows(found.rest)
     return True
 
 
@@ -255,7 +272,7 @@ def match_left_over(upload: Upload, actor: User) -> None:
     paired = [_take_over(files[file_id], waiting[number]) for number, file_id in pairs.items()]
     images = _hold(file.image_id for file in paired)
     found = Matched(filled=paired)
-    write_down(carry_out(planned(found, images, may_move=False)), actor=actor)
+    follow(planned(found, images, may_move=False), actor=actor)
     upload.files.filter(pk__in=[waiting[number].pk for number in pairs]).delete()
     update_rows(paired, ROW_FIELDS)
     for number, doubt in doubts.items():
@@ -265,7 +282,7 @@ def match_left_over(upload: Upload, actor: User) -> None:
 def place_arrival(file: UploadFile, actor: User) -> None:
     """A file that its table named before it came, and whose image is here already. Its image is held by the caller."""
     found = Matched(filled=[file])
-    write_down(carry_out(planned(found, _hold([file.image_id]), may_move=False)), actor=actor)
+    follow(planned(found, _hold([file.image_id]), may_move=False), actor=actor)
     update_rows([file], ["table_error"])
 
 

@@ -37,13 +37,16 @@ KINDS = {
     for kind in (
         JobKind("unpack", "io", 1, owners="images_archive"),
         JobKind("sanitise", "io", 8, owners="images_image"),
+        JobKind("drop", "io", 1, deaths=_PATIENT, owners="images_image"),
         JobKind("compare", "io", 64, owners="images_image"),
         JobKind("analyse", "gpu", 16, lanes=2, owners="images_image"),
+        JobKind("apply_table", "io", 1, deaths=_PATIENT, owners="images_metadatatable"),
         JobKind("assess", "io", 16, owners="images_image"),
         JobKind("freeze", "io", 1),
         JobKind("erase", "io", 1, owners="holdings_erasure"),
         JobKind("verify", "io", 1, deaths=_PATIENT),
         JobKind("walk_chain", "io", 1, deaths=_PATIENT),
+        JobKind("measure_readers", "io", 1, deaths=_PATIENT),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),
     )

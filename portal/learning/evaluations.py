@@ -14,10 +14,10 @@ from portal.core.errors import WrongState
 from portal.datasets.models import Snapshot, SnapshotItem, SnapshotState
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
+from portal.jobs.pulse import Pulse
 from portal.jobs.services import Claim, LostClaim
 from portal.learning import reports
 from portal.learning.models import Evaluation, RunState, TrainingRun
-from portal.learning.pulse import Pulse
 from portal.ml import TrainingRefused
 from portal.registry.models import ModelVersion
 

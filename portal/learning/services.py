@@ -18,10 +18,10 @@ from portal.core.errors import BadInput, WrongState
 from portal.datasets.models import Snapshot, SnapshotState
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
+from portal.jobs.pulse import Pulse
 from portal.jobs.services import Claim, LostClaim
 from portal.learning import evaluations
 from portal.learning.models import RunState, TrainingRun
-from portal.learning.pulse import Pulse
 from portal.ml import Cancelled, Progress, TrainConfig, TrainingRefused
 from portal.registry import selectors as registry_selectors
 from portal.registry import services as registry

@@ -12,12 +12,12 @@ from celery.signals import worker_shutting_down
 from django.db import InterfaceError, OperationalError, transaction
 
 from portal.audit import services as audit
-from portal.images import archives, arrivals, checking, kept, storage
+from portal.images import archives, arrivals, checking, forgetting, kept, storage
 from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
-from portal.reviews import measures
+from portal.reviews import digests, measures, measuring
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -74,10 +74,11 @@ def check_invariants() -> None:
 @doorbell
 def sweep_incoming() -> None:
     """Remove what uploads left that were cut off: a day later what is half written and archives that nobody waits for, days later
-    files whose rest never came."""
+    files whose rest never came, and tables that nobody applied."""
     storage.sweep_incoming()
     archives.sweep_archives()
     arrivals.sweep()
+    forgetting.forget_tables()
     kept.shrink()
 
 
@@ -94,6 +95,14 @@ def check_stores() -> None:
 
 
 @doorbell
+def measure_readers() -> None:
+    """Every ten minutes: is there enough new to say again how well readers read?"""
+    if measuring.is_due():
+        with transaction.atomic():
+            services.put(kind="measure_readers", subject_ids=[1])
+
+
+@doorbell
 def walk_chain() -> None:
     """Daily: is the audit trail what was sealed?"""
     with transaction.atomic():
@@ -104,6 +113,12 @@ def walk_chain() -> None:
 def gather_known() -> None:
     """Hourly: which settled pictures may measure readers?"""
     measures.gather()
+
+
+@doorbell
+def remind_readers() -> None:
+    """Hourly: whom is it time to remind of what waits?"""
+    digests.send_due()
 
 
 @doorbell

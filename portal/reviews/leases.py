@@ -67,6 +67,7 @@ def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) 
         task = measures.due(standing) if role == "reader" else None
         if task is None and not (standing.must_qualify and role == "reader"):
             task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
+            task = task or (measures.left_over(standing) if role == "reader" else None)
         if task is None:
             return None
         lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)
@@ -140,6 +141,7 @@ def extend_lease(*, lease: Lease, reader: User) -> bool:
 
 @transaction.atomic
 def release(*, lease: Lease, reader: User) -> None:
-    """Give the picture back unanswered."""
+    """Give the picture back unanswered, and with it what was fetched ahead."""
+    Lease.objects.filter(selectors.LIVE, reader=reader, reserved=True).update(ended=Now())
     if Lease.objects.filter(pk=lease.pk, reader=reader, ended__isnull=True).update(ended=Now()):
         audit.record(actor_id=reader.pk, action="release", subject=lease.task, site_id=lease.task.image.site_id, lease=lease.pk)

@@ -42,21 +42,27 @@ def purpose(standing: Standing) -> Purpose:
 def due(standing: Standing) -> ReviewTask | None:
     """The question that this reader is to be measured by now, locked; None where a review is due. The reader's row is held.
 
-    One that they let go comes again. Where nothing known is left for them, a review is due.
+    One that they let go comes when the next is due, and not at once: nor does a review. Where nothing known is left, a review is due.
     """
-    if standing.open_measure is not None:
-        return _locked(standing.open_measure)
     if not (standing.must_qualify or standing.gold_share or standing.repeat_share):
         return None
+    wanted = purpose(standing)
+    again = standing.open_measure if wanted is not Purpose.REVIEW else None
     # asked whatever is due: how many statements a picture takes must not tell what it is for
-    opened = _open(standing, purpose(standing))
-    return _locked(opened) if opened is not None else None
+    opened = _open(standing, Purpose.REVIEW if again else wanted)
+    given = again or opened
+    return _locked(given) if given is not None else None
+
+
+def left_over(standing: Standing) -> ReviewTask | None:
+    """One that this reader let go, locked, for when nothing else waits for them."""
+    return _locked(standing.open_measure) if standing.open_measure is not None else None
 
 
 def _locked(pk: int) -> ReviewTask | None:
     """Locked, unless it is held again by now."""
     held = Q(leases__in=selectors.live())
-    rows = ReviewTask.objects.filter(selectors.SHOWN, pk=pk).exclude(held).select_related("image")
+    rows = ReviewTask.objects.filter(selectors.SHOWN, pk=pk).exclude(held).select_related("image", "rules")
     return rows.select_for_update(of=("self",)).first()
 
 
@@ -77,10 +83,11 @@ def _open(standing: Standing, wanted: Purpose) -> int | None:
 
 _ASK = f"""
 ), asked AS (
-    INSERT INTO reviews_reviewtask (image_id, reasons, state, purpose, for_reader_id, rules_id, reads_needed, answered, priority, note)
+    INSERT INTO reviews_reviewtask
+        (image_id, reasons, state, purpose, for_reader_id, rules_id, reads_needed, answered, priority, note, readers)
     SELECT chosen.image_id, '{{}}', 'open', %(purpose)s, %(reader)s,
         (SELECT id FROM reviews_reviewrules WHERE site_id = chosen.site_id OR site_id IS NULL ORDER BY site_id NULLS LAST, id DESC LIMIT 1),
-        1, 0, 0, ''
+        1, 0, 0, '', '{{}}'
     FROM chosen ON CONFLICT DO NOTHING RETURNING id, image_id
 ), told AS ({audit.record_part("asked")}
 ), counted AS (
@@ -112,9 +119,9 @@ WITH span AS (
     SELECT i.id AS image_id, i.site_id
     FROM span, reviews_read r JOIN reviews_reviewtask t ON t.id = r.task_id JOIN images_image i ON i.id = t.image_id
     WHERE r.reader_id = %(reader)s AND r.role = 'reader' AND r.current AND t.purpose = 'review' AND i.state = 'settled'
-        AND r.created <= span.last AND r.created >= span.first + (span.last - span.first) * %(place)s
+        AND r.created <= span.last AND r.created <= span.first + (span.last - span.first) * %(place)s
         AND NOT EXISTS (SELECT FROM reviews_reviewtask other WHERE other.image_id = i.id AND other.for_reader_id = %(reader)s)
-    ORDER BY r.created LIMIT 1
+    ORDER BY r.created DESC LIMIT 1
 {_ASK}"""  # noqa: S608  # nosec B608 # parts of our own
 
 

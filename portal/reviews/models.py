@@ -170,6 +170,7 @@ class Qualification(Created):
     waived_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     answered = models.IntegerField(default=0)
     right = models.IntegerField(default=0)
+    patients = models.IntegerField(default=0, help_text="Whose pictures these were.")
     not_regular = models.IntegerField(default=0)
     found = models.IntegerField(default=0, help_text="Of those not regular, called by their kind.")
 
@@ -194,6 +195,7 @@ class Lease(Created):
             models.Index(fields=["reader", "-id"], name="lease_last_of_reader"),
             models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_open_of_reader"),
             models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
+            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False), name="lease_revealed"),
         ]
 
 
@@ -248,6 +250,23 @@ class Read(Created):
                 ) WHERE id = NEW.task_id; RETURN NULL;""",
             ),
         ]  # fmt: skip
+
+
+class Reliability(Created):
+    """How well each reader read by then, made from `answers` answers. Append-only: a decision by likelihood names the row that it used.
+
+    `content.skill`: as `skill.Skill` is in JSON; `content.readers`: by reader's id, what pages show of them;
+    `content.switching`: how often a revealed opinion moves readers.
+    """
+
+    content = models.JSONField()
+    upto = models.BigIntegerField(help_text="The newest answer there was.")
+    answers = models.IntegerField()
+    images = models.IntegerField()
+    patients = models.IntegerField()
+
+    class Meta:
+        triggers = [pgtrigger.Protect(name="only_more", operation=pgtrigger.Update | pgtrigger.Delete)]
 
 
 class ReaderSettings(models.Model):

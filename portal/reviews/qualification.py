@@ -23,13 +23,17 @@ LARGEST_SET = 200
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How somebody answered the set. `not_regular`: of those answered, `found`: of these, by their kind. `left`: not yet answered."""
+    """How somebody answered the set. `not_regular`: of those answered, `found`: of these, by their kind. `left`: not yet answered.
+
+    `patients`: whose pictures were answered; one without counts as one of its own.
+    """
 
     answered: int = 0
     right: int = 0
     not_regular: int = 0
     found: int = 0
     left: int = 0
+    patients: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +57,21 @@ _EXACT = 1e-9
 """0.7 of 10 is 7, whatever binary fractions say."""
 
 
-def count(answers: Iterable[tuple[str, str]], *, left: int = 0) -> Result:
-    """The result of (answered, known) kinds. Pure."""
-    pairs = list(answers)
+def count(answers: Iterable[tuple[str, str, int | None]], *, left: int = 0) -> Result:
+    """The result of (answered, known, patient). Pure."""
+    rows = list(answers)
+    pairs = [(said, kind) for said, kind, _ in rows]
+    known = {patient for *_, patient in rows if patient is not None}
+    patients = len(known) + sum(patient is None for *_, patient in rows)
     others = [(said, kind) for said, kind in pairs if kind != Kind.REGULAR]
     right = sum(said == kind for said, kind in pairs)
-    return Result(len(pairs), right, len(others), sum(said == kind for said, kind in others), left)
+    return Result(len(pairs), right, len(others), sum(said == kind for said, kind in others), left, patients)
 
 
 # ---- reads ------------------------------------------------------------------------------------------------------------
 def result(reader: Standing) -> Result:
     """How this reader stands with the set."""
-    given = _answers().filter(reader=reader.reader).values_list("kind", "task__image__known__kind")
+    given = _answers().filter(reader=reader.reader).values_list(*_ANSWER)
     with connection.cursor() as cursor:
         cursor.execute(_LEFT, {"reader": reader.reader, "sites": list(reader.sites)})
         left = cursor.fetchone()[0]
@@ -101,11 +108,14 @@ def rows(user: User) -> list[Row]:
     """Every reader whom this person may see, in the order of their names: this is no league table."""
     people = access.visible(User, user).filter(memberships__role__in=access.READERS, is_active=True).distinct().order_by("name", "email")
     done = {one.reader_id: one for one in Qualification.objects.select_related("waived_by")}
-    said: dict[int, list[tuple[str, str]]] = {}
-    for pk, answered, kind in _answers().values_list("reader", "kind", "task__image__known__kind"):
-        said.setdefault(pk, []).append((answered, kind))
+    said: dict[int, list[tuple[str, str, int | None]]] = {}
+    for pk, *answer in _answers().values_list("reader", *_ANSWER):
+        said.setdefault(pk, []).append((answer[0], answer[1], answer[2]))
     found = {pk: count(pairs) for pk, pairs in said.items()} | {pk: _stored(one) for pk, one in done.items()}
     return [Row(person, found.get(person.pk, Result()), done.get(person.pk)) for person in people]
+
+
+_ANSWER = ("kind", "task__image__known__kind", "task__image__exam__patient")
 
 
 def _answers() -> QuerySet[Read]:
@@ -113,7 +123,7 @@ def _answers() -> QuerySet[Read]:
 
 
 def _stored(one: Qualification) -> Result:
-    return Result(one.answered, one.right, one.not_regular, one.found)
+    return Result(one.answered, one.right, one.not_regular, one.found, patients=one.patients)
 
 
 def chosen() -> dict[str, int]:
@@ -181,4 +191,10 @@ def waive(*, reader: User, actor: User) -> Qualification:
 
 
 def _figures(found: Result) -> dict[str, int]:
-    return {"answered": found.answered, "right": found.right, "not_regular": found.not_regular, "found": found.found}
+    return {
+        "answered": found.answered,
+        "right": found.right,
+        "not_regular": found.not_regular,
+        "found": found.found,
+        "patients": found.patients,
+    }

@@ -7,6 +7,7 @@ looked at; begun ones lie in an index by who has answered, so what the reader or
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal
 
 from django.conf import settings
@@ -19,6 +20,8 @@ from portal.reviews.models import ReviewTask
 from portal.reviews.skips import SKIPPED_FOR
 
 Role = Literal["reader", "adjudicator"]
+FOREIGN_FOR = timedelta(days=7)
+"""So long a question waits for an adjudicator who can read its notes; then it goes to any."""
 MOST_COUNTED = 100
 """With very many, counting would take longer than reading."""
 
@@ -181,13 +184,26 @@ WHERE ($1, $2, $3) IS NOT NULL"""  # noqa: S608  # nosec B608
 _UNTOUCHED = """
     task.id <> ALL((SELECT skipped FROM about)::bigint[])
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
-    AND NOT EXISTS (SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND read.current)
+    AND NOT EXISTS (
+        SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND (read.current OR read.role = 'reader')
+    )
     AND NOT EXISTS (
         SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
     )"""
 
+# first what they can read the notes of; what has waited for a week goes to anybody
+_UNDERSTOOD = f"""{_UNTOUCHED}
+    AND (task.created < statement_timestamp() - make_interval(secs => {FOREIGN_FOR.total_seconds()}) OR NOT EXISTS (
+        SELECT FROM reviews_read AS read JOIN reviews_readersettings AS theirs ON theirs.reader_id = read.reader_id
+        JOIN reviews_readersettings AS mine ON mine.reader_id = $1
+        WHERE read.task_id = task.id AND read.current AND read.note <> ''
+            AND theirs.languages <> '{{}}' AND mine.languages <> '{{}}' AND NOT theirs.languages && mine.languages
+    ))"""  # nosec B608
 _ADJUDICATED = "task.state = 'adjudication'"
-_ADJUDICATION = f"WITH {_ABOUT} {_WHOLE} ({_one_of(_ADJUDICATED, _UNTOUCHED)})"
+_ADJUDICATION = f"""
+WITH {_ABOUT} {_WHOLE} (SELECT id FROM (
+    SELECT id FROM ({_one_of(_ADJUDICATED, _UNDERSTOOD)}) AS first UNION ALL SELECT id FROM ({_one_of(_ADJUDICATED, _UNTOUCHED)}) AS last
+) AS found LIMIT 1)"""  # noqa: S608  # nosec B608
 
 _STATEMENTS = {
     (role, wait): Prepared(

@@ -156,8 +156,9 @@ def _few(line: Line, readers: Sequence[ReaderFacts]) -> str:
     rule, named = line.rule, bool(line.rule.only_sites or line.rule.only_readers)
     taking = [one for one in readers if not named or one.id in rule.only_readers or one.sites & set(rule.only_sites)]
     can = partial(can_be_read, line.site.pk, readers=taking, own_site_first=settings.READ_OWN_SITE_FIRST)
+    who = f"{len(taking)} reader{'' if len(taking) == 1 else 's'} can take part"
     if not can(rule.reads_needed):
-        return f"{len(taking)} can take part, and these cannot give {rule.reads_needed} independent answers: its questions wait."
+        return f"{who}, and by where they work these cannot give {rule.reads_needed} independent answers: its questions wait."
     if not can(MOST_NEEDED):
-        return f"{len(taking)} can take part. Where they disagree a third answer is needed, and nobody is left to give it."
+        return f"{who}. Where they disagree a third answer is needed, and nobody is left to give it."
     return ""

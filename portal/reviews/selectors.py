@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, FloatField, OuterRef, Q, QuerySet, Subquery
@@ -38,6 +39,7 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
         .exclude(image__site__in=closed_to(reader))
         .exclude(Exists(_read_by(reader)))
         .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
         .order_by("turn", "id")
@@ -53,14 +55,20 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
 
 
 def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
-    """The tasks that this adjudicator may settle now: never one that they have read."""
+    """The tasks that this adjudicator may settle now: never one that they have read, even if they took their answer back."""
     return (
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
-        .exclude(Exists(_read_by(reader)))
+        .exclude(Exists(Read.objects.filter(Q(current=True) | Q(role="reader"), task=OuterRef("pk"), reader=reader)))
         .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .exclude(Exists(_held_by_others(reader)))
         .order_by("turn", "id")
     )
+
+
+def _opinion_seen(reader: User) -> QuerySet[Lease, Any]:
+    """The images of which this person knows, from an earlier question, what the model says: they are blind to them no more."""
+    return Lease.objects.filter(reader=reader, revealed__isnull=False).values("task__image")
 
 
 def _read_by(reader: User) -> QuerySet[Read]:
@@ -146,10 +154,12 @@ def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
 
 
 def touched(tasks: Collection[ReviewTask]) -> set[int]:
-    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too."""
+    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too; but one that
+    was only fetched ahead, and whose time is over, was never in anybody's hands."""
     ids = [task.pk for task in tasks]
     answered = Read.objects.filter(task__in=ids, current=True).values_list("task", flat=True)
-    return set(answered.union(Lease.objects.filter(task__in=ids, ended__isnull=True).values_list("task", flat=True)))
+    held = Lease.objects.filter(task__in=ids, ended__isnull=True).exclude(reserved=True, until__lte=Now())
+    return set(answered.union(held.values_list("task", flat=True)))
 
 
 def answers(task: ReviewTask) -> list[Read]:
@@ -198,7 +208,7 @@ def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = N
         "created",
     )
     for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, {})[reader] = (kind, name or email)
+        by_task.setdefault(task, {}).setdefault(reader, (kind, name or email))
         about[task] = (patient, site, f"{created:%Y-%m}")
     first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
     return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]

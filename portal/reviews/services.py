@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models.functions import Now
@@ -18,7 +19,7 @@ from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, qualification, rows, selectors
+from portal.reviews import consensus, measured, qualification, rows, selectors
 from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
@@ -129,7 +130,8 @@ def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
 
 def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
     """What the answers that count now amount to, written: the question is settled, asks on, or goes to an adjudicator. Its row is held."""
-    decision = consensus.decide([fact(read) for read in reads], rule_of(task))
+    rule = rule_of(task)
+    decision = consensus.decide([fact(read) for read in reads], rule)
     if task.purpose != Purpose.REVIEW:
         close(task, TaskState.CLOSED)
         if task.purpose == Purpose.QUALIFICATION:
@@ -137,7 +139,7 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
         return decision
     task.reads_needed = decision.reads_needed
     if decision.step is Step.SETTLE:
-        _settle(task, image, reads, decision)
+        _settle(task, image, reads, decision, rule)
         return decision
     # an amended answer may also take a question back from the adjudicators
     task.state = TaskState.ADJUDICATION if decision.step is Step.ADJUDICATE else TaskState.OPEN
@@ -147,13 +149,14 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
 
 def fact(read: Read) -> ReadFact:
     """What consensus asks of an answer."""
-    return ReadFact(read.kind, read.role == "adjudicator", read.confidence == UNSURE)
+    return ReadFact(read.kind, read.role == "adjudicator", read.confidence == UNSURE, read.reader_id)
 
 
 def rule_of(task: ReviewTask) -> Rule:
     """The rule that a question began with, and how many answers it asks for by now."""
     rules = task.rules
-    return Rule(task.reads_needed, rules.reads_needed if rules else 1, rules.unsure_asks if rules else False)
+    asked, unsure_asks = (rules.reads_needed, rules.unsure_asks) if rules else (1, False)
+    return Rule(task.reads_needed, asked, unsure_asks, measured.skill_of(task))
 
 
 def check(answer: Answer, image: Image) -> None:
@@ -243,7 +246,7 @@ SELECT id, created FROM read
 """The answer and its event by one statement."""
 
 
-def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decision) -> None:
+def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decision, rule: Rule) -> None:
     """Label, image, task and what leases are left: all end together."""
     assert decision.kind is not None
     agreeing = [read for read in reads if read.kind == decision.kind and (read.role == "adjudicator" or not decision.adjudicated)]
@@ -255,7 +258,7 @@ def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decisio
         actor=agreeing[-1].reader if decision.adjudicated else None,
         box=consensus.agreed_box(boxes),
         reasons=sorted({reason for read in agreeing for reason in read.reasons}),
-        basis={"task": task.pk, "reads": [read.pk for read in reads], "reads_needed": task.reads_needed, "rule": task.rules_id},
+        basis=_basis(task, reads, decision, rule),
     )
     before = image.state
     move([image], ImageState.SETTLED)
@@ -264,6 +267,14 @@ def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decisio
         task=task.pk,
     )  # fmt: skip
     close(task, TaskState.CLOSED)
+
+
+def _basis(task: ReviewTask, reads: list[Read], decision: Decision, rule: Rule) -> dict[str, Any]:
+    """What the label rests on: answers, the rule's row, and where likelihood settled it, how likely it was and by which row of readers."""
+    basis = {"task": task.pk, "reads": [read.pk for read in reads], "reads_needed": task.reads_needed, "rule": task.rules_id}
+    if decision.posterior is None or rule.skill is None:
+        return basis
+    return {**basis, "posterior": decision.posterior, "reliability": rule.skill.version}
 
 
 def close(task: ReviewTask, state: TaskState) -> None:

@@ -23,6 +23,7 @@ from portal.audit.selectors import chain_state
 from portal.audit.services import record
 from portal.core.errors import BadInput
 from portal.datasets.exports import csv_row
+from portal.web.trail import in_words
 
 _PAGE = 50
 _CSV_MOST = 100_000
@@ -86,6 +87,7 @@ def _lines(events: Sequence[AuditEvent], request: UserRequest) -> Iterator[Mappi
         yield {
             "event": event, "who": names.get(event.actor_id or 0, "the system" if event.actor_id is None else f"person {event.actor_id}"),
             "site": sites.get(event.site_id or 0, ""), "page": _page_of(event, request),
+            "details": in_words(event.details),
         }  # fmt: skip
 
 

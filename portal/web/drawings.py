@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from portal.core.text import counted
 from portal.learning import gate
 from portal.ml import Bin, Calibration, Interval, OperatingPoint
 
 ALL = "all sites"
+UNKNOWN = Interval(math.nan, math.nan, math.nan, 0, 0, 0)
+"""A row without a dot."""
 LEFT, WIDTH, RIGHT, ROW, TOP, BOTTOM = 196.0, 300.0, 104.0, 19.0, 8.0, 24.0
 SIDE, MARGIN, EDGE = 180.0, 34.0, 10.0
 
@@ -151,7 +155,7 @@ def _square(one: Calibration) -> Reliability:
 
 
 def _mark(one: Bin) -> Mark:
-    said = f"mean score {one.score:.3f}: {one.share:.3f} [{one.low:.3f}, {one.high:.3f}] non-regular of {one.images} images"
+    said = f"mean score {one.score:.3f}: {one.share:.3f} [{one.low:.3f}, {one.high:.3f}] non-regular of {counted(one.images, 'image')}"
     return Mark(round(MARGIN + SIDE * one.score, 1), _up(one.share), _up(one.low), _up(one.high), said)
 
 

@@ -14,6 +14,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput
+from portal.core.text import counted
 from portal.datasets.exports import csv_row
 from portal.erasure import services
 from portal.erasure.subjects import Subject, of_exam, of_image, of_patient, used_in
@@ -63,7 +64,7 @@ def _do(request: UserRequest, subject: Subject, back: str) -> HttpResponse:
         return redirect("erasure", erasure_id=erasure.pk)
     if request.POST.get("what") == "withdraw":
         count = services.withdraw_all(subject=subject, actor=request.user, reason=request.POST.get("reason", ""))
-        messages.success(request, f"Withdrawn: {count} image{'s' if count != 1 else ''}. No reader, data set or comparison gets them.")
+        messages.success(request, f"Withdrawn: {counted(count, 'image')}. No reader, data set or comparison gets them.")
         return redirect(back)
     raise BadInput("Choose whether to withdraw or to erase.")
 
@@ -116,7 +117,7 @@ def _lines(used: dict[str, Any], *, hashes: bool) -> Any:
 def erasure_lift(request: UserRequest, erasure_id: int) -> HttpResponse:
     found = access.get_visible(Erasure, request.user, erasure_id)
     count = services.lift(erasure=found, actor=request.user)
-    messages.success(request, f"{count} file{'s' if count != 1 else ''} may be sent again. They come as new images.")
+    messages.success(request, f"{counted(count, 'file')} may be sent again. They come as new images.")
     return redirect("erasure", erasure_id=found.pk)
 
 

@@ -8,6 +8,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
+from portal.core.text import counted
 from portal.pipeline import example
 
 
@@ -20,8 +21,10 @@ def page(request: UserRequest) -> HttpResponse:
 def settle(request: UserRequest) -> HttpResponse:
     access.require(request.user, "freeze")
     settled = example.settle(actor=request.user)
-    later = f"; {settled.waiting} are not yet analysed: settle again later" if settled.waiting else ""
-    messages.success(request, f"{settled.settled} images settled now, {settled.done} were before{later}.")
+    later = f"; {settled.waiting} {'is' if settled.waiting == 1 else 'are'} not yet analysed: settle again later" if settled.waiting else ""
+    messages.success(
+        request, f"{counted(settled.settled, 'image')} settled now, {settled.done} {'was' if settled.done == 1 else 'were'} before{later}."
+    )
     return redirect("example")
 
 

@@ -16,7 +16,7 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.images import comparing, seen
 from portal.images import selectors as images
-from portal.images.models import Image, ImageState, NearDuplicate
+from portal.images.models import IN_WORK, Image, ImageState, NearDuplicate
 from portal.labels.models import Provenance
 from portal.ml import Kind
 from portal.reviews import services as reviews
@@ -74,7 +74,8 @@ def image(request: UserRequest, image_id: int) -> HttpResponse:
     near = images.near([found.pk]).get(found.pk, [])
     beside = [*story.siblings, *(pair.other for pair in near)]
     seen.shown(images=beside, actor=request.user, where=f"image {found.pk}")
-    return render(request, "images/image.html", {"story": story, "image": found, "near": near, **may})
+    silence = images.silence([found.pk]) if found.state in IN_WORK else None
+    return render(request, "images/image.html", {"story": story, "image": found, "near": near, "silence": silence, **may})
 
 
 @require_POST

@@ -59,7 +59,7 @@ def _page(
         "height": image.height,
         "box_asked": bool(rules and rules.boxes == Boxes.ASKED) and role == "reader",
         "shown": form.data if form else shown,
-        "marked": form.data.getlist("reasons") if form else shown["reasons"],
+        "marked": request.POST.getlist("reasons") if form else shown["reasons"],
         "adjudicating": role == "adjudicator",
         "read": found.read,
         "model": opinion,

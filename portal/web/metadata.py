@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpResponse
@@ -15,8 +17,9 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput, WinnowError, WrongState
+from portal.core.text import counted
 from portal.datasets.exports import escaped
-from portal.images import tables, wording, wordings
+from portal.images import applying, forgetting, tables, wording, wordings
 from portal.images.dry_run import dry_run
 from portal.images.models import MetadataTable, Upload, Wording, WordingOf
 from portal.ml import Kind
@@ -47,7 +50,7 @@ def site_table(request: UserRequest, site_id: int) -> HttpResponse:
             return redirect("table", _held(request, site, None).pk)
         except BadInput as refused:
             error = refused
-    context = {"site": site, "error": error, "applied": tables.applied_of_site(site)}
+    context = {"site": site, "error": error, "applied": tables.applied_of_site(site), "forgotten": forgetting.forgotten_of(site)}
     return render(request, "metadata/site_table.html", context, status=error.status if error else 200)
 
 
@@ -62,10 +65,25 @@ def _held(request: UserRequest, site: Site, upload: Upload | None) -> MetadataTa
 
 @require_safe
 def table(request: UserRequest, table_id: int) -> HttpResponse:
-    return _look(request, _own_table(request, table_id))
+    """The look at a table; once somebody asked for it, how far it is and what became of it."""
+    held = _own_table(request, table_id)
+    work = applying.work_of(held)
+    if work.live or held.applied:
+        return render(request, "metadata/applying.html", _about(work))
+    return _look(request, held, WrongState(held.refused) if held.refused else None, status=200)
 
 
-def _look(request: UserRequest, held: MetadataTable, error: WinnowError | None = None) -> HttpResponse:
+@require_safe
+def table_live(request: UserRequest, table_id: int) -> HttpResponse:
+    """How far it is. Asked again and again until it has ended."""
+    return render(request, "metadata/_applying.html", _about(applying.work_of(_own_table(request, table_id))))
+
+
+def _about(work: applying.Work) -> dict[str, Any]:
+    return {"held": work.held, "work": work, "said": said_of(work.held.said) if work.held.said else ""}
+
+
+def _look(request: UserRequest, held: MetadataTable, error: WinnowError | None = None, *, status: int | None = None) -> HttpResponse:
     context = {
         "run": dry_run(held),
         "held": held,
@@ -74,7 +92,7 @@ def _look(request: UserRequest, held: MetadataTable, error: WinnowError | None =
         "kinds": _KINDS,
         "devices": wordings.known_devices(held.site),
     }
-    return render(request, "metadata/table.html", context, status=error.status if error else 200)
+    return render(request, "metadata/table.html", context, status=status or (error.status if error else 200))
 
 
 @require_POST
@@ -88,7 +106,10 @@ def table_words(request: UserRequest, table_id: int) -> HttpResponse:
     except BadInput as error:
         return _look(request, held, error)
     if changed:
-        messages.success(request, f"{changed} of your words are remembered for {held.site.name} and were used below.")
+        messages.success(
+            request,
+            f"Remembered for {held.site.name}, and used below: {counted(changed, 'word')} of yours.",
+        )
     return redirect("table", held.pk)
 
 
@@ -96,15 +117,26 @@ def table_words(request: UserRequest, table_id: int) -> HttpResponse:
 def table_apply(request: UserRequest, table_id: int) -> HttpResponse:
     held = _own_table(request, table_id)
     try:
-        applied = tables.apply_held(held=held, seen=request.POST.get("seen", ""), actor=request.user)
+        applied = applying.apply_held(held=held, seen=request.POST.get("seen", ""), actor=request.user)
     except WrongState as error:
         if error.code != "changed_since":
             raise
         return _look(request, held, error)
-    messages.success(request, said_of(applied))
+    if applied is None:
+        return redirect("table", held.pk)
+    messages.success(request, said_of(applied.counts))
     for notice in applied.notices:
         messages.warning(request, notice)
     return redirect("upload", held.upload_id) if held.upload_id else redirect("site_table", held.site_id)
+
+
+@require_POST
+def table_stop(request: UserRequest, table_id: int) -> HttpResponse:
+    """Nothing of it is applied; it is held as before."""
+    held = _own_table(request, table_id)
+    applying.stop(held=held, actor=request.user)
+    messages.success(request, "The table is being stopped. Nothing of it will have been applied.")
+    return redirect("table", held.pk)
 
 
 @require_POST
@@ -115,14 +147,20 @@ def table_give_up(request: UserRequest, table_id: int) -> HttpResponse:
     return redirect("upload", held.upload_id) if held.upload_id else redirect("site_table", held.site_id)
 
 
-def said_of(applied: tables.Applied) -> str:
-    """What became of a table, in one line."""
-    if applied.unchanged:
-        return f"Nothing changed: the portal knew all of these {applied.rows} rows already."
+def said_of(counts: Mapping[str, Any]) -> str:
+    """What became of a table (`Applied.counts`), in one line."""
+    rows, matched, waiting, remarks, versions = (counts[name] for name in ("rows", "matched", "waiting", "errors", "versions"))
+    if counts["unchanged"]:
+        known = f"all of these {rows:,} rows" if rows != 1 else "this row"
+        return f"Nothing changed: the portal knew {known} already."
     said = (
-        f"{applied.rows} rows read: {applied.matched} found their file, {applied.waiting} wait for one, {len(applied.errors)} have remarks."
+        f"{counted(rows, 'row')} read: {matched:,} found {'its' if matched == 1 else 'their'} file, "
+        f"{waiting:,} {'waits' if waiting == 1 else 'wait'} for one, {remarks:,} {'has' if remarks == 1 else 'have'} remarks."
     )
-    return f"{said} {applied.versions} images were corrected; what was said before stays in their story." if applied.versions else said
+    if not versions:
+        return said
+    were = "was" if versions == 1 else "were"
+    return f"{said} {counted(versions, 'image')} {were} corrected; what was said before stays in the story of each."
 
 
 # ---- the site's own words ---------------------------------------------------------------------------------------------
@@ -136,7 +174,7 @@ def wording_list(request: UserRequest, site_id: int) -> HttpResponse:
     if request.method == "POST":
         try:
             changed = _remember(request, site)
-            messages.success(request, f"{changed} words changed." if changed else "Nothing was changed.")
+            messages.success(request, f"{counted(changed, 'word')} changed." if changed else "Nothing was changed.")
             return redirect("wording_list", site.pk)
         except BadInput as refused:
             error = refused
@@ -199,5 +237,7 @@ urls = [
     path("tables/<int:table_id>/", table, name="table"),
     path("tables/<int:table_id>/words/", table_words, name="table_words"),
     path("tables/<int:table_id>/apply/", table_apply, name="table_apply"),
+    path("tables/<int:table_id>/live/", table_live, name="table_live"),
+    path("tables/<int:table_id>/stop/", table_stop, name="table_stop"),
     path("tables/<int:table_id>/give-up/", table_give_up, name="table_give_up"),
 ]

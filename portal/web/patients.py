@@ -17,7 +17,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput, WinnowError, WrongState
-from portal.core.text import number
+from portal.core.text import counted, number
 from portal.images import patients as reads
 from portal.images import regrouping as writes
 from portal.images import seen
@@ -74,7 +74,7 @@ def patient_move(request: UserRequest, patient_id: int) -> HttpResponse:
     def move(found: Patient, images: list[int]) -> writes.Done:
         return writes.move_images(source=found, images=images, to_code=request.POST.get("to", ""), actor=request.user)
 
-    return _regrouped(request, patient_id, move, "{n} now belong to patient {code}.")
+    return _regrouped(request, patient_id, move, "{n} now {belong} to patient {code}.")
 
 
 @require_POST
@@ -82,7 +82,7 @@ def patient_split(request: UserRequest, patient_id: int) -> HttpResponse:
     def split(found: Patient, images: list[int]) -> writes.Done:
         return writes.split_patient(source=found, images=images, new_code=request.POST.get("new", ""), actor=request.user)
 
-    return _regrouped(request, patient_id, split, "{n} now belong to the new patient {code}.")
+    return _regrouped(request, patient_id, split, "{n} now {belong} to the new patient {code}.")
 
 
 @require_POST
@@ -98,7 +98,7 @@ def regrouping_undo(request: UserRequest, regrouping_id: int) -> HttpResponse:
     found = access.get_visible(Regrouping, request.user, regrouping_id)
     access.require(request.user, "correct", site=found.site_id)
     done = writes.undo(regrouping=found, actor=request.user)
-    messages.success(request, f"Undone: {_images(done.images)} went back to patient {done.target.code}.")
+    messages.success(request, f"Undone: {counted(done.images, 'image')} went back to patient {done.target.code}.")
     return redirect("patient", found.source_id)
 
 
@@ -111,12 +111,10 @@ def _regrouped(request: UserRequest, patient_id: int, work: Callable[[Patient, l
         done = work(found, marked)
     except (BadInput, WrongState) as error:
         return _page(request, found, error)
-    messages.success(request, says.format(n=_images(done.images), code=done.target.code))
+    messages.success(
+        request, says.format(n=counted(done.images, "image"), belong="belongs" if done.images == 1 else "belong", code=done.target.code)
+    )
     return redirect("patient", done.target.pk)
-
-
-def _images(number: int) -> str:
-    return f"{number} image{'' if number == 1 else 's'}"
 
 
 def _numbers(request: UserRequest, name: str) -> list[int]:

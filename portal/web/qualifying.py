@@ -26,12 +26,13 @@ class Figures:
     """A result with its 95 % intervals."""
 
     total: int
+    patients: int
     right: Share
     found: Share
 
 
 def shares(result: Result) -> Figures:
-    return Figures(result.answered, wilson(result.right, result.answered), wilson(result.found, result.not_regular))
+    return Figures(result.answered, result.patients, wilson(result.right, result.answered), wilson(result.found, result.not_regular))
 
 
 class ChooseForm(forms.Form):

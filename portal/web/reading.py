@@ -30,6 +30,7 @@ def review_list(request: UserRequest) -> HttpResponse:
         "next_before": tasks[PAGE - 1].pk if len(tasks) > PAGE else None,
         "state": state,
         "may_open": access.reaches(request.user, "image"),
+        "reads": access.can(request.user, "read"),
         "figures": selectors.queue_figures(access.visible(ReviewTask, request.user)),
         "measured": agreed.named(pairs),
         "pairs": len(pairs),

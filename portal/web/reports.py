@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from portal.core.text import counted
 from portal.learning import gate
 from portal.ml import EvaluationReport, Interval
 from portal.registry.models import ModelVersion
@@ -105,12 +106,16 @@ def sites(report: EvaluationReport) -> list[tuple[str, list[Figure | None]]]:
     ]
 
 
+def _number(told: object) -> int:
+    return told if isinstance(told, int) else 0
+
+
 def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
     """What the bundle tells of siblings, each on a source it never saw: (site, counted over what, figures)."""
     return [
         (
             site,
-            f"{told.get('images')} images of {told.get('patients')} patients",
+            f"{counted(_number(told.get('images')), 'image')} of {counted(_number(told.get('patients')), 'patient')}",
             [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
         )
         for site, told in report.left_out.items()

@@ -60,7 +60,7 @@ def _room(request: UserRequest, role: Role, *, form: AnswerForm | None = None, e
     context = {
         **turn,
         "shown": form.data if form else turn.get("draft") or {},
-        "marked": form.data.getlist("reasons") if form else turn.get("draft", {}).get("reasons", []),
+        "marked": request.POST.getlist("reasons") if form else turn.get("draft", {}).get("reasons", []),
         "undoable": _undoable(request, role),
         "error": error,
         **furniture(request, role),

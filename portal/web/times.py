@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -15,7 +14,7 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts.http import UserRequest
 from portal.core.errors import BadInput
-from portal.reviews import qualification, rest, standing
+from portal.reviews import digests, qualification, rest, standing
 from portal.reviews.models import LANGUAGES
 from portal.web.qualifying import shares
 
@@ -58,7 +57,7 @@ def reading_when(request: UserRequest) -> HttpResponse:
     context = {
         "form": form,
         "why": rest.why(request.user),
-        "no_mail": settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"),
+        "no_mail": not digests.can_send(),
         "qualified": shares(qualification.result(standing.of(request.user))),
     }
     return render(request, "reading/when.html", context, status=400 if form.errors else 200)

@@ -17,7 +17,7 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
 from portal.core.errors import BadInput, WrongState
-from portal.core.text import number
+from portal.core.text import counted, number
 from portal.datasets.models import Snapshot, SnapshotState
 from portal.learning import services
 from portal.learning.models import Evaluation, RunState, TrainingRun
@@ -62,7 +62,9 @@ class TrainingForm(forms.Form):
 
 
 def _named(snapshot: Snapshot) -> str:
-    return f"{snapshot.name} ({snapshot.counts.get('images', 0)} images, {snapshot.counts.get('patients', 0)} patients)"
+    return (
+        f"{snapshot.name} ({counted(snapshot.counts.get('images', 0), 'image')}, {counted(snapshot.counts.get('patients', 0), 'patient')})"
+    )
 
 
 @require_GET

@@ -14,7 +14,7 @@ from portal.reviews import beside, drafts, queue, rest, routing, selectors
 from portal.reviews.leases import Role, lease_next
 from portal.reviews.models import Boxes, Lease, ReviewTask
 
-NOTHING = "There is nothing for you to read now."
+NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
 
 
 def next_turn(reader: User, role: Role) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
     # in words: the number would fall by one with an answer that settles something, and stand still with one that measures the reader
     counted = {"waiting": routing.roughly(max(1, queue.waiting(reader, role)) if lease else 0), "adjudicating": adjudicating}
     if lease is None:
-        return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING, **counted}
+        return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING[role], **counted}
     image, rules = lease.task.image, lease.task.rules
     siblings = beside.siblings(lease)
     if siblings:

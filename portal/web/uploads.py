@@ -20,10 +20,10 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import Site
 from portal.core.errors import BadInput
-from portal.core.text import number
+from portal.core.text import counted, number
 from portal.datasets.exports import escaped
-from portal.images import advice, room, seen, selectors, services
-from portal.images.models import FileOutcome, Image, Upload, UploadFile
+from portal.images import advice, applying, forgetting, room, seen, selectors, services
+from portal.images.models import FileOutcome, Image, MetadataTable, Upload, UploadFile
 from portal.images.tables import MAX_BYTES
 from portal.web import outcomes
 from portal.web.metadata import said_of
@@ -114,12 +114,16 @@ def _context(request: UserRequest, found: Upload) -> dict[str, Any]:
     _with_findings(page, seen)
     more = urlencode({"show": shown, "after": page[-1].pk}) if len(files) > selectors.FILES_PAGE else ""
     archives = selectors.unpacking(found) if counts["unpacking"] else []
+    table = applying.newest_of(found)
     done = counts["accepted"] - counts["in_work"]
     return {
         "upload": found, "counts": counts, "files": page, "more": more, "shown": shown, "choices": _SHOWN, "done": done,
         "query": urlencode({"show": shown, "after": _number(request, "after") or 0}), "first_page": not _number(request, "after"),
         "open": not found.closed and not found.cancelled, "may_upload": access.can(request.user, "upload", site=found.site_id),
-        "archives": archives, "live": bool(counts["in_work"] or archives) or not (found.closed or found.cancelled), **_limit(),
+        "rows_since": forgetting.rows_waiting_since(found) if counts["missing"] or counts["expected"] else None,
+        "silence": selectors.silence_in(found) if counts["in_work"] else None,
+        "archives": archives, "table": table, "table_said": said_of(table.held.said) if table and table.held.said else "",
+        "busy": bool(counts["in_work"] or archives or (table and table.live)), "ended": bool(found.closed or found.cancelled), **_limit(),
         "addresses": _addresses(found),
         "finding_counts": seen.counts().items(), "retake": outcomes.to_retake(found, seen),
     }  # fmt: skip
@@ -203,14 +207,24 @@ def upload_table(request: UserRequest, upload_id: int) -> HttpResponse:
     if file is None:
         raise BadInput("No table was chosen. Choose a CSV or XLSX file with the columns file, patient, exam, device, stated_kind.")
     # one byte over the limit is enough for the service to refuse it
-    applied = services.apply_table(upload=found, table_bytes=file.read(MAX_BYTES + 1), actor=request.user, name=file.name or "")
+    applied = applying.take_table(upload=found, data=file.read(MAX_BYTES + 1), actor=request.user, name=file.name or "")
     if _wants_json(request):
-        errors = [{"row": row, "message": message} for row, message in sorted(applied.errors.items())]
-        return JsonResponse({"rows": applied.rows, "matched": applied.matched, "errors": errors, "notices": applied.notices})
-    messages.success(request, said_of(applied))
+        said, status = applying.for_programs(applied)
+        return JsonResponse(said, status=status)
+    if isinstance(applied, MetadataTable):
+        messages.success(request, applying.later(applied))
+        return redirect("upload", found.pk)
+    messages.success(request, said_of(applied.counts))
     for notice in applied.notices:
         messages.warning(request, notice)
     return redirect("upload", found.pk)
+
+
+@require_POST
+def upload_rows_forget(request: UserRequest, upload_id: int) -> HttpResponse:
+    gone = forgetting.forget_rows(upload=_own(request, upload_id), actor=request.user)
+    messages.success(request, f"Removed: {counted(gone, 'row')} of the table without a file.")
+    return redirect("upload", upload_id)
 
 
 @require_POST
@@ -272,6 +286,7 @@ urls = [
     path("uploads/advice/<int:file_id>/dismiss/", advice_dismiss, name="advice_dismiss"),
     path("uploads/<int:upload_id>/outcomes.csv", upload_outcomes, name="upload_outcomes"),
     path("uploads/<int:upload_id>/table/", upload_table, name="upload_table"),
+    path("uploads/<int:upload_id>/rows/forget/", upload_rows_forget, name="upload_rows_forget"),
     path("uploads/<int:upload_id>/close/", upload_close, name="upload_close"),
     path("uploads/<int:upload_id>/cancel/", upload_cancel, name="upload_cancel"),
 ]

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from portal.images import applying, table_jobs, tables
 from portal.images.models import Patient, Wording
+from portal.pipeline import runner
+from portal.pipeline.handlers import HANDLERS
 from tests.browser.test_patients import WIDTHS, passes_axe
 from tests.cast import Cast, make_image
 from tests.portal.images.workbooks import workbook
@@ -49,7 +52,7 @@ def test_a_table_is_looked_at_understood_applied_and_a_patient_put_right_by_keyb
     press(page, page.get_by_role("button", name="Remember and check again"))
     expect(page.get_by_label("VILI")).to_have_count(0)
     press(page, page.get_by_role("button", name="Apply"))
-    expect(page.locator(".notice").first).to_contain_text("1 images were corrected")
+    expect(page.locator(".notice").first).to_contain_text("1 image was corrected")
     assert Wording.objects.count() == 5
 
     page.goto(f"/images/{images[0].pk}/")
@@ -66,8 +69,38 @@ def test_a_table_is_looked_at_understood_applied_and_a_patient_put_right_by_keyb
     page.get_by_label("Move the marked images to patient").fill("P2")
     passes_axe(page)
     press(page, page.get_by_role("button", name="Move", exact=True))
-    expect(page.locator(".notice-success")).to_contain_text("1 image now belong to patient P2.")
+    expect(page.locator(".notice-success")).to_contain_text("1 image now belongs to patient P2.")
     passes_axe(page)
     screenshot(page, f"patient-put-right-{width}")
     press(page, page.get_by_role("button", name="Undo moved P1 to P2"))
     expect(page.locator(".notice-success")).to_contain_text("went back to patient P1")
+
+
+@pytest.mark.parametrize(("width", "height"), WIDTHS)
+def test_a_long_table_is_followed_stopped_asked_for_again_and_seen_to_its_end(
+    new_page: Callable[..., Page], login: Any, cast: Cast, screenshot: Any, width: int, height: int
+) -> None:
+    image = make_image(cast.north, state="settled", patient="P1", name="0.jpg")
+    lines = "".join(f"{n}.jpg,P2,V1\n" for n in range(applying.SHORT + 1))
+    held = tables.hold_table(
+        site=cast.north, upload=image.upload, data=f"file,patient,exam\n{lines}".encode(), name="may.csv", actor=cast.lena
+    )
+    page = new_page(width=width, height=height)
+    login(page, cast.lena)
+    page.goto(f"/tables/{held.pk}/")
+    press(page, page.get_by_role("button", name="Apply"))
+    expect(page.get_by_role("status").first).to_have_text("Waits for its turn: 501 rows")
+    passes_axe(page)
+    screenshot(page, f"table-waits-{width}")
+    press(page, page.get_by_role("button", name="Stop"))
+    expect(page.locator("main")).to_contain_text("Nothing is written yet")
+    press(page, page.get_by_role("button", name="Apply"))
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    runner.drain(table_jobs.KIND, HANDLERS[table_jobs.KIND])
+    expect(page.get_by_role("status").first).to_contain_text("501 rows read: 1 found its file, 500 wait for one")
+    passes_axe(page)
+    screenshot(page, f"table-applied-{width}")
+    page.get_by_role("link", name=f"Open upload {image.upload_id}").click()
+    expect(page.locator("#live")).to_contain_text("1 image was corrected")
+    passes_axe(page)
+    screenshot(page, f"table-upload-{width}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -29,11 +29,12 @@ ALIKE = """() => {
 }"""
 
 
-def tasks(cast: Cast, count: int) -> list[ReviewTask]:
-    """Pictures of 640x480, the first to be read first."""
+def tasks(cast: Cast, count: int, *, pictures: Sequence[bytes] = ()) -> list[ReviewTask]:
+    """The first to be read first: these pictures, else drawn ones of 640x480."""
     made = []
     for k in range(count):
-        image = make_image(cast.north, state="in_review", p_non_regular=0.5, data=picture_bytes(size=(640, 480)))
+        data = pictures[k] if pictures else picture_bytes(size=(640, 480))
+        image = make_image(cast.north, state="in_review", p_non_regular=0.5, data=data)
         ReviewTask.objects.filter(image=image).update(priority=1 - k / 10)
         made.append(ReviewTask.objects.get(image=image))
     return made
@@ -226,6 +227,7 @@ def test_who_took_too_long_is_told_so(browser_page: Page, login: Any, cast: Cast
     login(page, cast.rita)
     page.goto("/reading/")
     ready(page)
+    page.wait_for_load_state("networkidle")
     Lease.objects.update(until=Now() - timedelta(minutes=1))
     Lease.objects.create(task=task, reader=cast.ravi, token="x" * 40, until=Now() + timedelta(minutes=5))
     page.keyboard.press("1")

@@ -154,7 +154,7 @@ def test_a_table_that_cannot_be_used_stops_no_file(
     page.get_by_role("link", name="Open the upload").click()
     page.locator("#later-table").set_input_files({"name": "t.csv", "mimeType": "text/csv", "buffer": b"file,patient\n1.jpg,P1\n"})
     page.get_by_role("button", name="Apply without a look").click()
-    expect(page.get_by_role("status").first).to_contain_text("1 found their file")
+    expect(page.get_by_role("status").first).to_contain_text("1 found its file")
     expect(page.locator("tr", has_text="1.jpg")).to_contain_text("P1")
 
 

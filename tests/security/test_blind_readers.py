@@ -267,8 +267,8 @@ def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue
 FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the page carries the site's name": ((room, "render", _signed), "GET /reading/: body"),
     "the picture says when it was sent": ((room_pictures, "full", _dated), "GET /reading/picture/"),
-    "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the page says what a question is for": ((room, "render", _called_a_test), "GET /reading/: headers"),
+    "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the order follows the predicted kind": ((queue, "lock_next", _by_kind), "GET /reading/picture/"),
     "the file is sent as it lies": ((blind, "strip", lambda data: data), "GET /reading/picture/"),
     "others of the exam are called by their file's name": (

@@ -23,15 +23,29 @@ from tests.cast import Cast, make_image
 pytestmark = pytest.mark.django_db
 
 
+_LOGGERS = ("", "django.request", "django.server")
+_FIRST: list[logging.Handler] = []
+
+
+@pytest.fixture(autouse=True)
+def the_log_as_it_was() -> Iterator[None]:
+    """A handler keeps the stream that was there when it was made, and a test's own is closed with it: left behind, it would answer
+    every later line of every later test with a page about a closed file."""
+    before = [(logging.getLogger(name), [*logging.getLogger(name).handlers], logging.getLogger(name).propagate) for name in _LOGGERS]
+    _FIRST[:] = _FIRST or before[0][1]
+    yield
+    logging.config.dictConfig(django_settings.LOGGING)
+    for logger, handlers, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+
+
 @pytest.fixture
-def lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+def lines(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """The log as production writes it."""
     sink = io.StringIO()
     monkeypatch.setattr(sys, "stderr", sink)
     logging.config.dictConfig(logs.configure(level="INFO", as_json=True))
-    yield sink
-    logging.config.dictConfig(logs.configure(level="INFO", as_json=False))
-    logging.config.dictConfig(django_settings.LOGGING)
+    return sink
 
 
 def _read(lines: io.StringIO) -> list[dict[str, Any]]:
@@ -87,6 +101,8 @@ def test_lines_of_libraries_and_of_workers_take_the_same_way(lines: io.StringIO)
         ("Key DETAIL:  Key (code)=(P1) exists", "Key DETAIL: [left out]"),
         ("read scan-0001.JPEG twice", "read [file] twice"),
         ("GET /reading/picture/Zx81-token/ 404", "GET /[link]/ 404"),
+        ("GET /reading/revealed/Zx81-token/ 404", "GET /[link]/ 404"),
+        ("GET /reading/again/Zx81:1tok:en_-/ 404", "GET /[link]/ 404"),
         ("12 events, head 3f", "12 events, head 3f"),
     ],
 )
@@ -99,3 +115,12 @@ def test_at_a_terminal_lines_are_for_people(capsys: pytest.CaptureFixture[str]) 
     logging.getLogger("winnow.test").error("Invariant broken: %s", "stuck")
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.split(" ", 1)[1] == "ERROR winnow.test Invariant broken: stuck"
+
+
+def test_what_these_tests_did_to_the_log_is_undone() -> None:
+    """So that a later test's failure shows its own lines and nothing else."""
+    ours = [handler for handler in logging.root.handlers if type(handler) is logging.StreamHandler]
+    assert [handler for handler in _FIRST if handler in ours] == ours
+    assert len(ours) == 1
+    assert not ours[0].stream.closed
+    assert ours[0].stream.fileno() >= 0

@@ -47,6 +47,7 @@ class Migration(migrations.Migration):
                 ("created", models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), editable=False)),
                 ("answered", models.IntegerField(default=0)),
                 ("right", models.IntegerField(default=0)),
+                ("patients", models.IntegerField(default=0, help_text="Whose pictures these were.")),
                 ("not_regular", models.IntegerField(default=0)),
                 ("found", models.IntegerField(default=0, help_text="Of those not regular, called by their kind.")),
             ],

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("reviews", "0006_measuring")]
+    dependencies = [("reviews", "0007_reliability")]
     operations = [
         migrations.AddField(
             model_name="lease",
@@ -21,5 +21,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lease",
             index=models.Index(condition=models.Q(("skipped", ""), _negated=True), fields=["reader", "task"], name="lease_skipped"),
+        ),
+        migrations.AddIndex(
+            model_name="lease",
+            index=models.Index(condition=models.Q(("revealed__isnull", False)), fields=["reader", "task"], name="lease_revealed"),
         ),
     ]

@@ -7,6 +7,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from portal.core import text
 from portal.images.models import Correction
 from portal.images.selectors import Near
 from portal.web.outcomes import ADVICE, NAMES
@@ -62,6 +63,13 @@ def near_text(near: Near) -> str:
 def words(value: object) -> str:
     """A code as words: `auto_regular` -> `auto regular`."""
     return str(value).replace("_", " ").replace(".", " ")
+
+
+@register.filter
+def counted(number: int | None, one: str) -> str:
+    """`{{ 1200|counted:"image" }}` is `1,200 images`; of what adds no plain s, `"person,people"` names both."""
+    singular, _, plural = one.partition(",")
+    return text.counted(number or 0, singular, plural)
 
 
 @register.filter

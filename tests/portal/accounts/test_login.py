@@ -89,6 +89,10 @@ def _code(secret: str) -> str:
     return str(totp.format_hotp_value(totp.hotp_value(secret, next(totp.yield_hotp_counters_from_time()))))
 
 
+def test_the_way_to_a_new_password_is_shown_once() -> None:
+    assert Client().get(reverse("account_login")).content.decode().count(reverse("account_reset_password")) == 1
+
+
 def test_a_forgotten_password_is_reset_by_mail_without_telling_who_has_an_account(cast: Cast) -> None:
     pages = [Client().post(reverse("account_reset_password"), {"email": email}) for email in (cast.bob.email, "nobody@example.org")]
     assert {page.status_code for page in pages} == {302}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.core.cache import cache
@@ -158,3 +159,22 @@ def test_every_other_way_to_a_picture_leaves_word_too(cast: Cast) -> None:
     for _ in range(3):
         browser.get(f"/uploads/{image.upload_id}/live/")
     assert AuditEvent.objects.count() == polled
+
+
+def test_details_are_words_and_no_python(cast: Cast) -> None:
+    said: dict[str, Any] = {
+        "before": None, "after": "in_review", "changes": {"stated_kind": ["", "green_filter"], "exam": [None, 12]}, "by_system": True,
+        "boxes": [[1, 2.5], [3, 4]], "reasons": ["detector_low", "glare"], "none": [], "rule": {"x0": 0.123456, "blank": False}, "note": "",
+    }  # fmt: skip
+    services.record(actor_id=None, action="planted", subject=cast.north, **said)
+    shown: dict[str, Any] = {"before": {"bytes": 1, "files": 2}, "after": {"bytes": 1, "files": None}}
+    services.record(actor_id=None, action="planted", subject=cast.river, **shown)
+    second, first = cast.client(cast.sys).get("/audit/", {"action": "planted"}).context["lines"]
+    assert dict(first["details"]) == {
+        "changed": "nothing → in review", "stated kind": "nothing → green filter", "exam": "nothing → 12", "by system": "yes",
+        "boxes": "(1, 2.5), (3, 4)", "reasons": "detector low, glare", "none": "nothing", "rule": "x0: 0.1235; blank: no",
+        "note": "nothing",
+    }  # fmt: skip
+    assert second["details"] == [("changed", "files: 2 → nothing")]
+    page = cast.client(cast.sys).get("/audit/").content.decode()
+    assert not [python for python in ("None", "True", "False", "{&#x27;", "[&#x27;") if python in page]

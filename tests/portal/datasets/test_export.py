@@ -57,14 +57,14 @@ def test_the_zip_holds_the_regular_pictures_a_manifest_and_a_readme(cast: Cast) 
     with archive.open(name) as file, Picture.open(file) as picture:
         assert picture.size == (96, 72)
     assert [row["file"] for row in csv.DictReader(io.StringIO(archive.read("manifest.csv").decode()))] == [name]
-    assert b"1 images that are settled as `regular`" in archive.read("README.txt")
+    assert b"1 image settled as `regular`" in archive.read("README.txt")
 
 
 def test_a_picture_that_is_gone_is_said_in_the_readme(cast: Cast) -> None:
     image = make_image(cast.north, state="settled")
     next(collection.of_site(cast.north)).picture.unlink()
     assert image.clean_sha256
-    assert b"1 further regular images are left out" in _unzip(cast.north).read("README.txt")
+    assert b"Left out: 1 further regular image" in _unzip(cast.north).read("README.txt")
 
 
 def test_a_snapshot_is_exported_as_it_was_labelled_then(cast: Cast) -> None:

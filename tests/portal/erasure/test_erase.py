@@ -194,7 +194,7 @@ def test_downloads_leave_it_out_and_say_so(cast: Cast) -> None:
     browser = cast.client(cast.max)
     archive = zipfile.ZipFile(io.BytesIO(b"".join(browser.get(f"/snapshots/{snapshot.pk}/regular.zip").streaming_content)))  # type: ignore[attr-defined]
     assert sum(name.endswith(".jpg") for name in archive.namelist()) == 1
-    assert "2 images of this data set were withdrawn or erased" in archive.read("README.txt").decode()
+    assert "Left out: 2 images of this data set" in archive.read("README.txt").decode()
     for address in (f"/snapshots/{snapshot.pk}/images.csv", f"/collection/{cast.north.pk}/images.csv"):
         lines = b"".join(browser.get(address).streaming_content).decode()  # type: ignore[attr-defined]
         assert len(lines.splitlines()) == 2

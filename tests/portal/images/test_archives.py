@@ -72,7 +72,7 @@ def test_what_computers_leave_in_folders_is_left_out_and_counted(send: Send, upl
     row = send("a.zip", zips.names("x/a.png", *litter))
     unpack_all()
     assert set(outcomes(upload)) == {"a.zip", "a.png"}
-    assert "5 hidden files of the computer were left out" in fresh(row).message
+    assert "Left out: 5 hidden files of the computer" in fresh(row).message
 
 
 @pytest.mark.parametrize("named", ["p1/a.png", "May/p1/a.png", "may.zip/May/p1/a.png", "P1/A.PNG"])

@@ -291,7 +291,7 @@ def test_an_application_that_breaks_leaves_nothing(send: Send, upload: Upload, c
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("the disk is gone")
 
-    monkeypatch.setattr(tables, "write_down", broken)
+    monkeypatch.setattr(tables, "follow", broken)
     with pytest.raises(RuntimeError):
         apply(cast, held, seen)
     assert everything() == before

@@ -5,21 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from django.db import connection, transaction
+from django.utils import timezone
 from moto.server import ThreadedMotoServer
 
+from portal.audit.models import AuditEvent
 from portal.erasure import services as erasures
 from portal.erasure import work
 from portal.erasure.subjects import of_image
 from portal.images import checking, kept, objects, quarantine, services, storage
-from portal.images.models import FileOutcome, Image, Upload, UploadFile
+from portal.images.models import FileOutcome, Image, TextFound, Upload, UploadFile
 from portal.images.walk import Sort, Wanted
 from portal.jobs import services as jobs
+from portal.jobs.models import Job
+from portal.pipeline import invariants, runner
+from portal.pipeline.handlers import HANDLERS
 from tests.cast import Cast
 from tests.portal.images import pictures
 from tests.portal.images.conftest import Send, image_of, sanitise_all
@@ -150,10 +155,9 @@ def test_what_is_blanked_or_erased_is_gone_from_the_object_store(store: Store, s
     sanitise_all()
     image.refresh_from_db()
     before = set(store.keys("clean"))
-    with transaction.atomic():
-        quarantine._take_out(image, [(10.0, 10.0, 60.0, 40.0)])
-    for run in connection.run_on_commit:
-        run[1]()
+    _held(image)
+    quarantine.blank(image=image, boxes=[(10.0, 10.0, 60.0, 40.0)], actor=cast.alice)
+    runner.drain("drop", HANDLERS["drop"])
     image.refresh_from_db()
     assert len(store.keys("clean")) == 2
     assert not before & set(store.keys("clean"))
@@ -161,6 +165,110 @@ def test_what_is_blanked_or_erased_is_gone_from_the_object_store(store: Store, s
     for claim in jobs.claim("erase", worker="test"):
         work.erase(claim)
     assert (store.keys("originals"), store.keys("clean")) == ([], [])
+    assert not [path for path in stores.rglob("*") if path.is_file()]
+
+
+def _held(image: Image) -> None:
+    """In quarantine, with text that was found."""
+    TextFound.objects.update_or_create(image=image, defaults={"boxes": [[10.0, 10.0, 60.0, 40.0]], "checked": timezone.now()})
+    Image.objects.filter(pk=image.pk).update(state="quarantined")
+
+
+@contextmanager
+def away(store: Store) -> Iterator[None]:
+    """No server listens at the store's port; what it held is there again afterwards."""
+    held = {kind: {key: store.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in store.keys(kind)}
+            for kind, bucket in BUCKETS.items()}  # fmt: skip
+    store.stop()
+    try:
+        yield
+    finally:
+        store.start()
+        for kind, bucket in BUCKETS.items():
+            store.client.create_bucket(Bucket=bucket)
+            for key, body in held[kind].items():
+                store.client.put_object(Bucket=bucket, Key=key, Body=body)
+
+
+def drain(kind: str) -> None:
+    Job.objects.filter(kind=kind, state="queued").update(not_before="2000-01-01T00:00Z")
+    runner.drain(kind, HANDLERS[kind])
+
+
+def test_a_picture_is_not_blanked_while_the_store_is_away_and_nothing_of_it_is_half_done(
+    store: Store, send: Send, stores: Path, cast: Cast
+) -> None:
+    image = image_of(send())
+    sanitise_all()
+    _held(image)
+    image.refresh_from_db()
+    before, alice = store.keys("clean"), cast.client(cast.alice)
+    for cached in (True, False):
+        if not cached:
+            empty_cache(stores)
+        with away(store):
+            answer = alice.post(f"/quarantine/images/{image.pk}/blank/", {"box": "0"})
+            assert (answer.status_code, answer["Retry-After"]) == (503, "30")
+            assert "Nothing is lost: try again in a minute." in answer.content.decode()
+        now = image_of(UploadFile.objects.get(image=image))
+        assert (now.state, now.clean_sha256) == ("quarantined", image.clean_sha256)
+        assert TextFound.objects.get(image=image).cleared == ""
+        assert store.keys("clean") == before
+    assert alice.post(f"/quarantine/images/{image.pk}/blank/", {"box": "0"}).status_code == 302
+    drain("drop")
+    assert len(store.keys("clean")) == 2
+    assert not set(before) & set(store.keys("clean"))
+
+
+def test_what_was_blanked_leaves_the_store_once_it_answers_again(store: Store, send: Send, stores: Path, cast: Cast) -> None:
+    image = image_of(send())
+    sanitise_all()
+    _held(image)
+    before = store.keys("clean")
+    quarantine.blank(image=image, boxes=[(10.0, 10.0, 60.0, 40.0)], actor=cast.alice)
+    assert set(before) < set(store.keys("clean"))
+    with away(store):
+        for _ in range(4):
+            drain("drop")
+        (job,) = Job.objects.filter(kind="drop")
+        assert (job.state, job.errors, len(TextFound.objects.get(image=image).replaced)) == ("queued", 0, 1)
+        assert "lost.replaced_picture_without_drop" not in violations_of_rows()
+    drain("drop")
+    assert not set(before) & set(store.keys("clean"))
+    assert TextFound.objects.get(image=image).replaced == []
+    assert AuditEvent.objects.filter(action="image.replaced_dropped", subject_id=image.pk).count() == 1
+
+
+def violations_of_rows() -> set[str]:
+    queries, _ = invariants.collect()
+    return {name for name, query in queries.items() if invariants._first(query)}
+
+
+@pytest.mark.parametrize("blanked", [False, True], ids=["as it came", "just blanked"])
+def test_an_erasure_waits_for_the_store_and_goes_on_from_where_it_was(
+    store: Store, send: Send, stores: Path, cast: Cast, blanked: bool
+) -> None:
+    """Also of a picture that was blanked and whose first form had not left the store."""
+    image = image_of(send())
+    sanitise_all()
+    image.refresh_from_db()
+    if blanked:
+        _held(image)
+        quarantine.blank(image=image, boxes=[(10.0, 10.0, 60.0, 40.0)], actor=cast.alice)
+    erasure = erasures.ask(subject=(subject := of_image(image)), typed=subject.code, actor=cast.lena)
+    with away(store):
+        for _ in range(4):
+            drain("erase")
+        erasure.refresh_from_db()
+        (job,) = Job.objects.filter(kind="erase")
+        assert (erasure.state, job.state, job.errors) == ("waiting", "queued", 0)
+        assert {sha256 for _, sha256, *_ in erasure.files} == {image.sha256}
+        page = cast.client(cast.lena).get(f"/erasures/{erasure.pk}/").content.decode()
+        assert "1 image is out of every list. The rest waits until the store answers" in page
+    drain("erase")
+    drain("drop")
+    erasure.refresh_from_db()
+    assert (erasure.state, store.keys("originals"), store.keys("clean")) == ("done", [], [])
     assert not [path for path in stores.rglob("*") if path.is_file()]
 
 

@@ -185,7 +185,7 @@ def test_pages_take_a_fixed_number_of_queries(
         make_image(cast.north, state="clean", upload=upload, patient=f"P{n}")
         services.open_upload(site=cast.north, actor=cast.alice)
     client = cast.client(cast.alice)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(14):
         answer = client.get(reverse(route, args=[] if route == "upload_list" else [upload.pk]))
         assert answer.status_code == 200
         _ = b"".join(answer.streaming_content) if answer.streaming else answer.content  # type: ignore[attr-defined]

@@ -12,7 +12,7 @@ from django.db.models import F
 
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, NotAllowed, WrongState
-from portal.images import regrouping, services
+from portal.images import patients, regrouping, services
 from portal.images.models import Correction, Exam, Image, Patient, Regrouping, Upload
 from portal.jobs.models import Job
 from tests.cast import Cast, make_image
@@ -129,6 +129,47 @@ def test_each_is_undone_with_every_image_where_it_was(cast: Cast, kind: str) -> 
     assert AuditEvent.objects.get(action="patient.undo").details["undoes"] == done.regrouping.pk
     with pytest.raises(WrongState, match="undone already"):
         regrouping.undo(regrouping=done.regrouping, actor=cast.lena)
+
+
+def _listed(cast: Cast) -> set[str]:
+    page = patients.patients(cast.alice, patients.PatientFilter())
+    assert page.total == len(page.patients)
+    return {found.code for found in page.patients}
+
+
+def test_the_patient_of_an_undone_split_goes_and_its_code_is_free_again(cast: Cast) -> None:
+    one, *_ = pair(cast)
+    for _ in range(2):
+        done = regrouping.split_patient(source=patient(cast, "P1"), images=[one.pk], new_code="P3", actor=cast.alice)
+        assert "P3" in _listed(cast)
+        regrouping.undo(regrouping=done.regrouping, actor=cast.alice)
+        assert "P3" not in _listed(cast)
+    gone = patient(cast, "P3")
+    event = AuditEvent.objects.filter(action="patient.gone").latest("pk")
+    assert (event.subject_id, event.actor_id, event.site_id) == (gone.pk, cast.alice.pk, cast.north.pk)
+    assert "was undone on" in cast.client(cast.alice).get(f"/patients/{gone.pk}/").content.decode()
+    for refused in (
+        lambda: regrouping.move_images(source=patient(cast, "P1"), images=[one.pk], to_code="P3", actor=cast.alice),
+        lambda: regrouping.merge_patients(source=patient(cast, "P1"), into_code="P3", actor=cast.alice),
+    ):
+        with pytest.raises(BadInput, match="no patient P3"):
+            refused()
+    services.apply_table(upload=one.upload, table_bytes=b"file,patient\nlater.jpg,P3\n", actor=cast.alice)
+    later = make_image(cast.north, state="settled", patient="P3", exam="V9")
+    assert "P3" in _listed(cast)
+    assert where(later) == ("P3", "V9")
+
+
+def test_a_patient_with_an_image_or_a_name_of_its_own_stays_when_its_split_is_undone(cast: Cast) -> None:
+    one, *_ = pair(cast)
+    done = regrouping.split_patient(source=patient(cast, "P1"), images=[one.pk], new_code="P3", actor=cast.alice)
+    make_image(cast.north, state="settled", patient="P3", exam="V9")
+    regrouping.undo(regrouping=done.regrouping, actor=cast.alice)
+    done = regrouping.split_patient(source=patient(cast, "P1"), images=[one.pk], new_code="P4", actor=cast.alice)
+    services.apply_table(upload=one.upload, table_bytes=b"file,patient\nlater.jpg,P4\n", actor=cast.alice)
+    regrouping.undo(regrouping=done.regrouping, actor=cast.alice)
+    assert {"P3", "P4"} <= _listed(cast)
+    assert not AuditEvent.objects.filter(action="patient.gone").exists()
 
 
 def test_what_was_moved_again_is_not_undone_over_it(cast: Cast) -> None:

@@ -12,10 +12,11 @@ from portal import ml
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, WrongState
 from portal.datasets.models import Snapshot
+from portal.jobs import pulse
 from portal.jobs import services as jobs
 from portal.jobs.models import Job
 from portal.jobs.services import Claim, LostClaim
-from portal.learning import evaluations, pulse
+from portal.learning import evaluations
 from portal.learning.evaluations import run_evaluation
 from portal.learning.models import Evaluation, TrainingRun
 from portal.learning.services import Choice, cancel_training, resume_training, run_training, start_training

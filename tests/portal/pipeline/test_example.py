@@ -59,7 +59,7 @@ def test_settling_labels_what_is_through_triage_and_says_what_waits(var: Path, c
     client = cast.client(cast.max)
     answer = client.post("/example/settle/", follow=True)
     assert answer.status_code == 200
-    assert f"1 images settled now, 0 were before; {count - 1} are not yet analysed" in answer.content.decode()
+    assert f"1 image settled now, 0 were before; {count - 1} are not yet analysed" in answer.content.decode()
     label = Label.objects.get(image=first)
     assert label.provenance == Provenance.EXAMPLE_TRUTH
 

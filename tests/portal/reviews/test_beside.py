@@ -33,9 +33,9 @@ def exam(cast: Cast) -> list[Image]:
 
 def addresses(client: Client) -> list[str]:
     page = client.get("/reading/").content.decode()
-    keys = re.search(r'data-beside="([^"]*)"', page)
-    token = re.search(r'name="token" value="([^"]+)"', page)
-    return [f"/reading/beside/{token[1]}/{key}/full/" for key in keys[1].split()] if keys and token else []
+    found = re.search(r'name="token" value="([^"]+)" />\s+<input type="hidden"\s+name="box"', page)
+    keys = re.findall(r'data-beside="([^"]*)"', page)
+    return [f"/reading/beside/{found[1]}/{key}/full/" for key in keys[0].split()] if found else []
 
 
 def test_the_exams_other_pictures_are_shown_and_served(cast: Cast, exam: list[Image]) -> None:

@@ -178,3 +178,13 @@ def test_the_opinion_is_shown_for_some_minutes_and_only_where_the_rules_say_so(c
     token, said = answer(client)
     assert "next" in said
     assert client.get(f"/reading/revealed/{token}/").status_code == 404
+
+
+def test_who_knows_the_models_opinion_is_not_asked_about_that_image_again(cast: Cast, revealing: ReviewTask) -> None:
+    client = cast.client(cast.rita)
+    token, said = answer(client, "green_filter")
+    client.get(said["to"])
+    amend(client, token, "regular")
+    assert ReviewTask.objects.filter(image=revealing.image, state="open").count() == 1
+    assert client.get("/reading/next/", headers=JSON).json()["token"] == ""
+    assert cast.client(cast.ravi).get("/reading/next/", headers=JSON).json()["token"]

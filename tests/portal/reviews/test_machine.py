@@ -217,7 +217,7 @@ class Room(RuleBasedStateMachine):
 @pytest.mark.django_db(transaction=True)
 def test_whatever_happens_in_any_order() -> None:
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         Room,
         settings=settings(
             max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, derandomize=EXAMPLES < 100, print_blob=True,

@@ -17,7 +17,8 @@ from portal.labels.models import Label
 from portal.pipeline.invariants import violations
 from portal.reviews import leases, measures, standing
 from portal.reviews.models import KnownImage, Lease, Purpose, Read, ReviewTask
-from portal.reviews.services import Answer, lease_next, reopen, set_rules, submit_read, withdraw
+from portal.reviews.services import Answer, lease_next, release, reopen, set_rules, submit_read, withdraw
+from portal.reviews.skips import skip
 from portal.reviews.standing import Standing
 from portal.reviews.versions import undo
 from tests.cast import Cast, make_image, make_task, make_user
@@ -194,8 +195,29 @@ def test_what_was_read_two_weeks_ago_comes_again_once(cast: Cast, readers: tuple
     assert lease_next(reader=readers[1]) is None
 
 
-def test_one_that_was_let_go_comes_again_and_no_second_beside_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
-    known(cast.north), known(cast.north), make_task(cast.north)
+def test_one_that_was_let_go_comes_again_when_the_next_is_due_and_no_second_beside_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at once: a review that was given back does not come at once either, while others wait."""
+    known(cast.north), known(cast.north)
+    review = make_task(cast.north)
+    set_rules(site=None, actor=cast.stella, **ALWAYS)
+    drawn(monkeypatch, 0.1)
+    first = lease_next(reader=cast.ravi)
+    assert first is not None
+    release(lease=first, reader=cast.ravi)
+    drawn(monkeypatch, 0.9)
+    between = lease_next(reader=cast.ravi)
+    assert between is not None
+    assert between.task == review
+    submit_read(task=review, reader=cast.ravi, answer=Answer("regular"))
+    drawn(monkeypatch, 0.1)
+    again = lease_next(reader=cast.ravi)
+    assert again is not None
+    assert (again.task, again.pk == first.pk) == (first.task, False)
+    assert ReviewTask.objects.filter(purpose="gold").count() == 1
+
+
+def test_one_that_was_let_go_comes_again_where_nothing_else_waits(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(cast.north)
     set_rules(site=None, actor=cast.stella, **ALWAYS)
     drawn(monkeypatch, 0.1)
     first = lease_next(reader=cast.ravi)
@@ -204,8 +226,7 @@ def test_one_that_was_let_go_comes_again_and_no_second_beside_it(cast: Cast, mon
     drawn(monkeypatch, 0.9)
     again = lease_next(reader=cast.ravi)
     assert again is not None
-    assert (again.task, again.pk == first.pk) == (first.task, False)
-    assert ReviewTask.objects.filter(purpose="gold").count() == 1
+    assert again.task == first.task
 
 
 def test_one_fetched_ahead_is_as_good_and_comes_in_its_turn(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,3 +278,16 @@ def test_adjudicators_are_not_measured(cast: Cast, monkeypatch: pytest.MonkeyPat
     drawn(monkeypatch, 0.1)
     assert lease_next(reader=cast.ada, role="adjudicator") is None
     assert standing.of(cast.ada).last == 0
+
+
+def test_one_that_was_skipped_does_not_come_back_sooner_than_a_review(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    known(cast.north)
+    review = make_task(cast.north)
+    set_rules(site=None, actor=cast.stella, **ALWAYS)
+    drawn(monkeypatch, 0.1)
+    lease = lease_next(reader=cast.ravi)
+    assert lease is not None
+    skip(lease=lease, reader=cast.ravi, reason="not_now")
+    after = lease_next(reader=cast.ravi)
+    assert after is not None
+    assert (lease.task.purpose, after.task) == ("gold", review)

@@ -36,7 +36,7 @@ def asked(cast: Cast) -> None:
 
 def answer_all(reader: User, *wrong: int) -> list[ReviewTask]:
     """All that qualifies, in the order in which it comes; those numbered `wrong` by another kind."""
-    given = []
+    given: list[ReviewTask] = []
     while (lease := lease_next(reader=reader)) and lease.task.purpose == Purpose.QUALIFICATION:
         kind = KnownImage.objects.get(image=lease.task.image).kind
         said = "not_cervix" if len(given) in wrong else kind
@@ -54,7 +54,13 @@ def test_only_the_set_is_given_until_it_is_answered_well_enough(cast: Cast) -> N
     assert lease.task.purpose == Purpose.REVIEW
     row = Qualification.objects.get(reader=cast.ravi)
     assert (row.answered, row.right, row.not_regular, row.found, row.waived_by) == (4, 4, 2, 2, None)
-    assert AuditEvent.objects.get(action="reader_qualified").details == {"answered": 4, "right": 4, "not_regular": 2, "found": 2}
+    assert AuditEvent.objects.get(action="reader_qualified").details == {
+        "answered": 4,
+        "right": 4,
+        "not_regular": 2,
+        "found": 2,
+        "patients": 1,
+    }
 
 
 @pytest.mark.usefixtures("asked")
@@ -133,8 +139,13 @@ def test_both_shares_must_be_reached_at_the_end_of_the_set(result: Result, stand
 
 
 def test_answers_are_counted_by_what_is_known() -> None:
-    pairs = [("regular", "regular"), ("lugol_iodine", "regular"), ("lugol_iodine", "lugol_iodine"), ("cannot_tell", "unusable")]
-    assert count(pairs) == Result(4, 2, 2, 1)
+    answers = [
+        ("regular", "regular", 1),
+        ("lugol_iodine", "regular", 1),
+        ("lugol_iodine", "lugol_iodine", None),
+        ("cannot_tell", "unusable", 2),
+    ]
+    assert count(answers) == Result(4, 2, 2, 1, patients=3)
 
 
 def test_the_set_is_drawn_of_every_kind_as_far_as_there_are(cast: Cast) -> None:

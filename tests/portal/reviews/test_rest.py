@@ -13,7 +13,7 @@ from portal.reviews import leases, rest, standing
 from portal.reviews.models import Lease, Read, ReaderSettings, ReviewTask
 from portal.reviews.services import Answer, lease_next, submit_read
 from portal.reviews.versions import undo
-from tests.cast import Cast, make_task
+from tests.cast import Cast, make_read, make_task
 
 pytestmark = pytest.mark.django_db
 TODAY = datetime.now(UTC).date()
@@ -125,3 +125,34 @@ def test_the_keys_of_a_reader_stay_when_their_times_change(cast: Cast) -> None:
 
 def test_only_who_reads_has_such_a_page(cast: Cast) -> None:
     assert [cast.client(person).get("/reading/when/").status_code for person in (cast.ada, cast.stella, cast.alice)] == [200, 403, 403]
+
+
+def test_an_adjudicator_is_first_given_what_they_can_read_the_notes_of(cast: Cast) -> None:
+    foreign, plain = make_task(cast.north), make_task(cast.north)
+    for task, reader, note in ((foreign, cast.rita, "ni vigumu kusema"), (plain, cast.ravi, "hard to say")):
+        make_read(task, reader, note=note)
+        ReviewTask.objects.filter(pk=task.pk).update(state="adjudication", priority=1.0 if task == foreign else 0.0)
+    ada = cast.client(cast.ada)
+    assert given(ada) == foreign, "nobody has said what they read"
+    rest.set_times(reader=cast.rita, times=rest.Times(languages=["sw"]))
+    rest.set_times(reader=cast.ravi, times=rest.Times(languages=["en", "no"]))
+    rest.set_times(reader=cast.ada, times=rest.Times(languages=["no"]))
+    assert given(ada) == plain
+    ReviewTask.objects.filter(pk=foreign.pk).update(created=datetime.now(UTC) - 8 * DAY)
+    assert given(ada) == foreign, "what has waited for a week goes to anybody"
+
+
+def test_what_nobody_else_can_read_is_given_rather_than_nothing(cast: Cast) -> None:
+    task = make_task(cast.north)
+    make_read(task, cast.rita, note="ni vigumu kusema")
+    ReviewTask.objects.filter(pk=task.pk).update(state="adjudication")
+    rest.set_times(reader=cast.rita, times=rest.Times(languages=["sw"]))
+    rest.set_times(reader=cast.ada, times=rest.Times(languages=["no"]))
+    assert given(cast.client(cast.ada)) == task
+
+
+def given(client: Client) -> ReviewTask:
+    """What the room of adjudication gives; it is given back at once."""
+    lease = Lease.objects.get(token=client.get("/adjudication/").context["token"])
+    Lease.objects.all().delete()
+    return lease.task

@@ -12,10 +12,10 @@ from portal.accounts.models import Membership, Role, User
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput
 from portal.reviews import rules
-from portal.reviews.models import ReviewRules
+from portal.reviews.models import ReviewRules, ReviewTask
 from portal.reviews.routing import ReaderFacts, TaskFacts, can_be_read, may_read
 from portal.reviews.services import lease_next, set_rules
-from tests.cast import Cast, make_task, make_user
+from tests.cast import Cast, make_read, make_task, make_user
 
 pytestmark = pytest.mark.django_db
 FORM = {"reads_needed": "2", "unsure_asks": "on", "boxes": "asked", "t_lo": "0.05", "t_hi": ""}
@@ -106,7 +106,7 @@ def test_the_page_says_whose_pictures_nobody_could_settle(cast: Cast) -> None:
     set_rules(site=None, only_sites=[cast.river.pk], reads_needed=2, actor=cast.stella)
     page = cast.client(cast.stella).get("/reading/rules/")
     few = {line.site.name: line.few for line, _ in page.context["lines"] if line.site}
-    assert few["River"].startswith("1 can take part, and these cannot give 2 independent answers")
+    assert few["River"].startswith("1 reader can take part, and by where they work these cannot give 2 independent")
     assert few["River"] in page.content.decode()
     set_rules(site=None, actor=cast.stella)
     assert "third answer is needed" in rules.lines([cast.north])[1].few
@@ -144,6 +144,23 @@ def test_a_study_lead_sees_the_reading_and_neither_pictures_nor_people(cast: Cas
     assert "You lead the study" in client.get("/").content.decode()
     for address in (f"/images/{task.image_id}/", "/images/", "/people/", "/sites/", "/reading/", "/models/", "/audit/", "/jobs/"):
         assert client.get(address).status_code == 403, address
+
+
+def test_who_leads_the_study_and_reads_stays_blind_to_open_questions(cast: Cast) -> None:
+    both = make_user("both", (Role.STUDY_LEAD, None), (Role.READER, None))
+    task = make_task(cast.north)
+    ReviewTask.objects.filter(pk=task.pk).update(reasons=["detector_low"])
+    make_read(task, cast.rita, "lugol_iodine")
+    assert lease_next(reader=both) is None
+    ReviewTask.objects.filter(pk=task.pk).update(reads_needed=2)
+    assert lease_next(reader=both) is not None
+    told = ("North", "lugol iodine", "little certainty", "being read", "0.50")
+    page = cast.client(both).get("/reviews/").content.decode()
+    assert "Not shown before it is settled" in page
+    assert [word for word in told if word in page] == []
+    assert [word for word in told if word in cast.client(cast.stella).get("/reviews/").content.decode()] == list(told)
+    ReviewTask.objects.filter(pk=task.pk).update(state="closed")
+    assert "lugol iodine" in cast.client(both).get("/reviews/").content.decode()
 
 
 def test_the_role_is_given_on_the_page_of_people_and_belongs_to_no_site(cast: Cast) -> None:

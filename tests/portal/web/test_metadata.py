@@ -46,14 +46,14 @@ def test_a_table_is_looked_at_its_words_are_chosen_and_it_is_applied_without_a_s
     held = MetadataTable.objects.get()
     chosen = {"column": ["Dateiname", "Patient No", "Art"], "column_as": ["file", "patient", "stated_kind"]}
     page = post(alice, f"/tables/{held.pk}/words/", chosen)
-    assert "3 of your words are remembered for North" in page
+    assert "Remembered for North, and used below: 3 words of yours." in page
     assert "&#x27;vili&#x27; is not known" in page
     page = post(alice, f"/tables/{held.pk}/words/", {"kind": ["vili"], "kind_as": ["lugol_iodine"]})
     assert "<del>vili</del> → lugol_iodine" in page
     assert "<b>1</b><span>new patient" not in page
     assert "<b>2</b><span>new patients" in page
     page = apply(alice, page)
-    assert "2 rows read: 1 found their file, 1 wait for one, 0 have remarks." in page
+    assert "2 rows read: 1 found its file, 1 waits for one, 0 have remarks." in page
     image.refresh_from_db()
     assert image.exam
     assert (image.exam.patient.code, image.stated_kind) == ("12", "lugol_iodine")
@@ -68,7 +68,7 @@ def test_a_correction_of_the_sites_images_is_shown_old_and_new_and_stands_in_the
     assert "<del>P1</del> </td> <td> <ins>P2</ins>" in page
     assert "Nothing is written yet." in page
     page = apply(lena, page)
-    assert "1 images were corrected" in page
+    assert "1 image was corrected" in page
     assert "may.csv" in page
     story = re.sub(r"\s+", " ", lena.get(f"/images/{image.pk}/").content.decode())
     assert "Lena, by row 2 of the table may.csv" in story
@@ -114,7 +114,7 @@ def test_words_are_shown_changed_and_forgotten_on_a_page_of_their_own(cast: Cast
     alice, own = cast.client(cast.alice), f"/sites/{cast.north.pk}/words/"
     post(alice, own, {"kind": ["VILI"], "kind_as": ["lugol_iodine"], "column": ["Foto"], "column_as": ["file"]})
     page = post(alice, own, {"kind": ["VILI"], "kind_as": ["regular"]})
-    assert "1 words changed." in page
+    assert "1 word changed." in page
     word = Wording.objects.get(of="kind")
     assert word.ours == "regular"
     refused = alice.post(own, {"kind": ["VILI"], "kind_as": ["purple"]})

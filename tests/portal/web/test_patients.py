@@ -94,14 +94,14 @@ def test_marked_images_are_moved_split_off_and_given_back_from_the_page(cast: Ca
     make_image(cast.north, state="settled", patient="P2", exam="V1")
     alice, own = cast.client(cast.alice), f"/patients/{_of(cast, 'P1').pk}/"
     page = _post(alice, f"{own}move/", image=one.pk, to="P2")
-    assert "1 image now belong to patient P2." in page
+    assert "1 image now belongs to patient P2." in page
     assert "moved: 1 image from" in page
     story = alice.get(f"/images/{one.pk}/").content.decode()
     assert "patient: <del>P1</del> → <ins>P2</ins>" in story
     back = _post(alice, f"/regroupings/{Regrouping.objects.get().pk}/undo/")
     assert "Undone: 1 image went back to patient P1." in back
     page = _post(alice, f"{own}split/", exam=_of(cast, "P1").exams.get(code="V1").pk, new="P3")
-    assert "1 image now belong to the new patient P3." in page
+    assert "1 image now belongs to the new patient P3." in page
 
 
 def test_two_patients_are_merged_and_the_tombstone_says_where_he_went(cast: Cast) -> None:

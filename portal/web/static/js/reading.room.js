@@ -80,7 +80,7 @@ export function openRoom(room, undo) {
     for (const name of ["answer", "skip-form", "release-form"]) get(name).elements.token.value = turn.token;
     full = !low;
     const image = ahead.take(low ? turn.small : turn.picture);
-    await image.decode().catch(gone);
+    const there = await image.decode().then(() => true, () => false);
     put(image);
     answer.put(turn.draft);
     box.put(turn.draft.box);
@@ -90,7 +90,9 @@ export function openRoom(room, undo) {
     get("saved").textContent = "";
     document.activeElement?.blur();
     measure();
-    say("");
+    trouble.clear();
+    if (there) say("");
+    else gone();
     clock.begin();
     ready();
     setTimeout(() => ahead.fetch());
@@ -125,7 +127,8 @@ export function openRoom(room, undo) {
   function refused(status, said) {
     ready();
     if (status === 400) return say(said.message);
-    if ([403, 404, 409].includes(status)) return trouble.over(said.message);
+    if (status === 409) return trouble.over(said.message);
+    if ([403, 404].includes(status)) return trouble.over(`Your answer was not recorded. ${said.message}`);
     drafts.keepHere();
     trouble.waits(status);
   }

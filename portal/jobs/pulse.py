@@ -1,4 +1,4 @@
-"""A long work's sign of life: a thread that extends the lease while torch computes, and says when to stop."""
+"""A long work's sign of life: a thread that extends the lease while the work goes on, and says when to stop."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Pulse:
     `pulse.stopped()` tells the work that it was cancelled or taken over. The thread has a database connection of its own.
     """
 
-    def __init__(self, claim: Claim, beat: Callable[[], None] | None = None) -> None:
-        self._claim, self._beat, self._interval = claim, beat, INTERVAL
+    def __init__(self, claim: Claim, beat: Callable[[], None] | None = None, *, interval: float | None = None) -> None:
+        self._claim, self._beat, self._interval = claim, beat, interval or INTERVAL
         self._lost, self._done = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"pulse-{claim.job_id}", daemon=True)
 
