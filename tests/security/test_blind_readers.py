@@ -100,14 +100,7 @@ class Rooms:
         if hidden.own_site:
             Label.objects.create(image=image, kind=kind, provenance="consensus", box=[1.0, 2.0, 30.0, 40.0])
             make_read(task=task, reader=self.colleague, kind=kind, note="a remark", box=[3.0, 4.0, 50.0, 60.0])
-            if number == 0:
-                self._measure_by(task)
             Lease.objects.create(task=task, reader=self.colleague, token=f"over-{number}", until=timezone.now(), ended=timezone.now())
-
-    def _measure_by(self, task: ReviewTask) -> None:
-        """A question that measures the reader, about a picture that is settled. It comes first, as the same picture does as a review."""
-        ReviewTask.objects.filter(pk=task.pk).update(purpose="gold", for_reader=self.reader)
-        Image.objects.filter(pk=task.image_id).update(state="settled")
 
     def close(self) -> None:
         self.numbers.put(self.before)
@@ -246,14 +239,6 @@ def _with_others(request: HttpRequest, template: str, context: Any, honest: Any 
     return answer
 
 
-def _called_a_test(request: HttpRequest, template: str, context: Any, honest: Any = render, **rest: Any) -> HttpResponse:
-    answer: HttpResponse = honest(request, template, context, **rest)
-    lease = Lease.objects.filter(token=context.get("token")).first()
-    if lease:
-        answer["X-Purpose"] = lease.task.purpose
-    return answer
-
-
 def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue.lock_next) -> Any:
     """Who is found is as it should be; who comes first follows what the machines said of the picture."""
     said = Assessment.objects.filter(current=True, image=OuterRef("image")).values("kind")[:1]
@@ -267,7 +252,6 @@ def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue
 FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the page carries the site's name": ((room, "render", _signed), "GET /reading/: body"),
     "the picture says when it was sent": ((room_pictures, "full", _dated), "GET /reading/picture/"),
-    "the page says what a question is for": ((room, "render", _called_a_test), "GET /reading/: headers"),
     "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the order follows the predicted kind": ((queue, "lock_next", _by_kind), "GET /reading/picture/"),
     "the file is sent as it lies": ((blind, "strip", lambda data: data), "GET /reading/picture/"),
