@@ -18,7 +18,7 @@ PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
 export PORT
 
-.PHONY: help run test lint format types chaos storm cuts client fuzz poison security tamper bench reproduce lock environment clean
+.PHONY: help run test lint format types chaos storm cuts client fuzz poison race machine security tamper bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -87,6 +87,12 @@ fuzz: $(READY) ## 100,000 mutated pictures through the decoder, about 40 minutes
 
 poison: $(READY) ## 20 pictures that crash, stall or fatten their decoder among 2,000, through a real worker
 	@$(PY) -m tests.chaos.poison
+
+race: $(READY) ## 20 readers as processes on 1,000 questions: nothing over-assigned, lost or closed short; RACE_ARGS='--seed 8'
+	@$(PY) -m tests.portal.reviews race $(RACE_ARGS)
+
+machine: $(READY) ## Whatever can happen in the reading room in any order, 300 times 60 steps; MACHINE_ARGS='--examples 2000'
+	@$(PY) -m tests.portal.reviews machine $(MACHINE_ARGS)
 
 security: $(READY) ## Weaknesses of locked packages and of the code, settings, schema, 10,000 cases as everybody; SECURITY_ARGS='--only bandit'
 	@$(PY) -m tests.security $(SECURITY_ARGS)

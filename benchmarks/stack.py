@@ -15,22 +15,24 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @contextmanager
-def servers() -> Iterator[Path]:
-    """Postgres and Redis, migrated, with Django set up in this process; yields the temporary folder."""
+def servers(keep: Path | None = None) -> Iterator[Path]:
+    """Postgres and Redis, migrated, with Django set up in this process; yields the temporary folder, or the one that is to be kept."""
     from portal.embedded import OWNER, Postgres, Redis
 
-    folder = Path(tempfile.mkdtemp(prefix="winnow-bench-"))
+    folder = keep or Path(tempfile.mkdtemp(prefix="winnow-bench-"))
+    folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     postgres, redis = Postgres(folder / "pg"), Redis(folder / "redis")
     try:
         postgres.start()
         redis.start()
-        (folder / "var").mkdir()
+        (folder / "var").mkdir(exist_ok=True)
         os.environ |= {
             "WINNOW_DEVELOPMENT": "1",
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "DATABASE_URL": postgres.url(),
             "DATABASE_OWNER_URL": postgres.url(role=OWNER),
+            "BENCH_SUPERUSER_URL": postgres.url(role="postgres"),
             "REDIS_URL": redis.url(),
             "WINNOW_VAR": str(folder / "var"),
         }
@@ -43,7 +45,8 @@ def servers() -> Iterator[Path]:
     finally:
         redis.stop()
         postgres.stop()
-        shutil.rmtree(folder, ignore_errors=True)
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -107,7 +107,7 @@ SITE_IN_WORK: int = env.int("WINNOW_SITE_IN_WORK", default=50_000)
 """Images of a site that may wait for the machines at once."""
 FAULTS: str = env.str("WINNOW_FAULTS", default="")
 """Armed fault points, for chaos tests only."""
-_ROLES = ("uploader", "lead", "reader", "adjudicator", "model_admin", "system_admin")
+_ROLES = ("uploader", "lead", "reader", "adjudicator", "study_lead", "model_admin", "system_admin")
 _FACTOR: list[str] = env.list("WINNOW_SECOND_FACTOR", default=["none"] if DEVELOPMENT else ["all"])
 if unknown := set(_FACTOR) - {*_ROLES, "all", "none"}:
     raise ImproperlyConfigured(f"WINNOW_SECOND_FACTOR names no role with {', '.join(sorted(unknown))}. Roles: {', '.join(_ROLES)}.")
@@ -234,6 +234,12 @@ LOGIN_REDIRECT_URL = "home"
 _MAIL = "console" if DEVELOPMENT else "dummy"
 # Mail holds one-time links: without a server it goes nowhere, and to the console only where its reader owns the machine
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default=f"django.core.mail.backends.{_MAIL}.EmailBackend")
+EMAIL_HOST: str = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT: int = env.int("EMAIL_PORT", default=25 if EMAIL_HOST in safety.LOCAL else 587)
+EMAIL_HOST_USER: str = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD: str = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS: bool = env.bool("EMAIL_USE_TLS", default=EMAIL_HOST not in safety.LOCAL)
+EMAIL_TIMEOUT = 20
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="winnow@localhost")
 
 # ---- OpenID Connect, where the clinic has a provider -------------------------------------------------------------------

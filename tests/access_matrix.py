@@ -40,9 +40,9 @@ from portal.images.models import Arrival, Image, MetadataTable, NearDuplicate, P
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
 from portal.registry.models import PromotionRequest
-from portal.reviews import beside
-from portal.reviews.models import Lease
-from tests.cast import Cast, make_image, make_run, make_snapshot, make_task, make_user, make_version
+from portal.reviews import beside, looking_back
+from portal.reviews.models import Lease, ReviewRules
+from tests.cast import Cast, make_image, make_read, make_run, make_snapshot, make_task, make_user, make_version
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 ABSENT = 987_654_321
@@ -86,6 +86,7 @@ def make_things(cast: Cast) -> dict[str, Thing]:
     services.void_invitation(invitation=ended, actor=cast.sys)
     make_image(cast.north, state="accepted"), make_image(cast.river, state="accepted")
     leases = _lease(north, cast.ravi), _lease(river, cast.ada)
+    answers = _answered(cast.north, cast.ravi), _answered(cast.river, cast.ada)
     return {
         "site_id": Thing(cast.north, cast.river),
         "user_id": Thing(cast.alice, cast.bob),
@@ -112,6 +113,10 @@ def make_things(cast: Cast) -> dict[str, Thing]:
         "erasure_id": Thing(_erasure(cast.north, cast.lena, 1), _erasure(cast.river, cast.bob, 2)),
         "request_id": Thing(asked := PromotionRequest.objects.create(version=version, requested_by=cast.max), asked),
         "reading_picture.token": Thing(leases[0], leases[1], "x" * 43),
+        "reading_small.token": Thing(leases[0], leases[1], "x" * 43),
+        "reading_amend.token": Thing(answers[0], answers[1], "x" * 43),
+        "reading_revealed.token": Thing(answers[0], answers[1], "x" * 43),
+        "address": Thing(_again(answers[0]), _again(answers[1]), "x" * 43),
         "reading_beside.token": Thing(leases[0], leases[1], "x" * 43),
         "reading_beside.key": Thing(beside.siblings(leases[0])[0].key, beside.siblings(leases[1])[0].key, "0" * 32),
         "size": Thing("full", "full", "huge"),
@@ -125,6 +130,20 @@ def make_things(cast: Cast) -> dict[str, Thing]:
 def _lease(image: Image, reader: User) -> Lease:
     until = timezone.now() + timedelta(hours=1)
     return Lease.objects.create(task=image.review_tasks.get(), reader=reader, token=f"lease-of-{reader.pk}-{image.pk}", until=until)
+
+
+def _answered(site: Site, reader: User) -> Lease:
+    """Of a question whose rules show the model's opinion to who has answered it, just now."""
+    task = make_task(site)
+    task.rules = ReviewRules.objects.create(site=site, reveal=True)
+    task.save()
+    make_read(task, reader)
+    now = timezone.now()
+    return Lease.objects.create(task=task, reader=reader, token=f"answer-of-{reader.pk}-{task.pk}", until=now, ended=now)
+
+
+def _again(lease: Lease) -> str:
+    return looking_back.address(looking_back.answered(lease.reader, lease.token))
 
 
 def _arrival(upload: Upload) -> Arrival:

@@ -1,7 +1,7 @@
 """The permanent cast: two sites, one person of every role, and small real things to act on. Same names in every test.
 
-alice uploads at north, bob at river, lena leads north; rita reads and works at river, ravi reads and works nowhere; ada adjudicates;
-max administers models, sys the system. Pictures are real files in both stores; rows take only legal changes of state.
+alice uploads at north, bob at river, lena leads north; rita reads and works at river, ravi reads and works nowhere; ada adjudicates; stella
+leads the study; max administers models, sys the system. Pictures are real files in both stores; rows take only legal changes of state.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
+from django.db.models import F
 from django.test import Client
 from PIL import Image as Picture
 
@@ -30,7 +31,7 @@ from portal.images.models import Exam, Image, Patient, Upload, UploadFile
 from portal.labels.models import Label, Provenance
 from portal.learning.models import Evaluation, TrainingRun
 from portal.registry.models import ChampionChange, ModelVersion
-from portal.reviews.models import ReviewTask
+from portal.reviews.models import Read, ReviewTask
 
 PASSWORD = "correct horse battery"
 _count = itertools.count(1)
@@ -59,6 +60,7 @@ class Cast:
     rita: User
     ravi: User
     ada: User
+    stella: User
     max: User
     sys: User
 
@@ -91,6 +93,7 @@ def make_cast() -> Cast:
         rita=make_user("rita", (Role.READER, river)),
         ravi=make_user("ravi", (Role.READER, None)),
         ada=make_user("ada", (Role.ADJUDICATOR, None)),
+        stella=make_user("stella", (Role.STUDY_LEAD, None)),
         max=make_user("max", (Role.MODEL_ADMIN, None)),
         sys=make_user("sys", (Role.SYSTEM_ADMIN, None)),
     )
@@ -254,6 +257,13 @@ def make_task(image: Image | Site) -> ReviewTask:
     if isinstance(image, Site):
         image = make_image(image, state="in_review", p_non_regular=0.5)
     return ReviewTask.objects.get(image=image, state="open")
+
+
+def make_read(task: ReviewTask, reader: User, kind: str = "regular", *, role: str = "reader", **about: Any) -> Read:
+    """An answer that counts, and the question's count of them."""
+    if role == "reader":
+        ReviewTask.objects.filter(pk=task.pk).update(answered=F("answered") + 1)
+    return Read.objects.create(task=task, reader=reader, kind=kind, role=role, **about)
 
 
 def make_version(state: str = "candidate", *, name: str | None = None, **about: Any) -> ModelVersion:

@@ -42,6 +42,7 @@ _PLACES: dict[str, Any] = {"image_id": Image, "upload_id": Upload, "patient_id":
     "wording_id": Wording, "regrouping_id": Regrouping, "pair_id": NearDuplicate, "erasure_id": Erasure, "file_id": UploadFile,
     "arrival_id": Arrival, "token_id": UploadToken}  # fmt: skip
 _OTHERWISE: dict[str, list[Any]] = {"size": ["full"], "key": ["a1-b2"], "uidb36": ["1"], "provider_id": ["clinic"], "token": ["x" * 43],
+    "address": ["x" * 43],
     "pk": [1], "job_id": [1], "run_id": [1], "version_id": [1], "snapshot_id": [1]}  # fmt: skip
 _ANY = ["", "nonsense"]
 CHOICES: dict[str, list[Any]] = {

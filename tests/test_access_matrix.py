@@ -25,12 +25,13 @@ from tests.access_matrix import body_of, faults, make_things, masked, people, to
 from tests.cast import Cast, make_cast
 
 pytestmark = pytest.mark.django_db
-PEOPLE = ["nobody", "roleless", "alice", "bob", "lena", "rita", "ravi", "ada", "max", "sys"]
+PEOPLE = ["nobody", "roleless", "alice", "bob", "lena", "rita", "ravi", "ada", "stella", "max", "sys"]
 
 STAFF = frozenset({Role.UPLOADER, Role.LEAD})
 ADMINS = frozenset({Role.MODEL_ADMIN, Role.SYSTEM_ADMIN})
 SYSTEM = frozenset({Role.SYSTEM_ADMIN})
 READERS = frozenset({Role.READER, Role.ADJUDICATOR})
+STUDY = frozenset({Role.STUDY_LEAD}) | ADMINS
 WIDEST: dict[str, frozenset[Role]] = {
     "people/": SYSTEM,
     "jobs/": SYSTEM,
@@ -49,10 +50,10 @@ WIDEST: dict[str, frozenset[Role]] = {
     "tokens/": STAFF,
     "collection/": frozenset({Role.LEAD}) | ADMINS,
     "example/": ADMINS,
-    "reading/rules/": ADMINS,
+    "reading/rules/": STUDY,
     "reading/": READERS,
     "adjudication/": frozenset({Role.ADJUDICATOR}),
-    "reviews/": ADMINS,
+    "reviews/": STUDY,
     "snapshots/": ADMINS,
     "training/": ADMINS,
     "models/": ADMINS,

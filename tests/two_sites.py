@@ -39,8 +39,8 @@ from portal.images.models import (
 )
 from portal.jobs.models import Job
 from portal.learning.models import TrainingRun
-from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask
-from tests.cast import make_image, make_user, picture_bytes
+from portal.reviews.models import Lease, ReviewRules, ReviewTask
+from tests.cast import make_image, make_read, make_user, picture_bytes
 
 LOW, MIDDLE, HIGH = 1_000, 500_000, 900_000
 """Where the numbers of one other site, of the own and of the second other begin."""
@@ -147,7 +147,7 @@ def _tables_and_words(made: OneSite, upload: Upload, word: str) -> None:
 
 def _reads(made: OneSite, everyone: Everyone) -> None:
     asked = ReviewTask.objects.get(image=made.images["in_review"], state="open")
-    Read.objects.create(task=asked, reader=everyone.adjudicator, kind="lugol_iodine", note="a remark")
+    make_read(task=asked, reader=everyone.adjudicator, kind="lugol_iodine", note="a remark")
     until = timezone.now() + timedelta(hours=1)
     Lease.objects.create(task=asked, reader=everyone.reader, token=f"lease-{made.site.slug}", until=until)
     record(actor_id=everyone.reader.pk, action="lease", subject=asked, site_id=made.site.pk)

@@ -24,6 +24,8 @@ ADMINS = frozenset({Role.MODEL_ADMIN, Role.SYSTEM_ADMIN})
 SITE_STAFF = frozenset({Role.UPLOADER, Role.LEAD})
 LEADS = frozenset({Role.LEAD})
 READERS = frozenset({Role.READER, Role.ADJUDICATOR})
+STUDY = frozenset({Role.STUDY_LEAD, *ADMINS})
+"""Who sees how the reading goes, and how well."""
 EVERYONE = frozenset(Role)
 OPEN: frozenset[Role] | None = None
 """No login needed."""
@@ -57,6 +59,9 @@ SITE_OF: dict[str, str] = {
 """Rows that belong to a site, and the lookup path to it: its own staff and the administrators see them. Readers do not:
 they see pictures through a lease alone."""
 
+SEEN_EVERYWHERE: dict[str, frozenset[Role]] = {"accounts.Site": frozenset({Role.STUDY_LEAD})}
+"""Of those, what others too see of all sites: who says by whom a site's pictures are read must be able to name it."""
+
 ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "accounts.User": frozenset({Role.SYSTEM_ADMIN}),
     "accounts.Membership": frozenset({Role.SYSTEM_ADMIN}),
@@ -71,13 +76,23 @@ ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "datasets.CrossSiteCopy": frozenset({Role.SYSTEM_ADMIN}),
     "learning.TrainingRun": ADMINS,
     "learning.Evaluation": ADMINS,
-    "reviews.ReviewTask": ADMINS,
-    "reviews.Read": ADMINS,
+    "reviews.ReviewTask": STUDY,
+    "reviews.Read": STUDY,
+    "reviews.ReviewRules": STUDY,
+    "reviews.KnownImage": STUDY,
+    "reviews.Qualification": STUDY,
+    "reviews.Reliability": STUDY,
+    # a reader's alone: what is not yet said, and how they like to read; their pages ask for their own rows by name
+    "reviews.Draft": frozenset(),
+    "reviews.ReaderSettings": frozenset(),
 }
 """Rows of the whole installation, and who sees them."""
 
 LEADS_SEE: dict[str, str] = {"audit.AuditEvent": "site_id"}
 """Of those, what a site's lead sees of the own site, and the lookup path to it."""
+
+SOME_SEEN: dict[str, tuple[frozenset[Role], Q]] = {"accounts.User": (STUDY, Q(memberships__role__in=READERS))}
+"""Of those, which rows others see: who reads is known to those who lead the study."""
 
 ACTIONS: dict[str, frozenset[Role]] = {
     "upload": SITE_STAFF,
@@ -91,7 +106,8 @@ ACTIONS: dict[str, frozenset[Role]] = {
     "erase": frozenset({Role.LEAD}),
     "read": READERS,
     "adjudicate": frozenset({Role.ADJUDICATOR}),
-    "set_rules": ADMINS,
+    "set_rules": STUDY,
+    "ask_again": STUDY,
     "freeze": ADMINS,
     "train": frozenset({Role.MODEL_ADMIN}),
     "promote": frozenset({Role.MODEL_ADMIN}),
@@ -171,19 +187,25 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "audit_list": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     "audit_csv": frozenset({Role.LEAD, Role.SYSTEM_ADMIN}),
     # reviews
-    "reading": READERS,
-    "reading_submit": READERS,
+    **dict.fromkeys(("reading", "reading_next", "reading_ahead", "reading_submit", "reading_draft", "reading_undo"), READERS),
+    "reading_skip": READERS,
+    **dict.fromkeys(("reading_amend", "reading_amended", "reading_revealed", "reading_again", "reading_keys"), READERS),
     "reading_picture": READERS,
+    "reading_small": READERS,
     "reading_beside": READERS,
     "reading_extend": READERS,
     "reading_release": READERS,
     "adjudication": frozenset({Role.ADJUDICATOR}),
     "adjudication_submit": frozenset({Role.ADJUDICATOR}),
     "own_reading": READERS,
-    "agreement": ADMINS,
-    "reading_rules": ADMINS,
-    "review_list": ADMINS,
-    "review_reopen": ADMINS,
+    "reading_when": READERS,
+    "agreement": STUDY,
+    "reader_figures": STUDY,
+    "review_progress": STUDY,
+    "reading_rules": STUDY,
+    **dict.fromkeys(("qualification", "qualification_choose", "qualification_empty", "qualification_waive"), STUDY),
+    "review_list": STUDY,
+    "review_reopen": STUDY,
     "example": ADMINS,
     "example_settle": ADMINS,
     # data sets, training, models
@@ -324,9 +346,11 @@ def visible(model: type[M], user: User) -> QuerySet[M]:
     if label in ADMIN_ONLY:
         if has_role(user, ADMIN_ONLY[label]):
             return rows
+        if label in SOME_SEEN and has_role(user, SOME_SEEN[label][0]):
+            return rows.filter(pk__in=rows.filter(SOME_SEEN[label][1]).values("pk"))
         return rows.filter(**{f"{LEADS_SEE[label]}__in": sites(user, LEADS)}) if label in LEADS_SEE else rows.none()
     path = SITE_OF[label]
-    return rows if has_role(user, ADMINS) else rows.filter(Q(**{f"{path}__in": sites(user)}))
+    return rows if has_role(user, _sees_all(label)) else rows.filter(Q(**{f"{path}__in": sites(user)}))
 
 
 def get_visible(model: type[M], user: User, pk: int) -> M:
@@ -337,11 +361,16 @@ def get_visible(model: type[M], user: User, pk: int) -> M:
     else:
         # the same rule, asked of the row: every file that arrives asks it, and building the statement took longer than the database
         found = select_row(model, pk)
-        if found is not None and not has_role(user, ADMINS) and getattr(found, column) not in sites(user):
+        if found is not None and not has_role(user, _sees_all(model._meta.label)) and getattr(found, column) not in sites(user):
             found = None
     if found is None:
         raise NotVisible
     return found
+
+
+def _sees_all(label: str) -> frozenset[Role]:
+    """Who sees the rows of every site."""
+    return ADMINS | SEEN_EVERYWHERE.get(label, NOBODY)
 
 
 @cache

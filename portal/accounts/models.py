@@ -53,12 +53,15 @@ class Role(models.TextChoices):
     LEAD = "lead", "Site lead"
     READER = "reader", "Reader"
     ADJUDICATOR = "adjudicator", "Adjudicator"
+    STUDY_LEAD = "study_lead", "Study lead"
     MODEL_ADMIN = "model_admin", "Model administrator"
     SYSTEM_ADMIN = "system_admin", "System administrator"
 
 
 SITE_ROLES = (Role.UPLOADER, Role.LEAD)
 """Roles of one site. The others reach across sites; a reader's or adjudicator's `site` is where they work themselves."""
+EVERYWHERE = (Role.STUDY_LEAD, Role.MODEL_ADMIN, Role.SYSTEM_ADMIN)
+"""Roles of the whole installation, which is one study: they name no site."""
 
 
 class Membership(Created):
@@ -72,9 +75,7 @@ class Membership(Created):
         constraints = [
             models.UniqueConstraint(fields=["user", "site", "role"], nulls_distinct=False, name="membership_once"),
             models.CheckConstraint(condition=~Q(role__in=SITE_ROLES) | Q(site__isnull=False), name="membership_site_role_has_site"),
-            models.CheckConstraint(
-                condition=~Q(role__in=(Role.MODEL_ADMIN, Role.SYSTEM_ADMIN)) | Q(site__isnull=True), name="membership_admin_has_no_site"
-            ),
+            models.CheckConstraint(condition=~Q(role__in=EVERYWHERE) | Q(site__isnull=True), name="membership_admin_has_no_site"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="membership_known_role"),
         ]
 

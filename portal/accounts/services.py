@@ -16,7 +16,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils.text import slugify
 
-from portal.accounts.models import SITE_ROLES, Invitation, Membership, Role, Site, User
+from portal.accounts.models import EVERYWHERE, SITE_ROLES, Invitation, Membership, Role, Site, User
 from portal.audit.services import record
 from portal.core.errors import BadInput, NotVisible, WrongState
 
@@ -25,7 +25,7 @@ Grant = tuple[Role, Site | None]
 
 INVITATION_LIFE = timedelta(days=7)
 LINK_ENDED = "This link is not valid any more. Ask your administrator for a new invitation."
-FIRST_ADMINISTRATOR = (Role.SYSTEM_ADMIN, Role.MODEL_ADMIN, Role.READER, Role.ADJUDICATOR)
+FIRST_ADMINISTRATOR = (Role.SYSTEM_ADMIN, Role.MODEL_ADMIN, Role.STUDY_LEAD, Role.READER, Role.ADJUDICATOR)
 EXAMPLE_SITES = {
     "north-clinic": "North Clinic (example)",
     "river-hospital": "River Hospital (example)",
@@ -229,7 +229,7 @@ def _void(invitations: QuerySet[Invitation], actor: User | None) -> int:
 def _check_site(role: Role, site: Site | None) -> None:
     if role in SITE_ROLES and site is None:
         raise BadInput(f"Choose the site of the role '{role.label}'.")
-    if role in (Role.MODEL_ADMIN, Role.SYSTEM_ADMIN) and site is not None:
+    if role in EVERYWHERE and site is not None:
         raise BadInput(f"The role '{role.label}' holds everywhere: leave the site empty.")
 
 

@@ -18,7 +18,7 @@ _SCRUB = (
     (re.compile(r"""[^\s@"'<>(),;:=/]+@[^\s@"'<>(),;:=/]+\.[^\s@"'<>(),;:=/]+"""), "[address]"),
     (re.compile(r"""(["'])[^"'\n]*\.(?:jpe?g|png|tiff?|webp|heic|heif|dcm|csv|xlsx|zip)\1""", re.I), "[file]"),
     (re.compile(r"""[^\s"'<>=]+\.(?:jpe?g|png|tiff?|webp|heic|heif|dcm|csv|xlsx|zip)\b""", re.I), "[file]"),
-    (re.compile(r"/invitation/[^/\s]+|/reading/picture/[^/\s]+|/password/reset/key/[^/\s]+"), "/[link]"),
+    (re.compile(r"/invitation/[^/\s]+|/reading/(?:picture|beside|amend|revealed|again)/[^/\s]+|/password/reset/key/[^/\s]+"), "/[link]"),
     (re.compile(r"\?[^\s\"']+"), "?[query]"),
 )
 

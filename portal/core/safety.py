@@ -15,6 +15,7 @@ SHORTEST_KEY = 50
 FEWEST_CHARACTERS = 10
 _WEAK = {"", "postgres", "password", "winnow", "changeme", "secret", "admin", "test"}
 _OWNERS = {"postgres", "winnow_owner"}
+LOCAL = ("localhost", "127.0.0.1", "::1")
 _UNSENT = ("console.EmailBackend", "filebased.EmailBackend", "locmem.EmailBackend")
 
 
@@ -86,6 +87,11 @@ RULES: tuple[Rule, ...] = (
         "mail to the log",
         lambda s: s["EMAIL_BACKEND"].endswith(_UNSENT),
         "EMAIL_BACKEND writes one-time links where others read them: name a mail server, or leave it out.",
+    ),
+    Rule(
+        "mail in the clear",
+        lambda s: s["EMAIL_HOST"] not in LOCAL and not s["EMAIL_USE_TLS"],
+        "EMAIL_USE_TLS=0 sends one-time links and the password of EMAIL_HOST_USER unprotected: leave it out.",
     ),
     Rule(
         "administrators without second factor",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from pathlib import Path
 
-SECRETS = ("SECRET_KEY", "DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "OIDC_CLIENT_SECRET", "EMAIL_URL", "AWS_SECRET_ACCESS_KEY")
+SECRETS = (
+    "SECRET_KEY", "DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "OIDC_CLIENT_SECRET", "EMAIL_HOST_PASSWORD", "AWS_SECRET_ACCESS_KEY",
+)  # fmt: skip
 """The variables that hold, or may hold, a password."""
 
 

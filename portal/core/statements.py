@@ -1,11 +1,14 @@
-"""Statements that are written once: many rows changed by one, and a row read or inserted without building its statement anew."""
+"""Statements that are written once: many rows changed by one, a row read or inserted without building its statement anew, and what
+Postgres plans once for a connection."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connection
@@ -13,6 +16,36 @@ from django.db.models import Field, Manager, Model
 from django.db.models.expressions import DatabaseDefault
 
 M = TypeVar("M", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A statement that takes longer to plan than to run: each connection plans it once. Its values are `$1`, `$2`, ... of these `types`.
+
+    A pooler between us and Postgres must leave a session its connection.
+    """
+
+    name: str
+    types: str
+    sql: str
+
+    def first(self, *values: Any) -> tuple[Any, ...] | None:
+        """The first row."""
+        return next(iter(self.all(*values)), None)
+
+    def all(self, *values: Any) -> list[tuple[Any, ...]]:
+        """Every row. Planned in the same round trip where this connection has not run it before."""
+        with connection.cursor() as cursor:
+            known = _PREPARED.setdefault(connection.connection, set())
+            ahead = "" if self.name in known else f"PREPARE {self.name} ({self.types}) AS {self.sql.replace('%', '%%')}; "
+            cursor.execute(f"{ahead}EXECUTE {self.name} ({', '.join(['%s'] * len(values))})", values)
+            if ahead:
+                known.add(self.name)
+                cursor.nextset()
+            return list(cursor.fetchall())
+
+
+_PREPARED: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
 
 def update_rows(rows: Sequence[Model], fields: Collection[str]) -> None:

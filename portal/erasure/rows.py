@@ -18,14 +18,14 @@ from portal.images.models import Arrival, Exam, Image, ImageState, Likeness, Met
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.learning.models import Evaluation
-from portal.reviews.models import Read
+from portal.reviews.models import Draft, Read
 
 ERASED = "erased"
 KEPT: dict[str, frozenset[str]] = {
     "analyses.Analysis": frozenset({"detector_state", "probabilities", "kind", "route", "reasons"}),
     "analyses.Assessment": frozenset({"siblings", "kind", "route", "reasons", "rule"}),
     "labels.Label": frozenset({"kind", "provenance", "reasons", "basis"}),
-    "reviews.ReviewTask": frozenset({"reasons", "state", "closed"}),
+    "reviews.ReviewTask": frozenset({"reasons", "state", "closed", "purpose"}),
     "datasets.SnapshotItem": frozenset({"split"}),
     "images.UploadFile": frozenset({"outcome"}),
 }
@@ -62,6 +62,7 @@ def _what_was_said(ids: Sequence[int], clean: set[str]) -> None:
     """By machines and people. Only what counts is kept, and counts no longer."""
     NearDuplicate.objects.filter(Q(image__in=ids) | Q(other__in=ids)).delete()
     Likeness.objects.filter(image__in=ids).delete()
+    Draft.objects.filter(task__image__in=ids).delete()
     # some of these rows nothing else ever changes; here alone they are, and only to lose what they said
     with pgtrigger.ignore():
         for relation in Image._meta.related_objects:

@@ -46,6 +46,7 @@ KINDS = {
         JobKind("erase", "io", 1, owners="holdings_erasure"),
         JobKind("verify", "io", 1, deaths=_PATIENT),
         JobKind("walk_chain", "io", 1, deaths=_PATIENT),
+        JobKind("measure_readers", "io", 1, deaths=_PATIENT),
         JobKind("train", "train", 1, lease=60),
         JobKind("evaluate", "train", 1, lease=60),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from django.db import transaction
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.audit.models import AuditEvent
+from portal.core.statements import Prepared
 from portal.images.models import Image
 from portal.labels.models import Label, Provenance
 from portal.ml import Kind
@@ -41,7 +43,34 @@ def set_label(
 ) -> Label:
     """Give the image a label, which takes the place of its current one; that stays in the history. The caller holds the image's
     row or its task's; two at once end in an IntegrityError of `one_current_label` for the later."""
-    return set_labels([New(image, kind, provenance, actor, box, reasons, basis or {})])[0]
+    new = New(image, kind, provenance, actor, box, reasons, basis or {})
+    label = _row(new)
+    row = _SET.first(
+        image.pk, label.kind, label.provenance, label.box, list(label.reasons), label.actor_id, json.dumps(label.basis), image.site_id
+    )
+    assert row is not None
+    label.pk, label.created = row
+    label._state.adding = False
+    return label
+
+
+_SET = Prepared("set_label", "bigint, text, text, double precision[], text[], bigint, text, bigint", """
+WITH standing AS (
+    UPDATE labels_label SET current = false WHERE image_id = $1 AND current RETURNING kind, provenance
+), before AS (
+    SELECT count(*) AS superseded, COALESCE(max(kind || ', ' || provenance), '') AS said FROM standing
+), new AS (
+    INSERT INTO labels_label (image_id, kind, provenance, box, reasons, actor_id, basis, current)
+    SELECT $1, $2, $3, $4, $5, $6, $7::jsonb, true FROM before RETURNING id, created
+), told AS (
+    INSERT INTO audit_auditevent (actor_id, action, subject_type, subject_id, site_id, details)
+    SELECT $6, 'label', 'labels.Label', new.id, $8, jsonb_build_object(
+        'image', $1, 'kind', $2, 'provenance', $3, 'superseded', before.superseded, 'before', before.said, 'after', $2 || ', ' || $3
+    ) FROM new, before
+)
+SELECT id, created FROM new
+""")  # fmt: skip
+"""As `set_labels` does, by one statement; the new row waits for the old one."""
 
 
 @transaction.atomic
@@ -56,6 +85,24 @@ def set_labels(wanted: Sequence[New]) -> list[Label]:
     labels = Label.objects.bulk_create(_row(new) for new in wanted)
     audit.record_all(_event(label, new, superseded) for label, new in zip(labels, wanted, strict=True))
     return labels
+
+
+@transaction.atomic
+def retract(*, label: Label, why: dict[str, Any]) -> Label | None:
+    """Take a current label back. The one that it had superseded stands again, as a new row; None where there was none."""
+    Label.objects.filter(pk=label.pk).update(current=False)
+    before = Label.objects.filter(image=label.image_id, pk__lt=label.pk).order_by("-pk").first()
+    audit.record(
+        actor_id=None, action="label_retracted", subject=label, site_id=label.image.site_id, image=label.image_id,
+        before=f"{label.kind}, {label.provenance}", after=f"{before.kind}, {before.provenance}" if before else "", **why,
+    )  # fmt: skip
+    if before is None:
+        return None
+    again = New(
+        label.image, Kind(before.kind), Provenance(before.provenance), before.actor, before.box, before.reasons,
+        {**before.basis, "restored": before.pk},
+    )  # fmt: skip
+    return set_labels([again])[0]
 
 
 def _row(new: New) -> Label:

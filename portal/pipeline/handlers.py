@@ -30,6 +30,7 @@ from portal.pipeline.runner import Handler
 from portal.registry import selectors as registry
 from portal.registry import services as registry_services
 from portal.registry.models import ModelVersion
+from portal.reviews import measuring
 from portal.reviews import services as reviews
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,11 @@ def walk_chain(claim: Claim) -> None:
     jobs.finish(claim, audit.check)
 
 
+def measure_readers(claim: Claim) -> None:
+    """How well does everybody read by now? Takes seconds, for which the beat's own worker must not stand still."""
+    jobs.finish(claim, measuring.measure_when_due)
+
+
 def image_failed(claim: Claim, reason: str) -> None:
     """An image that has no analysis yet fails with its job; one that has keeps its state. The caller ends the job."""
     failed = Image.objects.filter(pk=claim.subject_id, state=ImageState.CLEAN).update(state=ImageState.FAILED, state_reason=reason[:300])
@@ -194,6 +200,7 @@ HANDLERS = {
     "erase": Handler(_each(erasure.erase), erasure.give_up),
     "verify": Handler(_each(checking.go_on), checking.give_up),
     "walk_chain": Handler(_each(walk_chain), jobs.fail),
+    "measure_readers": Handler(_each(measure_readers), jobs.fail),
     "freeze": Handler(_each(datasets.write_snapshot), _and_fail(datasets.snapshot_failed)),
     "train": Handler(_each(learning.run_training), _and_fail(learning.training_failed), learning.training_cancelled),
     "evaluate": Handler(_each(evaluations.run_evaluation), _and_fail(evaluations.evaluation_failed)),

@@ -48,7 +48,7 @@ INVARIANTS = {
         AND NOT EXISTS (SELECT FROM labels_label l WHERE l.image_id = i.id AND l.current)""",
     "stuck.in_review_without_task": """
         SELECT i.id FROM images_image i WHERE i.state = 'in_review' AND NOT EXISTS (
-            SELECT FROM reviews_reviewtask t WHERE t.image_id = i.id AND t.state IN ('open', 'adjudication'))""",
+            SELECT FROM reviews_reviewtask t WHERE t.image_id = i.id AND t.purpose = 'review' AND t.state IN ('open', 'adjudication'))""",
     "stuck.open_task_of_image_out": """
         SELECT t.id, i.id FROM reviews_reviewtask t JOIN images_image i ON i.id = t.image_id
         WHERE t.state IN ('open', 'adjudication') AND i.state IN ('withdrawn', 'erased', 'rejected')""",
@@ -59,7 +59,7 @@ INVARIANTS = {
     # doubled: the database refuses these; should a constraint be missing, this says so
     "doubled.labels": "SELECT image_id, count(*) FROM labels_label WHERE current GROUP BY image_id HAVING count(*) > 1",
     "doubled.tasks": """
-        SELECT image_id, count(*) FROM reviews_reviewtask WHERE state IN ('open', 'adjudication')
+        SELECT image_id, count(*) FROM reviews_reviewtask WHERE state IN ('open', 'adjudication') AND purpose = 'review'
         GROUP BY image_id HAVING count(*) > 1""",
     "doubled.images": "SELECT min(id), site_id, sha256 FROM images_image GROUP BY site_id, sha256 HAVING count(*) > 1",
     "doubled.cleaned": """

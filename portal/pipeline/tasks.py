@@ -17,6 +17,7 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
+from portal.reviews import digests, measures, measuring
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -94,10 +95,30 @@ def check_stores() -> None:
 
 
 @doorbell
+def measure_readers() -> None:
+    """Every ten minutes: is there enough new to say again how well readers read?"""
+    if measuring.is_due():
+        with transaction.atomic():
+            services.put(kind="measure_readers", subject_ids=[1])
+
+
+@doorbell
 def walk_chain() -> None:
     """Daily: is the audit trail what was sealed?"""
     with transaction.atomic():
         services.put(kind="walk_chain", subject_ids=[1])
+
+
+@doorbell
+def gather_known() -> None:
+    """Hourly: which settled pictures may measure readers?"""
+    measures.gather()
+
+
+@doorbell
+def remind_readers() -> None:
+    """Hourly: whom is it time to remind of what waits?"""
+    digests.send_due()
 
 
 @doorbell

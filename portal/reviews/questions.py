@@ -23,18 +23,18 @@ from portal.labels.models import HUMAN, Label, Provenance
 from portal.ml import Kind, Route
 from portal.reviews import selectors
 from portal.reviews import triage as triage_rules
-from portal.reviews.models import ReviewTask, TaskState
+from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.triage import Facts, Routed, Rules
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be asked about an image, why, how soon (1 is soonest) and of how many readers."""
+    """What is to be asked about an image, why, how soon (1 is soonest) and by which rule."""
 
     image: Image
     reasons: tuple[str, ...]
     priority: float
-    reads_needed: int
+    rules: Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Case:
         return self.routed.route is not Route.REVIEW
 
     def question(self) -> Question:
-        return Question(self.image, self.routed.reasons, self.routed.priority, self.rules.reads_needed)
+        return Question(self.image, self.routed.reasons, self.routed.priority, self.rules)
 
     def label(self, assessment: Assessment) -> labels.New:
         kind = Kind.REGULAR if self.routed.route is Route.AUTO_REGULAR else self.kind
@@ -124,7 +124,7 @@ def objection(case: Case, label: Label | None) -> Question | None:
     if not case.sure:
         return case.question()
     if label is None or label.kind != case.kind:
-        return Question(case.image, ("models_disagree",), 1.0, case.rules.reads_needed)
+        return Question(case.image, ("models_disagree",), 1.0, case.rules)
     return None
 
 
@@ -134,7 +134,7 @@ def move_in_queue(waiting: Sequence[Case]) -> None:
         return
     priorities = {case.image.pk: case.routed.priority for case in waiting}
     held = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True)
-    tasks = list(held.filter(image__in=priorities, state=TaskState.OPEN))
+    tasks = list(held.filter(image__in=priorities, state=TaskState.OPEN, purpose=Purpose.REVIEW))
     for task in tasks:
         task.priority = priorities[task.image_id]
     ReviewTask.objects.bulk_update(tasks, ["priority"])
@@ -151,8 +151,10 @@ def open_tasks(questions: Sequence[Question], *, actor: User | None = None, note
 
 
 def _task(asked: Question, note: str) -> ReviewTask:
-    reasons = list(asked.reasons)
-    return ReviewTask(image=asked.image, reasons=reasons, priority=asked.priority, reads_needed=asked.reads_needed, note=note[:500])
+    return ReviewTask(
+        image=asked.image, reasons=list(asked.reasons), priority=asked.priority, rules_id=asked.rules.version,
+        reads_needed=asked.rules.reads_needed, note=note[:500],
+    )  # fmt: skip
 
 
 def _event(task: ReviewTask, actor: User | None) -> AuditEvent:

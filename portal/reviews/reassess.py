@@ -18,7 +18,7 @@ from portal.labels import services as labels
 from portal.labels.models import Label, Provenance
 from portal.ml import Route
 from portal.reviews import selectors
-from portal.reviews.models import ReviewTask, TaskState
+from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.questions import Case, Question, accept, judge, move_in_queue, objection, open_tasks
 
 log = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def _take_back(image_ids: set[int]) -> set[int]:
     if not image_ids:
         return set()
     held = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True, of=("self",)).select_related("image")
-    tasks = list(held.filter(image__in=image_ids, state=TaskState.OPEN).exclude(reasons__overlap=list(BY_PEOPLE)))
+    tasks = list(held.filter(image__in=image_ids, state=TaskState.OPEN, purpose=Purpose.REVIEW).exclude(reasons__overlap=list(BY_PEOPLE)))
     touched = selectors.touched(tasks)
     free = [task for task in tasks if task.pk not in touched]
     ReviewTask.objects.filter(pk__in=[task.pk for task in free]).update(state=TaskState.CANCELLED, closed=Now())

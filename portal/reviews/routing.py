@@ -1,9 +1,9 @@
-"""Who may read what, and in which order. Pure; `selectors.readable_by` says the same in SQL, and a test holds the two together."""
+"""Who may read what. Pure; `selectors.readable_by` and `queue.py` say the same in SQL, and a test holds the three together."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class ReaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """`readers`: who has answered as reader. `holders`: who holds a live lease."""
+    """`readers`: who has answered as reader. `holders`: who holds a live lease. `where`: the sites of all of these, by person."""
 
     id: int
     site: int
@@ -24,16 +24,25 @@ class TaskFacts:
     reads_needed: int
     readers: frozenset[int] = frozenset()
     holders: frozenset[int] = frozenset()
+    where: Mapping[int, frozenset[int]] = field(default_factory=dict)
     adjudication: bool = False
 
 
 def may_read(reader: ReaderFacts, task: TaskFacts, *, own_site_first: bool) -> bool:
-    """Never twice, never more people than answers still needed, and the first answer comes from outside the image's site."""
+    """Never twice, never more people than answers still needed, the first answer comes from outside the image's site, and
+    the second from another site than the first. A third may come from anywhere: where few sites take part, it could not come otherwise."""
     if task.adjudication or reader.id in task.readers:
         return False
-    if task.site in reader.sites and not task.readers and not own_site_first:
+    if not own_site_first and not _from_elsewhere(reader, task):
         return False
     return len(task.readers | task.holders - {reader.id}) < task.reads_needed
+
+
+def _from_elsewhere(reader: ReaderFacts, task: TaskFacts) -> bool:
+    if not task.readers and task.site in reader.sites:
+        return False
+    others = task.readers | task.holders - {reader.id}
+    return len(task.readers) >= 2 or not any(task.where.get(other, frozenset()) & reader.sites for other in others)
 
 
 def may_adjudicate(reader: ReaderFacts, task: TaskFacts) -> bool:
@@ -41,6 +50,32 @@ def may_adjudicate(reader: ReaderFacts, task: TaskFacts) -> bool:
     return task.adjudication and reader.id not in task.readers and not task.holders - {reader.id}
 
 
-def order(tasks: Iterable[TaskFacts]) -> list[TaskFacts]:
-    """The queue: what the models are least sure of first, then the oldest."""
-    return sorted(tasks, key=lambda task: (-task.priority, task.id))
+def roughly(waiting: int) -> str:
+    """How much waits for a reader, in words. Not the number: it would fall by one with an answer that settles something, and stand still
+    with one that only measures the reader."""
+    if waiting == 0:
+        return "Nothing waits for you."
+    return next(words for least, words in _ROUGHLY if waiting >= least)
+
+
+_ROUGHLY = (
+    (1000, "More than a thousand pictures wait for you."),
+    (100, "Hundreds of pictures wait for you."),
+    (20, "Dozens of pictures wait for you."),
+    (1, "Some pictures wait for you."),
+)
+MOST_NEEDED = 3
+"""Whatever a rule asks for: where readers disagree, or cannot tell, it takes a third."""
+
+
+def can_be_read(site: int, reads: int, readers: Iterable[ReaderFacts], *, own_site_first: bool) -> bool:
+    """Whether these people could give so many answers about a picture of that site, by the rules above. If not, its questions wait on."""
+    people = list(readers)
+    if len(people) < reads:
+        return False
+    if own_site_first:
+        return True
+    first = [reader for reader in people if site not in reader.sites]
+    if reads == 1:
+        return bool(first)
+    return any(one.id != other.id and not one.sites & other.sites for one in first for other in people)

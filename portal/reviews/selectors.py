@@ -4,46 +4,75 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
-from django.db.models import Aggregate, Count, Exists, F, FloatField, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, FloatField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Now, TruncMonth
 
 from portal.accounts.models import Membership, User
+from portal.core.statements import Prepared
+from portal.reviews import rows as joined
 from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
-from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
+from portal.reviews.models import Lease, Purpose, Read, ReaderSettings, ReviewRules, ReviewTask, TaskState
+from portal.reviews.rules import closed_to
+from portal.reviews.skips import skipped_by
 from portal.reviews.triage import Rules
 
 LIVE = Q(ended__isnull=True, until__gt=Now())
 """A lease that is held now, by the database's clock."""
+SHOWN = Q(image__state="in_review") | Q(~Q(purpose=Purpose.REVIEW), image__state="settled")
+"""A question whose picture may be before a reader: what measures them is about a picture that is settled."""
+_SHOWN = Q(task__image__state="in_review") | Q(~Q(task__purpose=Purpose.REVIEW), task__image__state="settled")
+
+
+def live() -> QuerySet[Lease]:
+    return Lease.objects.filter(LIVE)
 
 
 def readable_by(reader: User) -> QuerySet[ReviewTask]:
-    """The tasks that this reader may be given now, in the order of the queue."""
-    reads = Read.objects.filter(task=OuterRef("pk"), role="reader")
+    """The tasks that this reader may be given now. Which of them comes next is `queue.lock_next`'s to say."""
     rows = (
-        ReviewTask.objects.filter(state=TaskState.OPEN, image__state="in_review")
-        .exclude(Exists(Read.objects.filter(task=OuterRef("pk"), reader=reader)))
-        .annotate(taken=_count(reads) + _count(_held_by_others(reader)))
+        ReviewTask.objects.filter(state=TaskState.OPEN, purpose=Purpose.REVIEW, image__state="in_review")
+        .exclude(image__site__in=closed_to(reader))
+        .exclude(Exists(_read_by(reader)))
+        .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
+        .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
-        .order_by("-priority", "id")
+        .order_by("turn", "id")
     )
     if settings.READ_OWN_SITE_FIRST:
         return rows
     own = Membership.objects.filter(user=reader, site__isnull=False).values("site")
-    return rows.filter(~Q(image__site__in=own) | Exists(reads))
+    colleagues = Membership.objects.filter(site__in=own).exclude(user=reader).values("user")
+    first = Exists(Read.objects.filter(task=OuterRef("pk"), current=True, reader__in=colleagues)) | Exists(
+        Lease.objects.filter(LIVE, task=OuterRef("pk"), reader__in=colleagues)
+    )
+    return rows.filter(~Q(image__site__in=own) | Q(answered__gt=0)).exclude(first, answered__lt=2)
 
 
 def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
-    """The tasks that this adjudicator may settle now: never one that they have read."""
+    """The tasks that this adjudicator may settle now: never one that they have read, even if they took their answer back."""
     return (
         ReviewTask.objects.filter(state=TaskState.ADJUDICATION, image__state="in_review")
-        .exclude(Exists(Read.objects.filter(task=OuterRef("pk"), reader=reader)))
+        .exclude(Exists(Read.objects.filter(Q(current=True) | Q(role="reader"), task=OuterRef("pk"), reader=reader)))
+        .exclude(skipped_by(reader))
+        .exclude(image__in=_opinion_seen(reader))
         .exclude(Exists(_held_by_others(reader)))
-        .order_by("-priority", "id")
+        .order_by("turn", "id")
     )
+
+
+def _opinion_seen(reader: User) -> QuerySet[Lease, Any]:
+    """The images of which this person knows, from an earlier question, what the model says: they are blind to them no more."""
+    return Lease.objects.filter(reader=reader, revealed__isnull=False).values("task__image")
+
+
+def _read_by(reader: User) -> QuerySet[Read]:
+    return Read.objects.filter(task=OuterRef("pk"), reader=reader, current=True)
 
 
 def _held_by_others(reader: User) -> QuerySet[Lease]:
@@ -56,16 +85,60 @@ def _count(rows: QuerySet[Lease] | QuerySet[Read]) -> Coalesce:
 
 
 def live_lease(reader: User, *, role: str) -> Lease | None:
-    """The lease that this person holds now in this role, with its task and image."""
+    """The lease that this person holds now in this role, with its task and image; where there is none, the first that was fetched ahead."""
     state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
-    rows = Lease.objects.filter(LIVE, reader=reader, task__state=state, task__image__state="in_review")
-    return rows.select_related("task__image").order_by("id").first()
+    row = _IN_HAND.first(reader.pk, state)
+    return joined.lease_of(row) if row else None
+
+
+_SEEN = "(image.state = 'in_review' OR (task.purpose <> 'review' AND image.state = 'settled'))"
+"""As _SHOWN."""
+_HELD = "lease.ended IS NULL AND lease.until > statement_timestamp()"
+_IN_HAND = Prepared("lease_in_hand", "bigint, text", f"""
+    SELECT {joined.LEASE} FROM reviews_lease AS lease JOIN ({joined.WITH_IMAGE}) ON lease.task_id = task.id
+    WHERE lease.reader_id = $1 AND {_HELD} AND task.state = $2 AND {_SEEN} ORDER BY lease.reserved, lease.id LIMIT 1
+""")  # noqa: S608  # nosec B608 # our own words  # fmt: skip
+_BY_TOKEN = Prepared("lease_by_token", "bigint, text, boolean", f"""
+    SELECT {joined.LEASE} FROM reviews_lease AS lease JOIN ({joined.WITH_IMAGE}) ON lease.task_id = task.id
+    WHERE lease.token = $2 AND lease.reader_id = $1 AND (NOT $3 OR ({_HELD} AND {_SEEN}))
+""")  # noqa: S608  # nosec B608 # our own words  # fmt: skip
+
+
+def reserved_by(reader: User, *, role: str) -> list[Lease]:
+    """What is fetched ahead for this person, in the order in which it will be read."""
+    state = TaskState.ADJUDICATION if role == "adjudicator" else TaskState.OPEN
+    rows = Lease.objects.filter(LIVE, _SHOWN, reader=reader, reserved=True, task__state=state)
+    return list(rows.select_related("task__image").order_by("id"))
 
 
 def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | None:
     """This person's lease of that address, held or not."""
-    rows = Lease.objects.filter(reader=reader, token=token).select_related("task__image")
-    return (rows.filter(LIVE, task__image__state="in_review") if live else rows).first()
+    row = _BY_TOKEN.first(reader.pk, token, live)
+    return joined.lease_of(row) if row else None
+
+
+def lately_answered(reader: User, within: timedelta) -> Read | None:
+    """This person's newest answer, if it is that fresh and counts."""
+    rows = Read.objects.filter(reader=reader, current=True, created__gt=Now() - within).select_related("task")
+    return rows.order_by("-id").first()
+
+
+def lease_of(read: Read) -> Lease | None:
+    """The lease under which an answer was given."""
+    return Lease.objects.filter(task=read.task_id, reader=read.reader_id).order_by("-id").first()
+
+
+def seconds_left(read: Read, within: timedelta) -> int:
+    """Of a time that began with the answer, by the database's clock."""
+    since = (
+        Read.objects.filter(pk=read.pk).annotate(age=ExpressionWrapper(Now() - F("created"), DurationField())).values_list("age", flat=True)
+    )
+    return max(0, int((within - since.get()).total_seconds()))
+
+
+def settings_of(reader: User) -> ReaderSettings:
+    """How this person likes to read; the usual where they never said."""
+    return ReaderSettings.objects.filter(reader=reader).first() or ReaderSettings(reader=reader)
 
 
 def rules_for(site_id: int) -> Rules:
@@ -76,27 +149,22 @@ def rules_for(site_id: int) -> Rules:
 def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
     """The same for many sites, by site id."""
     newest = ReviewRules.objects.filter(Q(site__in=site_ids) | Q(site=None)).order_by("site", "-id").distinct("site")
-    found = {row.site_id: Rules(row.reads_needed, row.t_lo, row.t_hi) for row in newest}
+    found = {row.site_id: Rules(row.reads_needed, row.t_lo, row.t_hi, row.pk) for row in newest}
     return {site: found.get(site) or found.get(None) or Rules() for site in site_ids}
 
 
-def rules_in_force() -> list[ReviewRules]:
-    """The newest row of every site that has one, and the newest for all, first."""
-    newest = ReviewRules.objects.order_by("site", "-id").distinct("site").values("pk")
-    rows = ReviewRules.objects.filter(pk__in=newest).select_related("site", "set_by")
-    return list(rows.order_by(F("site__name").asc(nulls_first=True)))
-
-
 def touched(tasks: Collection[ReviewTask]) -> set[int]:
-    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too."""
+    """Ids of those that a reader has answered or has in hand. A lease counts until it is ended: late answers are taken too; but one that
+    was only fetched ahead, and whose time is over, was never in anybody's hands."""
     ids = [task.pk for task in tasks]
-    answered = Read.objects.filter(task__in=ids).values_list("task", flat=True)
-    return set(answered.union(Lease.objects.filter(task__in=ids, ended__isnull=True).values_list("task", flat=True)))
+    answered = Read.objects.filter(task__in=ids, current=True).values_list("task", flat=True)
+    held = Lease.objects.filter(task__in=ids, ended__isnull=True).exclude(reserved=True, until__lte=Now())
+    return set(answered.union(held.values_list("task", flat=True)))
 
 
 def answers(task: ReviewTask) -> list[Read]:
-    """All answers of a task, in their order."""
-    return list(task.reads.select_related("reader").order_by("id"))
+    """The answers to a task that count, in their order."""
+    return list(task.reads.filter(current=True).select_related("reader").order_by("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,18 +188,29 @@ class Percentile(Aggregate):
 
 
 def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None) -> list[Paired]:
-    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both.
+    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both, and who was
+    shown the model's opinion has too. So it is the first word of each that counts here.
 
     `tasks`: of these questions alone.
     """
-    rows = reads.filter(role="reader") if tasks is None else reads.filter(role="reader", task__in=tasks)
-    by_task: dict[int, list[tuple[str, str]]] = {}
+    rows = reads.filter(role="reader", revealed=False, undone=False, task__purpose=Purpose.REVIEW)
+    rows = rows if tasks is None else rows.filter(task__in=tasks)
+    by_task: dict[int, dict[int, tuple[str, str]]] = {}
     about: dict[int, tuple[int | None, str, str]] = {}
-    columns = ("task", "kind", "reader__name", "reader__email", "task__image__exam__patient", "task__image__site__name", "created")
-    for task, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, []).append((kind, name or email))
+    columns = (
+        "task",
+        "reader",
+        "kind",
+        "reader__name",
+        "reader__email",
+        "task__image__exam__patient",
+        "task__image__site__name",
+        "created",
+    )
+    for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
+        by_task.setdefault(task, {}).setdefault(reader, (kind, name or email))
         about[task] = (patient, site, f"{created:%Y-%m}")
-    first = {task: said[:2] for task, said in by_task.items() if len(said) > 1}
+    first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
     return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]
 
 
@@ -144,7 +223,13 @@ def _paired(said: list[tuple[str, str]], about: tuple[int | None, str, str]) -> 
 def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = None) -> QuerySet[ReviewTask]:
     """Tasks for the administrators' list, the newest first, each with its image's site, its answers and who holds it."""
     live = Lease.objects.filter(LIVE, task=OuterRef("pk"))
-    rows = tasks.select_related("image__site").annotate(held=_count(live)).prefetch_related("reads").order_by("-id")
+    rows = (
+        tasks.filter(purpose=Purpose.REVIEW)
+        .select_related("image__site")
+        .annotate(held=_count(live))
+        .prefetch_related("reads")
+        .order_by("-id")
+    )
     if state in TaskState.values:
         rows = rows.filter(state=state)
     return rows.filter(id__lt=before) if before else rows
@@ -152,13 +237,13 @@ def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = 
 
 def queue_figures(tasks: QuerySet[ReviewTask]) -> dict[str, int]:
     """How many tasks are in each state."""
-    counts = dict(tasks.order_by().values_list("state").annotate(n=Count("pk")))
+    counts = dict(tasks.filter(purpose=Purpose.REVIEW).order_by().values_list("state").annotate(n=Count("pk")))
     return {state: counts.get(state, 0) for state in TaskState.values}
 
 
 def own_reads(reader: User) -> list[OwnMonth]:
     """What this person read as a reader, month by month, the newest first."""
-    rows = Read.objects.filter(reader=reader, role="reader").annotate(month=TruncMonth("created")).values("month")
+    rows = Read.objects.filter(reader=reader, role="reader", current=True).annotate(month=TruncMonth("created")).values("month")
     counted = rows.annotate(
         reads=Count("pk"), cannot_tell=Count("pk", filter=Q(kind=CANNOT_TELL)), seconds=Percentile("seconds"),
         images=Count("task__image", distinct=True), patients=Count("task__image__exam__patient", distinct=True),
@@ -168,5 +253,5 @@ def own_reads(reader: User) -> list[OwnMonth]:
 
 def own_pairs(reader: User) -> list[Paired]:
     """The pairs of answers of which this person gave one, of questions that are closed."""
-    answered = Read.objects.filter(reader=reader, role="reader").values("task")
+    answered = Read.objects.filter(reader=reader, role="reader", current=True).values("task")
     return first_pairs(Read.objects.all(), tasks=ReviewTask.objects.filter(pk__in=answered, state=TaskState.CLOSED))

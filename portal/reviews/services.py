@@ -4,25 +4,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from portal.accounts import access
-from portal.accounts.models import Site, User
+from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, NotVisible, WrongState
+from portal.core.statements import Prepared
 from portal.images.models import OUT, UPLOAD_CANCELLED, Image, ImageState
 from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, selectors
+from portal.reviews import consensus, measured, qualification, rows, selectors
 from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
 from portal.reviews.leases import Role, extend_lease, lease_next, release
-from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask, TaskState
+from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks, triage
 from portal.reviews.reassess import Moved, reassess
+from portal.reviews.rules import set_rules
 
 __all__ = [
     "Answer", "Moved", "close", "extend_lease", "lease_next", "reassess", "release", "reopen", "set_rules", "submit_read", "take_out",
@@ -30,11 +33,19 @@ __all__ = [
 ]  # fmt: skip
 
 UNUSABLE_REASONS = ("blurred", "too_dark", "too_bright", "obstructed", "not_in_view", "text_on_picture")
+CANNOT_TELL_REASONS = ("between_kinds", "picture_too_poor", "needs_other_pictures", "outside_my_experience")
+REASONS_OF: dict[str, tuple[str, ...]] = {Kind.UNUSABLE: UNUSABLE_REASONS, CANNOT_TELL: CANNOT_TELL_REASONS}
+BOX_KINDS = (Kind.REGULAR, Kind.GREEN_FILTER, Kind.LUGOL_IODINE, Kind.POST_TREATMENT)
+"""Answers after which there is a cervix to draw a box around, where the study asks for one."""
+UNSURE, SURE = 1, 3
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a reader says of a picture. `kind`: a Kind or `cannot_tell`. `box`: x0, y0, x1, y1 in pixels, where they drew one."""
+    """What a reader says of a picture. `kind`: a Kind or `cannot_tell`. `box`: x0, y0, x1, y1 in pixels, where they drew one.
+
+    `reasons`: of `unusable`, or of `cannot_tell`. `confidence`: 1 unsure, 2 fairly sure, 3 sure. `seconds`: of active reading.
+    """
 
     kind: str
     box: tuple[float, float, float, float] | None = None
@@ -42,6 +53,7 @@ class Answer:
     note: str = ""
     seconds: float = 0.0
     role: Role = "reader"
+    confidence: int | None = None
 
 
 # ---- questions --------------------------------------------------------------------------------------------------------
@@ -50,7 +62,7 @@ def reopen(*, image: Image, actor: User, note: str = "") -> ReviewTask:
     """Ask readers again about an image that is accepted or settled. Its label stands until they have answered."""
     if image.state not in (ImageState.ACCEPTED, ImageState.SETTLED):
         raise WrongState("Only an image that is accepted or settled can be asked about again.")
-    question = Question(image, ("reopened",), 1.0, selectors.rules_for(image.site_id).reads_needed)
+    question = Question(image, ("reopened",), 1.0, selectors.rules_for(image.site_id))
     return open_tasks([question], actor=actor, note=note)[0]
 
 
@@ -96,59 +108,80 @@ def _unlike_a_cancelled_upload(reason: str) -> str:
     return f"{reason} Withdrawn by hand." if reason == UPLOAD_CANCELLED else reason
 
 
-@transaction.atomic
-def set_rules(*, site: Site | None, reads_needed: int, t_lo: float | None, t_hi: float | None, actor: User) -> ReviewRules:
-    """The rule from now on, for one site or for all that have none of their own. Open tasks keep the rule they began with."""
-    if reads_needed not in (1, 2):
-        raise BadInput("Choose one or two independent reads.")
-    if any(t is not None and not 0 <= t <= 1 for t in (t_lo, t_hi)):
-        raise BadInput("A threshold lies between 0 and 1. Leave it empty for the model's own.")
-    if t_lo is not None and t_hi is not None and t_lo > t_hi:
-        raise BadInput("The lower threshold is above the upper one. Exchange them.")
-    earlier = ReviewRules.objects.filter(site=site).order_by("-pk").values("reads_needed", "t_lo", "t_hi").first()
-    before = dict(earlier) if earlier else None
-    row = ReviewRules.objects.create(site=site, reads_needed=reads_needed, t_lo=t_lo, t_hi=t_hi, set_by=actor)
-    after = {"reads_needed": reads_needed, "t_lo": t_lo, "t_hi": t_hi}
-    audit.record(actor_id=actor.pk, action="set_rules", subject=row, site_id=site.pk if site else None, before=before, after=after)
-    return row
-
-
 # ---- answers ----------------------------------------------------------------------------------------------------------
 @transaction.atomic
 def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
     """Take a reader's answer, end their lease, and settle the image or ask on. An answer that comes after its lease is taken
     as long as nobody else took the place; else WrongState, and nothing is written."""
     image = task.image
-    _check(answer, image)
+    check(answer, image)
     task = _locked(task)
+    refuse_without_box(task, answer)
     ended = Lease.objects.filter(selectors.LIVE, task=task, reader=reader).update(ended=Now())
-    reads = list(Read.objects.filter(task=task).order_by("id"))
+    given = list(Read.objects.filter(task=task).order_by("id"))
+    reads = [read for read in given if read.current]
     _refuse_unless_due(task, reader, answer, reads, in_time=bool(ended))
-    read = _append(task, image, reader, answer)
-    reads.append(read)
-    decision = consensus.decide([ReadFact(r.kind, r.role == "adjudicator") for r in reads], Rule(task.reads_needed))
+    version = 1 + max((read.version for read in given if read.reader_id == reader.pk), default=0)
+    reads.append(append(task, image, reader, answer, version=version))
+    if answer.role == "reader":
+        task.answered += 1
+    return follow(task, image, reads)
+
+
+def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
+    """What the answers that count now amount to, written: the question is settled, asks on, or goes to an adjudicator. Its row is held."""
+    rule = rule_of(task)
+    decision = consensus.decide([fact(read) for read in reads], rule)
+    if task.purpose != Purpose.REVIEW:
+        close(task, TaskState.CLOSED)
+        if task.purpose == Purpose.QUALIFICATION:
+            qualification.judge(reader=reads[-1].reader)
+        return decision
+    task.reads_needed = decision.reads_needed
     if decision.step is Step.SETTLE:
-        _settle(task, image, reads, decision)
-    elif decision.step is Step.ADJUDICATE:
-        ReviewTask.objects.filter(pk=task.pk).update(state=TaskState.ADJUDICATION)
-    elif decision.reads_needed != task.reads_needed:
-        ReviewTask.objects.filter(pk=task.pk).update(reads_needed=decision.reads_needed)
+        _settle(task, image, reads, decision, rule)
+        return decision
+    # an amended answer may also take a question back from the adjudicators
+    task.state = TaskState.ADJUDICATION if decision.step is Step.ADJUDICATE else TaskState.OPEN
+    task.save(update_fields=["state", "reads_needed", "answered"])
     return decision
 
 
-def _check(answer: Answer, image: Image) -> None:
+def fact(read: Read) -> ReadFact:
+    """What consensus asks of an answer."""
+    return ReadFact(read.kind, read.role == "adjudicator", read.confidence == UNSURE, read.reader_id)
+
+
+def rule_of(task: ReviewTask) -> Rule:
+    """The rule that a question began with, and how many answers it asks for by now."""
+    rules = task.rules
+    asked, unsure_asks = (rules.reads_needed, rules.unsure_asks) if rules else (1, False)
+    return Rule(task.reads_needed, asked, unsure_asks, measured.skill_of(task))
+
+
+def check(answer: Answer, image: Image) -> None:
+    """Whether an answer can be taken at all. Raises BadInput, in words for the reader."""
     if answer.kind not in {*Kind, CANNOT_TELL}:
         raise BadInput("Choose what the picture shows first.")
     if answer.role == "adjudicator" and answer.kind == CANNOT_TELL:
         raise BadInput("An adjudicator's word is the last: choose a kind, or 'unusable' with its reasons.")
     if answer.kind == Kind.UNUSABLE and not answer.reasons:
         raise BadInput("Say why the picture is unusable: mark one reason at least.")
-    if not set(answer.reasons) <= set(UNUSABLE_REASONS):
+    if not set(answer.reasons) <= set(REASONS_OF.get(answer.kind, ())):
         raise BadInput("One of the reasons is not known here. Mark the reasons again.")
+    if answer.confidence not in (None, UNSURE, 2, SURE):
+        raise BadInput("Say how sure you are in one of three steps.")
     if len(answer.note) > 2000:
         raise BadInput("The note is longer than 2,000 characters. Shorten it.")
     if answer.box and not _inside(answer.box, image):
         raise BadInput("The box does not lie within the picture. Draw it again.")
+
+
+def refuse_without_box(task: ReviewTask, answer: Answer) -> None:
+    """Where the rules of the question ask readers for a box of their own. Raises BadInput."""
+    asked = task.rules is not None and task.rules.boxes == Boxes.ASKED
+    if asked and answer.role == "reader" and answer.kind in BOX_KINDS and answer.box is None:
+        raise BadInput("This study asks for a box: draw it around the cervix, then submit.", code="no_box")
 
 
 def _inside(box: tuple[float, float, float, float], image: Image) -> bool:
@@ -157,7 +190,13 @@ def _inside(box: tuple[float, float, float, float], image: Image) -> bool:
 
 
 def _locked(task: ReviewTask) -> ReviewTask:
-    return ReviewTask.objects.select_for_update(no_key=True).get(pk=task.pk)
+    row = _LOCK.first(task.pk)
+    if row is None:
+        raise NotVisible
+    return rows.task_of(row)
+
+
+_LOCK = Prepared("lock_task", "bigint", f"SELECT {rows.TASK} FROM {rows.WITH_IMAGE} WHERE task.id = $1 FOR NO KEY UPDATE OF task")  # noqa: S608  # nosec B608
 
 
 def _refuse_unless_due(task: ReviewTask, reader: User, answer: Answer, reads: list[Read], *, in_time: bool) -> None:
@@ -177,22 +216,37 @@ def _place_left(task: ReviewTask, reader: User, answer: Answer, reads: list[Read
     return held == 0 if answer.role == "adjudicator" else answered + held < task.reads_needed
 
 
-def _append(task: ReviewTask, image: Image, reader: User, answer: Answer) -> Read:
-    read = Read.objects.create(
-        task=task,
-        reader=reader,
-        kind=answer.kind,
-        box=list(answer.box) if answer.box else None,
-        reasons=list(answer.reasons),
-        note=answer.note,
-        role=answer.role,
-        seconds=answer.seconds,
-    )
-    audit.record(actor_id=reader.pk, action="read", subject=read, site_id=image.site_id, task=task.pk, image=image.pk, role=answer.role)
+def append(task: ReviewTask, image: Image, reader: User, answer: Answer, *, version: int = 1, revealed: bool = False) -> Read:
+    """One more row of answers; the task's row is held."""
+    read = Read(
+        task=task, reader=reader, version=version, kind=answer.kind, confidence=answer.confidence,
+        box=list(answer.box) if answer.box else None, reasons=list(answer.reasons), note=answer.note, role=answer.role,
+        seconds=answer.seconds, revealed=revealed,
+    )  # fmt: skip
+    event = audit.part_values(
+        actor_id=reader.pk, action="read", subject=Read, site_id=image.site_id, task=task.pk, image=image.pk, role=answer.role,
+        version=version,
+    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_APPEND, {**{name: getattr(read, name) for name in _COLUMNS}, **event})
+        read.pk, read.created = cursor.fetchone()
+    read._state.adding = False
     return read
 
 
-def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decision) -> None:
+_COLUMNS = (
+    "task_id", "reader_id", "version", "current", "undone", "kind", "confidence", "box", "reasons", "note", "role", "seconds", "revealed",
+)  # fmt: skip
+_APPEND = f"""
+WITH read AS (
+    INSERT INTO reviews_read ({", ".join(_COLUMNS)}) VALUES ({", ".join(f"%({name})s" for name in _COLUMNS)}) RETURNING id, created
+), told AS ({audit.record_part("read")})
+SELECT id, created FROM read
+"""  # noqa: S608  # nosec B608 # our own names
+"""The answer and its event by one statement."""
+
+
+def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decision, rule: Rule) -> None:
     """Label, image, task and what leases are left: all end together."""
     assert decision.kind is not None
     agreeing = [read for read in reads if read.kind == decision.kind and (read.role == "adjudicator" or not decision.adjudicated)]
@@ -204,7 +258,7 @@ def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decisio
         actor=agreeing[-1].reader if decision.adjudicated else None,
         box=consensus.agreed_box(boxes),
         reasons=sorted({reason for read in agreeing for reason in read.reasons}),
-        basis={"task": task.pk, "reads": [read.pk for read in reads], "reads_needed": task.reads_needed},
+        basis=_basis(task, reads, decision, rule),
     )
     before = image.state
     move([image], ImageState.SETTLED)
@@ -215,7 +269,23 @@ def _settle(task: ReviewTask, image: Image, reads: list[Read], decision: Decisio
     close(task, TaskState.CLOSED)
 
 
+def _basis(task: ReviewTask, reads: list[Read], decision: Decision, rule: Rule) -> dict[str, Any]:
+    """What the label rests on: answers, the rule's row, and where likelihood settled it, how likely it was and by which row of readers."""
+    basis = {"task": task.pk, "reads": [read.pk for read in reads], "reads_needed": task.reads_needed, "rule": task.rules_id}
+    if decision.posterior is None or rule.skill is None:
+        return basis
+    return {**basis, "posterior": decision.posterior, "reliability": rule.skill.version}
+
+
 def close(task: ReviewTask, state: TaskState) -> None:
     """End a task and every lease on it."""
-    ReviewTask.objects.filter(pk=task.pk).update(state=state, closed=Now())
-    Lease.objects.filter(task=task, ended__isnull=True).update(ended=Now())
+    task.state = state
+    _CLOSE.first(task.pk, state, task.answered, task.reads_needed)
+
+
+_CLOSE = Prepared("close_task", "bigint, text, integer, integer", """
+WITH ended AS (
+    UPDATE reviews_lease SET ended = statement_timestamp() WHERE task_id = $1 AND ended IS NULL
+)
+UPDATE reviews_reviewtask SET state = $2, closed = statement_timestamp(), answered = $3, reads_needed = $4 WHERE id = $1 RETURNING id
+""")  # fmt: skip

@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass
 
 from portal.ml import NON_REGULAR_KINDS, Kind, Route
 
+DISAGREEMENT = frozenset({"classifiers_disagree", "context_overturned"})
+NOVELTY = frozenset({"beyond_training_distances", "out_of_distribution"})
+"""Reasons by which a bundle says that its parts say different things, and that it has seen nothing like this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -19,11 +23,12 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A site's rule. Thresholds are null where the bundle's own are enough."""
+    """A site's rule. Thresholds are null where the bundle's own are enough. `version`: its row; null for the built-in rule."""
 
     reads_needed: int = 1
     t_lo: float | None = None
     t_hi: float | None = None
+    version: int | None = None
 
     def as_json(self) -> dict[str, object]:
         return asdict(self)
@@ -60,6 +65,9 @@ def _objections(facts: Facts, rules: Rules) -> tuple[str, ...]:
 
 
 def priority(facts: Facts) -> float:
-    """1 at p = 0.5, 0 at certainty. What was sent to people for another reason counts as half unsure at least."""
+    """Uncertainty: 1 at p = 0.5, 0 at certainty; what was sent to people for another reason counts as half unsure at least. Disagreement of
+    the model's parts, and novelty, each halve what is left to 1."""
     unsure = 1.0 - abs(2.0 * facts.p_non_regular - 1.0)
-    return max(unsure, 0.5) if facts.route is Route.REVIEW and set(facts.reasons) - {"between_thresholds"} else unsure
+    reasons = set(facts.reasons)
+    least = max(unsure, 0.5) if facts.route is Route.REVIEW and reasons - {"between_thresholds"} else unsure
+    return 1.0 - (1.0 - least) * 0.5 ** sum(not reasons.isdisjoint(doubt) for doubt in (DISAGREEMENT, NOVELTY))

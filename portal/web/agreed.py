@@ -14,10 +14,10 @@ from django.views.decorators.http import require_safe
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.ml import Interval
-from portal.reviews import selectors
+from portal.reviews import looking_back, selectors
 from portal.reviews.agreement import MEASURES, Paired, by_kind, estimates
 from portal.reviews.models import Read
-from portal.web import drawings
+from portal.web import drawings, readers
 
 FEW = 30
 """Of fewer images no agreement is stated of one reader: it would tell single answers of another."""
@@ -63,6 +63,8 @@ def own_reading(request: UserRequest) -> HttpResponse:
         "few": FEW,
         "measured": named(pairs) if len(pairs) >= FEW else [],
         "kinds": list(by_kind(pairs).items()) if len(pairs) >= FEW else [],
+        "answers": looking_back.own_answers(request.user),
+        **readers.own(request.user),
     }
     return render(request, "reading/own.html", context)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from portal.learning import gate
 from portal.ml import Bin, Calibration, Interval, OperatingPoint
 
 ALL = "all sites"
+UNKNOWN = Interval(math.nan, math.nan, math.nan, 0, 0, 0)
+"""A row without a dot."""
 LEFT, WIDTH, RIGHT, ROW, TOP, BOTTOM = 196.0, 300.0, 104.0, 19.0, 8.0, 24.0
 SIDE, MARGIN, EDGE = 180.0, 34.0, 10.0
 

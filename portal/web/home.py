@@ -12,7 +12,7 @@ from portal.web import selectors
 
 
 def home(request: UserRequest) -> HttpResponse:
-    figures = selectors.site_figures(request.user)
+    figures = selectors.site_figures(request.user) if access.reaches(request.user, "gallery") else []
     is_admin = access.has_role(request.user, access.ADMINS)
     context = {
         "figures": figures,
@@ -30,6 +30,7 @@ def home(request: UserRequest) -> HttpResponse:
         },
         "may_read": access.can(request.user, "read"),
         "may_upload": access.can(request.user, "upload"),
+        "leads_study": access.can(request.user, "set_rules"),
         "is_admin": is_admin,
         "queue": selectors.queue_figures() if is_admin else None,
         "champion": registry.champion() if is_admin else None,

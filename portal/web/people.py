@@ -17,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from portal.accounts import access, selectors, services
 from portal.accounts.http import UserRequest
-from portal.accounts.models import Invitation, Membership, Role, Site, User
+from portal.accounts.models import EVERYWHERE, Invitation, Membership, Role, Site, User
 from portal.core.errors import BadInput
 from portal.web import audit, operations, sites
 
@@ -38,7 +38,7 @@ class RolesForm(forms.Form):
 
     def grants(self) -> list[services.Grant]:
         site, roles = self.cleaned_data["site"], [Role(name) for name in self.cleaned_data["roles"]]
-        return [(role, None if role in access.ADMINS else site) for role in roles]
+        return [(role, None if role in EVERYWHERE else site) for role in roles]
 
 
 class InviteForm(RolesForm):

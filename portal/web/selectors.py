@@ -19,7 +19,8 @@ from portal.images import selectors as images
 from portal.images.models import IN_WORK, OUT, Correction, Image, ImageState
 from portal.labels.models import Label
 from portal.ml import NON_REGULAR_KINDS, Kind
-from portal.reviews.models import Read, ReviewTask, TaskState
+from portal.reviews.models import Purpose, Read, ReviewTask, TaskState
+from portal.web.decided import decided
 
 PAGE = 48
 SAME = 1e-9
@@ -121,6 +122,11 @@ class Story:
     def label(self) -> Label | None:
         return next((label for label in self.labels if label.current), None)
 
+    @property
+    def told_labels(self) -> list[tuple[Label, str]]:
+        """Each label with how it came about, where people settled it."""
+        return [(label, decided(label, self.tasks)) for label in self.labels]
+
 
 def story(image: Image) -> Story:
     """One image with its whole story: a fixed number of queries."""
@@ -132,7 +138,7 @@ def story(image: Image) -> Story:
         analyses=list(image.analyses.select_related("version").order_by("-id")),
         assessments=list(image.assessments.select_related("analysis__version").order_by("-current", "-id")),
         labels=list(image.labels.select_related("actor").order_by("-id")),
-        tasks=list(image.review_tasks.prefetch_related(reads).order_by("-id")),
+        tasks=list(image.review_tasks.filter(purpose=Purpose.REVIEW).select_related("rules").prefetch_related(reads).order_by("-id")),
         snapshots=_held(image),
         siblings=siblings[:MOST],
         siblings_count=others.count() if len(siblings) > MOST else len(siblings),
@@ -190,12 +196,13 @@ def _figures(site: Site, row: dict[str, Any], kinds: dict[str, int]) -> SiteFigu
 
 def queue_figures() -> dict[str, Any]:
     """How much waits for readers, and since when: 1 query."""
-    from_queue: dict[str, Any] = ReviewTask.objects.aggregate(
+    reviews = ReviewTask.objects.filter(purpose=Purpose.REVIEW)
+    from_queue: dict[str, Any] = reviews.aggregate(
         open=Count("id", filter=Q(state=TaskState.OPEN)),
         adjudication=Count("id", filter=Q(state=TaskState.ADJUDICATION)),
         closed=Count("id", filter=Q(state=TaskState.CLOSED)),
     )
-    oldest = ReviewTask.objects.filter(state=TaskState.OPEN).order_by("created").values_list("created", flat=True).first()
+    oldest = reviews.filter(state=TaskState.OPEN).order_by("created").values_list("created", flat=True).first()
     return {**from_queue, "oldest": oldest}
 
 

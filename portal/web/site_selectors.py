@@ -17,7 +17,7 @@ from portal.holdings.quotas import Line
 from portal.images import room
 from portal.images.models import IN_WORK, OUT, FileOutcome, Image, ImageState, UploadFile
 from portal.labels.models import Label
-from portal.reviews.models import ReviewTask, TaskState
+from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.web.shares import Share, wilson
 
 MONTHS = 24
@@ -111,7 +111,7 @@ def _kinds(site: Site) -> tuple[list[KindRow], int, int]:
 
 
 def _awaited(site: Site, states: Mapping[str, int], without_patient: int) -> Awaited:
-    questions = ReviewTask.objects.filter(image__site=site, state__in=[TaskState.OPEN, TaskState.ADJUDICATION])
+    questions = ReviewTask.objects.filter(image__site=site, purpose=Purpose.REVIEW, state__in=[TaskState.OPEN, TaskState.ADJUDICATION])
     rows = UploadFile.objects.filter(upload__site=site, upload__cancelled=None, outcome__in=[FileOutcome.EXPECTED, FileOutcome.MISSING])
     return Awaited(
         in_work=_sum(states, IN_WORK), in_review=states.get(ImageState.IN_REVIEW, 0),

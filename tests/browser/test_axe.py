@@ -14,11 +14,25 @@ from portal.images import quarantine
 from portal.labels.models import Provenance
 from portal.labels.services import set_label
 from portal.ml import Kind
+from portal.reviews import rest
+from portal.reviews.models import KnownImage, Qualification, ReviewTask
+from portal.reviews.services import set_rules
 from tests.access_matrix import make_things
 from tests.browser.test_patients import WIDTHS
-from tests.cast import Cast, make_image
+from tests.cast import Cast, make_image, make_read
 
-BOTH = ("/audit", "/erasures", "/exams", "/patients", "/quarantine", "/sites", "/store", "/tokens")
+BOTH = (
+    "/audit",
+    "/erasures",
+    "/exams",
+    "/patients",
+    "/quarantine",
+    "/reading/rules",
+    "/reviews/qualification",
+    "/sites",
+    "/store",
+    "/tokens",
+)
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
@@ -47,11 +61,28 @@ def addresses(cast: Cast) -> dict[str, list[str]]:
         "/example/",
     )
     return {
+        "stella": [*led(cast)],
+        "ravi": ["/reading/when/", "/reading/"],
         "lena": [*lena],
         "sys": [*sys],
         "max": [*max_],
         "nobody": ["/accounts/login/", "/accounts/password/reset/", "/accounts/signup/"],
     }
+
+
+def led(cast: Cast) -> tuple[str, ...]:
+    """The study lead's pages, with rules that have changed, somebody who is not good enough and somebody who was let in."""
+    set_rules(site=None, reads_needed=2, qualify_agreement=0.9, qualify_sensitivity=0.8, gold_share=0.04, actor=cast.stella)
+    set_rules(site=cast.north, reads_needed=3, only_sites=[cast.river.pk], t_lo=0.05, actor=cast.stella)
+    set_rules(site=cast.north, reads_needed=3, unsure_asks=True, only_readers=[cast.ravi.pk], actor=cast.max)
+    for kind in ("regular", "lugol_iodine"):
+        image = make_image(cast.north, state="settled", kind=kind, patient="P9")
+        KnownImage.objects.create(image=image, kind=kind, qualifying=True)
+        task = ReviewTask.objects.create(image=image, purpose="qualification", for_reader=cast.ravi, state="closed")
+        make_read(task, cast.ravi, "regular")
+    rest.set_times(reader=cast.ravi, times=rest.Times(at_most_a_day=40, digest_days=7, languages=["en", "no"]))
+    Qualification.objects.create(reader=cast.rita, waived_by=cast.stella)
+    return "/", "/reviews/", "/reading/rules/", f"/reading/rules/?site={cast.north.pk}", "/reviews/qualification/"
 
 
 def test_the_pages_fit_and_pass_axe(

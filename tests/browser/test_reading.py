@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from portal.accounts.models import Membership, Role
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.reviews.models import Lease, Read, ReviewTask
-from tests.cast import Cast, make_image, make_task, make_user, picture_bytes
+from tests.cast import Cast, make_image, make_read, make_task, make_user, picture_bytes
 
 ON_SCREEN = """place => {
   const point = new DOMPoint(...place).matrixTransform(document.getElementById("overlay").getScreenCTM());
@@ -29,11 +29,12 @@ ALIKE = """() => {
 }"""
 
 
-def tasks(cast: Cast, count: int) -> list[ReviewTask]:
-    """Pictures of 640x480, the first to be read first."""
+def tasks(cast: Cast, count: int, *, pictures: Sequence[bytes] = ()) -> list[ReviewTask]:
+    """The first to be read first: these pictures, else drawn ones of 640x480."""
     made = []
     for k in range(count):
-        image = make_image(cast.north, state="in_review", p_non_regular=0.5, data=picture_bytes(size=(640, 480)))
+        data = pictures[k] if pictures else picture_bytes(size=(640, 480))
+        image = make_image(cast.north, state="in_review", p_non_regular=0.5, data=data)
         ReviewTask.objects.filter(image=image).update(priority=1 - k / 10)
         made.append(ReviewTask.objects.get(image=image))
     return made
@@ -171,7 +172,7 @@ def test_the_keys_are_explained(browser_page: Page, login: Any, cast: Cast) -> N
     browser_page.goto("/reading/")
     ready(browser_page)
     browser_page.keyboard.press("?")
-    expect(browser_page.get_by_role("dialog")).to_contain_text("zoom in, out, fit")
+    expect(browser_page.get_by_role("dialog")).to_contain_text("blink: the two in turn")
     browser_page.keyboard.press("Escape")
     expect(browser_page.get_by_role("dialog")).not_to_be_visible()
 
@@ -213,7 +214,9 @@ def test_a_second_tab_that_is_too_late_is_told_so(
     other.keyboard.type("my careful words")
     other.keyboard.press("Control+Enter")
     expect(other.get_by_role("alert")).to_contain_text("You have answered this picture already")
-    expect(other.locator("main")).to_contain_text("my careful words")
+    expect(other.locator("#note")).to_have_value("my careful words")
+    other.keyboard.press("Enter")  # on to the next, of which there is none
+    expect(other.locator(".page-head")).to_contain_text("Nothing waits for you")
     assert Read.objects.get().kind == "regular"
 
 
@@ -224,6 +227,7 @@ def test_who_took_too_long_is_told_so(browser_page: Page, login: Any, cast: Cast
     login(page, cast.rita)
     page.goto("/reading/")
     ready(page)
+    page.wait_for_load_state("networkidle")
     Lease.objects.update(until=Now() - timedelta(minutes=1))
     Lease.objects.create(task=task, reader=cast.ravi, token="x" * 40, until=Now() + timedelta(minutes=5))
     page.keyboard.press("1")
@@ -239,6 +243,7 @@ def test_who_lost_the_role_meanwhile_is_told_so(browser_page: Page, login: Any, 
     login(page, cast.rita)
     page.goto("/reading/")
     ready(page)
+    page.wait_for_load_state("networkidle")
     Membership.objects.filter(user=cast.rita).delete()
     page.keyboard.press("1")
     page.keyboard.press("Enter")
@@ -250,7 +255,7 @@ def test_an_adjudicator_sees_the_earlier_answers_without_names(browser_page: Pag
     page = browser_page
     task = make_task(cast.north)
     for reader, kind in ((cast.rita, "regular"), (cast.ravi, "green_filter"), (make_user("tess", (Role.READER, None)), "lugol_iodine")):
-        Read.objects.create(task=task, reader=reader, kind=kind, box=[10.0, 10.0, 50.0, 50.0])
+        make_read(task=task, reader=reader, kind=kind, box=[10.0, 10.0, 50.0, 50.0])
     ReviewTask.objects.filter(pk=task.pk).update(state="adjudication", reads_needed=3)
     login(page, cast.ada)
     page.goto("/adjudication/")

@@ -186,13 +186,13 @@ def read_by_keyboard(page: Page, *, answers: list[str]) -> None:
     How many pictures wait depends on the pictures that the folder holds: fewer than the answers is right, none is not.
     """
     page.goto("/reading/")
-    expect(page.locator("#room")).to_be_visible()
+    page.wait_for_selector("#room[data-ready]")
     for key in answers:
-        seen = page.locator("#room").get_attribute("data-picture")
+        seen = page.locator("#picture").get_attribute("src")
         page.keyboard.press(key)
         page.keyboard.press("Enter")
-        expect(page.locator(f'#room[data-picture="{seen}"]')).to_have_count(0)
-        expect(page.get_by_text("Recorded.")).to_be_visible()
+        expect(page.locator(f'#picture[src="{seen}"]')).to_have_count(0)
+        expect(page.get_by_text("Your answer is in.")).to_be_visible()
         if page.get_by_text("Nothing waits for you.").count():
             return
 

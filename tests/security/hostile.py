@@ -149,7 +149,7 @@ class Walk:
         self.browsers = {name: _browser(cast, user) for name, user in people.items()}
         self.browsers["token"] = Environs(HTTP_AUTHORIZATION=f"Token {token}")
         self.by_person = {name: self._reached(user) for name, user in people.items()} | {"token": self._for_programs()}
-        for key in ("reading_submit", "reading_extend", "reading_release", "adjudication_submit"):
+        for key in (*(f"reading_{name}" for name in ("submit", "draft", "undo", "skip", "extend", "release")), "adjudication_submit"):
             self.forms[key].fields["token"] = {things["reading_picture.token"].own.token, things["reading_picture.token"].other.token}
         self.not_taken: set[tuple[str, str]] = set()
         self.error: list[str] = []

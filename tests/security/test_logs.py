@@ -101,6 +101,8 @@ def test_lines_of_libraries_and_of_workers_take_the_same_way(lines: io.StringIO)
         ("Key DETAIL:  Key (code)=(P1) exists", "Key DETAIL: [left out]"),
         ("read scan-0001.JPEG twice", "read [file] twice"),
         ("GET /reading/picture/Zx81-token/ 404", "GET /[link]/ 404"),
+        ("GET /reading/revealed/Zx81-token/ 404", "GET /[link]/ 404"),
+        ("GET /reading/again/Zx81:1tok:en_-/ 404", "GET /[link]/ 404"),
         ("12 events, head 3f", "12 events, head 3f"),
     ],
 )

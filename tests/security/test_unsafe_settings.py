@@ -40,6 +40,7 @@ UNSAFE: dict[str, dict[str, str | None]] = {
     "database password weak": {"DATABASE_URL": "postgres://winnow_app:postgres@db.example.org/winnow"},
     "database role owns": {"DATABASE_URL": "postgres://winnow_owner:b7c1f0aa@db.example.org/winnow"},
     "mail to the log": {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"},
+    "mail in the clear": {"EMAIL_HOST": "mail.example.org", "EMAIL_USE_TLS": "0"},
     "administrators without second factor": {"WINNOW_SECOND_FACTOR": "reader"},
     "re-authentication off": {"WINNOW_REAUTHENTICATE_MINUTES": "0"},
     "throttles off": {"WINNOW_THROTTLES": "0"},

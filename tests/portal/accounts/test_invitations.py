@@ -100,7 +100,7 @@ def _invite_first() -> str:
 
 def test_the_first_administrator_gets_all_roles_that_one_person_needs(db: None) -> None:
     user = _accept(_invite_first())
-    assert set(user.memberships.values_list("role", flat=True)) == {"system_admin", "model_admin", "reader", "adjudicator"}
+    assert set(user.memberships.values_list("role", flat=True)) == {"system_admin", "model_admin", "study_lead", "reader", "adjudicator"}
     assert services.first_administrator_link() is None
 
 

@@ -27,8 +27,8 @@ from portal.jobs import services as jobs
 from portal.learning.models import Evaluation
 from portal.pipeline.invariants import violations
 from portal.reviews.leases import lease_next
-from portal.reviews.models import Lease, Read, ReviewTask
-from tests.cast import Cast, make_evaluation, make_image, make_run, make_snapshot, make_version, picture_bytes
+from portal.reviews.models import Lease, ReviewTask
+from tests.cast import Cast, make_evaluation, make_image, make_read, make_run, make_snapshot, make_version, picture_bytes
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WORD = "Zebra7731"
@@ -90,7 +90,7 @@ def test_not_a_word_of_the_person_is_left_in_any_table_or_file(cast: Cast) -> No
     make_snapshot(*found[:2])
     task = ReviewTask.objects.get(image=found[2], state="open")
     ReviewTask.objects.filter(pk=task.pk).update(note=WORD)
-    Read.objects.create(task=task, reader=cast.rita, kind="cannot_tell", note=f"{WORD} said")
+    make_read(task=task, reader=cast.rita, kind="cannot_tell", note=f"{WORD} said")
     names = {blob for image in found for blob in (image.sha256, image.clean_sha256) if blob}
     assert {"images.Image", "images.Patient", "images.Exam", "images.UploadFile", "reviews.Read"} <= set(_rows_with(WORD))
     erasure = _erase(cast, subject)

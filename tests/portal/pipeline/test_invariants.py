@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
 from portal.accounts.models import Site
 from portal.images import storage
@@ -14,8 +15,9 @@ from portal.jobs import services
 from portal.jobs.models import Job
 from portal.labels.models import Label
 from portal.pipeline.invariants import collect, violations
-from portal.reviews.models import ReviewTask
-from tests.cast import Cast, make_image
+from portal.reviews.leases import LEASE
+from portal.reviews.models import Lease, ReviewTask
+from tests.cast import Cast, make_image, make_read, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -31,6 +33,8 @@ def healthy(cast: Cast) -> Image:
     services.enqueue(kind="analyse", subject_id=image.pk)
     for state in ("rejected", "quarantined", "accepted", "in_review", "settled", "withdrawn"):
         make_image(cast.north, state=state)
+    for task in ReviewTask.objects.filter(state="closed"):
+        make_read(task, cast.ravi)
     return image
 
 
@@ -54,9 +58,26 @@ BREAKS: dict[str, Callable[[Image], object]] = {
     "stuck.open_task_of_image_out": lambda image: Image.objects.filter(state="in_review").update(state="withdrawn"),
     "stuck.failed_without_reason": lambda image: Image.objects.filter(state="rejected").update(state_reason=""),
     "jobs.failed_without_reason": lambda image: Job.objects.update(state="failed", finished=image.created),
+    "reviews.answers_counted_wrong": lambda image: ReviewTask.objects.filter(state="open").update(answered=1),
+    "reviews.more_at_work_than_answers_missing": lambda image: _two_at_one_question(),
+    "reviews.closed_short": lambda image: ReviewTask.objects.filter(state="open").update(state="closed"),
+    "reviews.measure_moved_a_label": lambda image: _measured(),
     "blobs.row_without_blob": lambda image: storage.original_path(image.site_id, image.sha256).unlink(),
     "blobs.blob_without_row": lambda image: _orphan(image.site),
 }
+
+
+def _two_at_one_question() -> None:
+    task = ReviewTask.objects.get(state="open")
+    for name in ("one", "two"):
+        Lease.objects.create(task=task, reader=make_user(name), token=name, until=Now() + LEASE)
+
+
+def _measured() -> None:
+    task = ReviewTask.objects.filter(state="open").first()
+    assert task is not None
+    ReviewTask.objects.filter(pk=task.pk).update(purpose="gold", for_reader=make_user("one"))
+    Label.objects.create(image=task.image, kind="regular", provenance="consensus", basis={"task": task.pk}, current=False)
 
 
 def _orphan(site: Site) -> None:

@@ -74,7 +74,7 @@ def test_only_its_own_site_sees_it(cast: Cast, held: Image) -> None:
     for route in ("image_picture", "image_thumb"):
         answers = {name: cast.client(user).get(reverse(route, args=[held.pk])).status_code for name, user in cast.people().items()}
         assert answers == {
-            "alice": 200, "lena": 200, "bob": 404, "rita": 403, "ravi": 403, "ada": 403, "max": 403, "sys": 403,
+            "alice": 200, "lena": 200, "bob": 404, "rita": 403, "ravi": 403, "ada": 403, "stella": 403, "max": 403, "sys": 403,
         }  # fmt: skip
     page = cast.client(cast.alice).get(reverse("quarantine")).content.decode()
     assert held.original_name in page

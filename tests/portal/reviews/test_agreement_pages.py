@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 
 from portal.accounts.models import User
 from portal.reviews.agreement import Paired, by_kind, estimates
-from portal.reviews.models import Read
-from tests.cast import Cast, make_image, make_task
+from portal.reviews.models import Read, ReviewTask
+from tests.cast import Cast, make_image, make_read, make_task
 from tests.portal.reviews import one_by_one
 
 KINDS = ("regular", "green_filter", "lugol_iodine")
@@ -75,9 +75,8 @@ def answer(cast: Cast, readers: tuple[User, User], count: int, *, state: str = "
         task = make_task(image)
         kinds = ("regular", "green_filter") if number % apart == 0 else ("regular", "regular")
         for reader, kind in zip(readers, kinds, strict=True):
-            Read.objects.create(task=task, reader=reader, kind=kind, seconds=4.0)
-        task.state = state
-        task.save()
+            make_read(task=task, reader=reader, kind=kind, seconds=4.0)
+        ReviewTask.objects.filter(pk=task.pk).update(state=state)
 
 
 @pytest.mark.django_db

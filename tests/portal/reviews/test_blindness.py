@@ -17,8 +17,8 @@ from portal.analyses.models import Assessment
 from portal.audit.models import AuditEvent
 from portal.images import storage
 from portal.reviews import blind
-from portal.reviews.models import Lease, Read, ReviewTask
-from tests.cast import Cast, make_image, make_user
+from portal.reviews.models import Lease, ReviewTask
+from tests.cast import Cast, make_image, make_read, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ def task(cast: Cast) -> ReviewTask:
     ReviewTask.objects.filter(image=image).update(reasons=["detector_low", "beyond_training_distances"], reads_needed=2, priority=0.8642)
     task = ReviewTask.objects.get(image=image)
     other = make_user("osvaldo")
-    Read.objects.create(task=task, reader=other, kind="lugol_iodine", note="a remark of osvaldo", box=[11.5, 12.5, 61.5, 62.5])
+    make_read(task=task, reader=other, kind="lugol_iodine", note="a remark of osvaldo", box=[11.5, 12.5, 61.5, 62.5])
     return task
 
 

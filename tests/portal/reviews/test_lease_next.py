@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from portal.accounts.models import Role
+from portal.accounts.models import Membership, Role, User
 from portal.audit.models import AuditEvent
-from portal.reviews import routing, selectors
-from portal.reviews.leases import LEASE
-from portal.reviews.models import Lease, Read, ReviewTask
+from portal.reviews import queue, routing, selectors
+from portal.reviews.leases import LEASE, reserve
+from portal.reviews.models import Lease, ReviewRules, ReviewTask
 from portal.reviews.routing import ReaderFacts, TaskFacts
-from portal.reviews.services import extend_lease, lease_next, release
-from tests.cast import Cast, make_image, make_task, make_user
+from portal.reviews.services import Answer, extend_lease, lease_next, release, submit_read
+from portal.reviews.skips import skip
+from tests.cast import Cast, make_image, make_read, make_task, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -98,7 +100,7 @@ def test_after_its_time_the_same_reader_gets_a_new_address(cast: Cast) -> None:
 def test_nobody_reads_the_same_picture_twice(cast: Cast) -> None:
     task = make_task(cast.north)
     ReviewTask.objects.filter(pk=task.pk).update(reads_needed=2)
-    Read.objects.create(task=task, reader=cast.rita, kind="regular")
+    make_read(task=task, reader=cast.rita, kind="regular")
     assert lease_next(reader=cast.rita) is None
 
 
@@ -106,7 +108,7 @@ def test_an_adjudicator_never_settles_what_they_have_read(cast: Cast) -> None:
     task = make_task(cast.north)
     ReviewTask.objects.filter(pk=task.pk).update(state="adjudication")
     assert lease_next(reader=cast.rita) is None
-    Read.objects.create(task=task, reader=cast.ada, kind="regular")
+    make_read(task=task, reader=cast.ada, kind="regular")
     assert lease_next(reader=cast.ada, role="adjudicator") is None
     other = make_user("otto", (Role.ADJUDICATOR, None))
     assert lease_next(reader=other, role="adjudicator") is not None
@@ -148,9 +150,9 @@ def test_a_lease_costs_six_queries_at_most(cast: Cast) -> None:
 
 
 def test_the_database_and_the_pure_rules_say_the_same(cast: Cast) -> None:
-    """Sixty tasks in all sorts of states: who may read what, and in which order."""
+    """Sixty tasks in all sorts of states: who may read what; and what is given out is among it, as long as there is any."""
     rng = random.Random(3)
-    people = [cast.rita, cast.ravi, cast.ada, cast.bob]
+    people = [cast.rita, cast.ravi, cast.ada, cast.bob, make_user("rosa", (Role.READER, cast.river))]
     for _ in range(60):
         site = rng.choice([cast.north, cast.river])
         task = ReviewTask.objects.create(
@@ -159,19 +161,34 @@ def test_the_database_and_the_pure_rules_say_the_same(cast: Cast) -> None:
             reads_needed=rng.choice([1, 2, 3]),
             state=rng.choice(["open", "open", "adjudication"]),
         )
-        shuffled = rng.sample(people, 4)
+        shuffled = rng.sample(people, 5)
         for person in shuffled[: rng.choice([0, 0, 1, 2])]:
-            Read.objects.create(task=task, reader=person, kind="regular")
+            make_read(task=task, reader=person, kind="regular")
         for person in shuffled[2 : 2 + rng.choice([0, 0, 1])]:
             until = Now() + LEASE if rng.random() < 0.7 else Now() - LEASE
             Lease.objects.create(task=task, reader=person, token=str(rng.random()), until=until)
     facts = [_facts(task) for task in ReviewTask.objects.exclude(state="cancelled").select_related("image")]
     for person in people:
         reader = ReaderFacts(person.pk, frozenset(person.memberships.exclude(site=None).values_list("site", flat=True)))
-        expected = [t.id for t in routing.order(facts) if routing.may_read(reader, t, own_site_first=False)]
-        assert list(selectors.readable_by(person).values_list("pk", flat=True)) == expected
-        settles = [t.id for t in routing.order(facts) if routing.may_adjudicate(reader, t)]
-        assert list(selectors.adjudicable_by(person).values_list("pk", flat=True)) == settles
+        mine = {t.id for t in facts if person.pk in t.holders}
+        readable = {t.id for t in facts if routing.may_read(reader, t, own_site_first=False)}
+        assert set(selectors.readable_by(person).values_list("pk", flat=True)) == readable
+        assert given_out(person, "reader") == readable - mine
+        settled = {t.id for t in facts if routing.may_adjudicate(reader, t)}
+        assert set(selectors.adjudicable_by(person).values_list("pk", flat=True)) == settled
+        assert given_out(person, "adjudicator") == settled - mine
+
+
+def given_out(person: User, role: queue.Role) -> set[int]:
+    """All that this person would be given, one after another, each held by nobody but them."""
+    found = set()
+    with transaction.atomic():
+        while task := queue.lock_next(person, role):
+            assert task.pk not in found
+            found.add(task.pk)
+            Lease.objects.update_or_create(task=task, reader=person, ended=None, defaults={"token": str(task.pk), "until": Now() + LEASE})
+        transaction.set_rollback(True)
+    return found
 
 
 def _image(site: Any) -> Any:
@@ -182,6 +199,9 @@ def _image(site: Any) -> Any:
 
 def _facts(task: ReviewTask) -> TaskFacts:
     held = Lease.objects.filter(selectors.LIVE, task=task).values_list("reader", flat=True)
+    where: dict[int, frozenset[int]] = defaultdict(frozenset)
+    for person, site in Membership.objects.exclude(site=None).values_list("user", "site"):
+        where[person] |= {site}
     return TaskFacts(
         id=task.pk,
         site=task.image.site_id,
@@ -189,5 +209,35 @@ def _facts(task: ReviewTask) -> TaskFacts:
         reads_needed=task.reads_needed,
         readers=frozenset(task.reads.values_list("reader", flat=True)),
         holders=frozenset(held),
+        where=where,
         adjudication=task.state == "adjudication",
     )
+
+
+def test_neither_rules_nor_exams_nor_earlier_answers_cost_a_query(cast: Cast) -> None:
+    """As above with a study's rules, an exam that goes on, pictures fetched ahead, what was skipped, and forty answers that are still
+    open; and an answer takes six, twelve where it settles."""
+    rule = ReviewRules.objects.create(site=cast.north, reads_needed=2, only_sites=[cast.river.pk], only_readers=[cast.ravi.pk])
+    for number in range(46):
+        task = make_task(make_image(cast.north, state="in_review", patient=f"P{number // 5}"))
+        ReviewTask.objects.filter(pk=task.pk).update(reads_needed=2, rules=rule)
+        if number < 40:
+            make_read(task, cast.rita)
+            Lease.objects.create(task=task, reader=cast.rita, token=f"over-{number}", until=Now(), ended=Now())
+    held = lease_next(reader=cast.rita)
+    assert held is not None
+    assert queries(lambda: reserve(reader=cast.rita)) <= 6
+    skip(lease=held, reader=cast.rita, reason="not_now")
+    assert queries(lambda: lease_next(reader=cast.rita)) <= 6
+    for _ in range(2):
+        given = lease_next(reader=cast.rita)
+        assert given is not None
+        assert queries(lambda given=given: submit_read(task=given.task, reader=cast.rita, answer=Answer("regular"))) <= 6  # type: ignore[misc]
+        assert queries(lambda: lease_next(reader=cast.rita)) <= 6
+    second = lease_next(reader=cast.ravi)
+    while second and not second.task.answered:
+        submit_read(task=second.task, reader=cast.ravi, answer=Answer("regular"))
+        second = lease_next(reader=cast.ravi)
+    assert second is not None
+    assert queries(lambda: submit_read(task=second.task, reader=cast.ravi, answer=Answer("regular"))) <= 12
+    assert ReviewTask.objects.get(pk=second.task_id).state == "closed"

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from portal.reviews.models import Read, ReviewRules, ReviewTask
-from tests.cast import Cast, make_image, make_task
+from tests.cast import Cast, make_image, make_read, make_task
 
 pytestmark = pytest.mark.django_db
 
@@ -90,7 +90,7 @@ def test_the_queue_shows_answers_and_agreement_in_a_fixed_number_of_queries(cast
         for _ in range(count):
             task = make_task(make_image(cast.north, state="in_review", patient=f"P{ReviewTask.objects.count()}"))
             for reader in (cast.rita, cast.ravi):
-                Read.objects.create(task=task, reader=reader, kind="regular")
+                make_read(task=task, reader=reader, kind="regular")
 
     fill(2)
     look()

@@ -16,6 +16,8 @@ from portal.labels.models import Label
 from portal.reviews.models import Lease, Read, ReviewTask
 from portal.reviews.services import Answer, lease_next, submit_read
 from tests.cast import Cast, make_cast, make_image, make_task, make_user
+from tests.portal.reviews.looks import over_assigned
+from tests.portal.reviews.race import run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 READERS, TASKS = 8, 60
@@ -60,17 +62,6 @@ def test_eight_readers_share_sixty_tasks(cast: Cast) -> None:
     assert not Lease.objects.filter(ended__isnull=True).exists()
 
 
-def over_assigned() -> list[int]:
-    """Tasks on which more people are at work than answers are missing, in one look."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT t.id FROM reviews_reviewtask t WHERE t.state = 'open' AND t.reads_needed < "
-            "(SELECT count(*) FROM reviews_read r WHERE r.task_id = t.id) + "
-            "(SELECT count(*) FROM reviews_lease l WHERE l.task_id = t.id AND l.ended IS NULL AND l.until > now())"
-        )
-        return [row[0] for row in cursor.fetchall()]
-
-
 def test_one_reader_in_many_tabs_holds_one_picture(cast: Cast) -> None:
     for _ in range(4):
         make_task(cast.north)
@@ -102,3 +93,12 @@ def test_a_double_click_records_one_answer(cast: Cast) -> None:
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(click, range(4))) == ["already_answered"] * 3 + ["recorded"]
     assert Read.objects.values("task").annotate(n=Count("pk")).get()["n"] == 1
+
+
+def test_six_processes_share_sixty_tasks_with_all_that_readers_do(cast: Cast) -> None:
+    """The short form of `make race`."""
+    result = run(cast, readers=6, tasks=60)
+    assert not result.faults, result
+    assert result.not_closed == 0
+    assert result.answers >= 100
+    assert result.looks >= 3

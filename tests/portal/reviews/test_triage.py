@@ -60,3 +60,15 @@ def test_the_unsure_are_read_first() -> None:
     assert priority(unsure) == 1.0
     assert priority(sure) == pytest.approx(0.2)
     assert priority(Facts(Route.REVIEW, Kind.REGULAR, 0.01, ("detector_low",))) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("reasons", "expected"),
+    [
+        (("classifiers_disagree",), 0.75),
+        (("out_of_distribution",), 0.75),
+        (("classifiers_disagree", "out_of_distribution", "beyond_training_distances"), 0.875),
+    ],
+)
+def test_disagreement_and_novelty_are_read_sooner(reasons: tuple[str, ...], expected: float) -> None:
+    assert priority(Facts(Route.REVIEW, Kind.REGULAR, 0.02, reasons)) == expected

@@ -50,12 +50,12 @@ def test_an_unclear_image_becomes_a_question(cast: Cast) -> None:
 
 def test_a_sites_rule_makes_it_stricter_and_the_assessment_keeps_the_rule(cast: Cast) -> None:
     set_rules(site=None, reads_needed=1, t_lo=None, t_hi=None, actor=cast.max)
-    set_rules(site=cast.north, reads_needed=2, t_lo=0.01, t_hi=None, actor=cast.max)
+    row = set_rules(site=cast.north, reads_needed=2, t_lo=0.01, t_hi=None, actor=cast.max)
     image, analysis = analysed(cast, 0.02)
     triage([(image, analysis)])
     task = ReviewTask.objects.get(image=image)
-    assert (task.reads_needed, task.reasons) == (2, ["above_site_t_lo"])
-    assert Assessment.objects.get(image=image, current=True).rule == {"reads_needed": 2, "t_lo": 0.01, "t_hi": None}
+    assert (task.reads_needed, task.reasons, task.rules_id) == (2, ["above_site_t_lo"], row.pk)
+    assert Assessment.objects.get(image=image, current=True).rule == {"reads_needed": 2, "t_lo": 0.01, "t_hi": None, "version": row.pk}
 
 
 def test_a_new_model_never_changes_what_people_settled(cast: Cast) -> None:
@@ -95,7 +95,7 @@ def test_a_settled_image_can_be_asked_about_again(cast: Cast) -> None:
         reopen(image=image, actor=cast.max)
 
 
-@pytest.mark.parametrize(("reads", "lo", "hi"), [(3, None, None), (1, -0.1, None), (1, 0.9, 0.1)])
+@pytest.mark.parametrize(("reads", "lo", "hi"), [(4, None, None), (0, None, None), (1, -0.1, None), (1, 0.9, 0.1)])
 def test_a_rule_that_makes_no_sense_is_refused(cast: Cast, reads: int, lo: float | None, hi: float | None) -> None:
     with pytest.raises(BadInput):
         set_rules(site=None, reads_needed=reads, t_lo=lo, t_hi=hi, actor=cast.max)

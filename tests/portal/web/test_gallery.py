@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 
 from portal.analyses.models import Assessment
 from portal.images.models import Image
-from tests.cast import Cast, make_image
+from tests.cast import Cast, make_image, make_read
 
 pytestmark = pytest.mark.django_db
 
@@ -203,9 +203,8 @@ def test_somebody_elses_image_answers_as_an_absent_one(cast: Cast) -> None:
 
 
 def test_reads_of_an_open_task_are_not_shown(cast: Cast) -> None:
-    from portal.reviews.models import Read
 
     image = make_image(cast.north, state="in_review", p_non_regular=0.5)
-    Read.objects.create(task=image.review_tasks.get(), reader=cast.ravi, kind="unusable", note="a secret word")
+    make_read(task=image.review_tasks.get(), reader=cast.ravi, kind="unusable", note="a secret word")
     page = cast.client(cast.max).get(f"/images/{image.pk}/").content.decode()
     assert "a secret word" not in page

@@ -4,7 +4,9 @@ import Panzoom from "@panzoom/panzoom";
 const KEPT = "winnow.view";
 const PLAIN = { scale: 1, x: 0, y: 0, brightness: 100, contrast: 100 };
 const STEP = 60;
+const DRAG = 0.5;
 
+// picture(): the one that is shown now
 export function makeView({ frame, stage, picture, onChange }) {
   const kept = { ...PLAIN, ...JSON.parse(sessionStorage.getItem(KEPT) || "{}") };
   const brightness = document.getElementById("brightness");
@@ -20,10 +22,10 @@ export function makeView({ frame, stage, picture, onChange }) {
     const scale = panzoom.getScale();
     zoomText.textContent = `${Math.round(scale * 100)} %`;
     sessionStorage.setItem(KEPT, JSON.stringify({ scale, x, y, brightness: +brightness.value, contrast: +contrast.value }));
-    onChange();
+    onChange({ scale });
   }
   function light() {
-    picture.style.filter = `brightness(${brightness.value}%) contrast(${contrast.value}%)`;
+    picture().style.filter = `brightness(${brightness.value}%) contrast(${contrast.value}%)`;
     keep();
   }
   function turn(slider, by) {
@@ -38,7 +40,26 @@ export function makeView({ frame, stage, picture, onChange }) {
   frame.addEventListener("wheel", (event) => { event.preventDefault(); panzoom.zoomWithWheel(event); }, { passive: false });
   requestAnimationFrame(light);
 
+  // ---- light by drag: right button, or Shift; before Panzoom sees the pointer
+  let from = null;
+  frame.addEventListener("contextmenu", (event) => event.preventDefault());
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.button !== 2 && !(event.shiftKey && event.button === 0)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    frame.setPointerCapture(event.pointerId);
+    from = { x: event.clientX, y: event.clientY, brightness: +brightness.value, contrast: +contrast.value };
+  }, { capture: true });
+  frame.addEventListener("pointermove", (event) => {
+    if (!from) return;
+    contrast.value = from.contrast + (event.clientX - from.x) * DRAG;
+    brightness.value = from.brightness - (event.clientY - from.y) * DRAG;
+    light();
+  });
+  for (const kind of ["pointerup", "pointercancel"]) frame.addEventListener(kind, () => { from = null; });
+
   return {
+    light,
     down: (event) => panzoom.handleDown(event),
     zoomIn: () => panzoom.zoomIn({ animate: false }),
     zoomOut: () => panzoom.zoomOut({ animate: false }),

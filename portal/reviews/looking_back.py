@@ -1,0 +1,123 @@
+"""Own answers, looked at again: for some days to amend them, and, where the study says so, once beside the model's opinion.
+
+The picture is blind here as it was before, under an address that is given for a short while and is one reader's own. The model's opinion
+is shown to nobody who has not answered, and that it was shown is written down before it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core import signing
+from django.db import transaction
+from django.db.models import OuterRef, Subquery
+from django.db.models.functions import Coalesce, Now
+
+from portal.accounts.models import User
+from portal.analyses import selectors as analyses
+from portal.analyses.models import Assessment
+from portal.audit import services as audit
+from portal.core.errors import NotVisible, WrongState
+from portal.images.models import Image, ImageState
+from portal.reviews import beside, selectors
+from portal.reviews.models import Lease, Read, TaskState
+
+AMENDABLE = timedelta(days=7)
+"""Shorter than the time after which a picture may come a second time: nobody compares with what they said then."""
+ADDRESS = timedelta(minutes=10)
+REVEALED = timedelta(minutes=10)
+SHOWN = (ImageState.ACCEPTED, ImageState.IN_REVIEW, ImageState.SETTLED)
+MOST = 50
+_signer = signing.TimestampSigner(salt="portal.reviews.looking_back")
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The lease under which an answer was given, and the version of it that counts."""
+
+    lease: Lease
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """What the machines say of a picture. `others`: of the exam's other pictures, how many of each automatic kind."""
+
+    kind: str
+    p_non_regular: float
+    probabilities: dict[str, float]
+    box: list[float] | None
+    version: str
+    others: dict[str, int]
+
+
+def own_answers(reader: User) -> list[Read]:
+    """What this person said lately and may still amend, the newest first; each with `token`, by which it is opened."""
+    rows = Read.objects.filter(reader=reader, current=True, created__gt=Now() - AMENDABLE, task__image__state__in=SHOWN)
+    rows = rows.exclude(task__state=TaskState.CANCELLED)
+    token = Lease.objects.filter(task=OuterRef("task"), reader=reader).order_by("-id").values("token")[:1]
+    return list(rows.annotate(token=Subquery(token)).exclude(token=None).order_by("-id")[:MOST])
+
+
+def answered(reader: User, token: str) -> Answered:
+    """One's own answer of that address. Raises NotVisible: also where the picture was withdrawn since."""
+    lease = selectors.lease_by_token(reader, token)
+    if lease is None or lease.task.image.state not in SHOWN:
+        raise NotVisible
+    read = Read.objects.filter(task=lease.task_id, reader=reader, current=True).first()
+    if read is None:
+        raise NotVisible
+    return Answered(lease, read)
+
+
+def to_amend(reader: User, token: str) -> Answered:
+    """The same, as long as it may be amended."""
+    found = answered(reader, token)
+    if not Read.objects.filter(pk=found.read.pk, created__gt=Now() - AMENDABLE).exists():
+        raise WrongState(f"Answers can be amended for {AMENDABLE.days} days. This one is older: tell those who lead the study.")
+    return found
+
+
+def address(found: Answered) -> str:
+    """The picture's address for a short while."""
+    return _signer.sign(found.lease.token)
+
+
+def by_address(reader: User, signed: str) -> Answered:
+    try:
+        token = _signer.unsign(signed, max_age=ADDRESS)
+    except signing.BadSignature:
+        raise NotVisible from None
+    return answered(reader, token)
+
+
+def will_reveal(lease: Lease) -> bool:
+    """Whether the question's own rules show the model's opinion to a reader who has answered it, and there is one."""
+    rules = lease.task.rules
+    return bool(rules and rules.reveal) and analyses.current_assessment(lease.task.image) is not None
+
+
+@transaction.atomic
+def reveal(*, reader: User, token: str) -> tuple[Answered, Opinion]:
+    """What the model says, for a few minutes after the own answer. That answer can be amended then, and no longer be undone."""
+    found = answered(reader, token)
+    fresh = Lease.objects.filter(pk=found.lease.pk, ended__gt=Now() - REVEALED).exists()
+    assessment = analyses.current_assessment(found.lease.task.image)
+    rules = found.lease.task.rules
+    if assessment is None or not fresh or not (rules and rules.reveal) or found.read.role != "reader":
+        raise NotVisible
+    image = found.lease.task.image
+    Lease.objects.filter(pk=found.lease.pk).update(revealed=Coalesce("revealed", Now()))
+    audit.record(actor_id=reader.pk, action="reveal", subject=image, site_id=image.site_id, read=found.read.pk, assessment=assessment.pk)
+    return found, _opinion(assessment, image)
+
+
+def _opinion(assessment: Assessment, image: Image) -> Opinion:
+    analysis = assessment.analysis
+    near = Assessment.objects.filter(image__exam=image.exam_id, image__state__in=beside.SHOWN, current=True).exclude(image=image.pk)
+    kinds = near.values_list("kind", flat=True) if image.exam_id else []
+    return Opinion(
+        assessment.kind, assessment.p_non_regular, analysis.probabilities, analysis.box, str(analysis.version), dict(Counter(kinds))
+    )

@@ -1,0 +1,47 @@
+"""A question with its image and its rule, and a lease on one, as plain statements read them: Django writes such a statement anew each time,
+which takes longer than to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection
+
+from portal.images.models import Image
+from portal.reviews.models import Lease, ReviewRules, ReviewTask
+
+_LEASE, _TASK, _IMAGE, _RULES = (list(model._meta.concrete_fields) for model in (Lease, ReviewTask, Image, ReviewRules))
+
+
+def _names(alias: str, fields: Sequence[Any]) -> list[str]:
+    return [f"{alias}.{field.column}" for field in fields]
+
+
+IMAGE = ", ".join(_names("image", _IMAGE))
+TASK = ", ".join([*_names("task", _TASK), *_names("image", _IMAGE), *_names("rules", _RULES)])
+LEASE = ", ".join([*_names("lease", _LEASE), TASK])
+WITH_IMAGE = """reviews_reviewtask AS task JOIN images_image AS image ON image.id = task.image_id
+    LEFT JOIN reviews_reviewrules AS rules ON rules.id = task.rules_id"""
+
+
+def image_of(row: Sequence[Any]) -> Image:
+    """From the columns IMAGE."""
+    return Image.from_db(connection.alias, [field.attname for field in _IMAGE], row)
+
+
+def task_of(row: Sequence[Any]) -> ReviewTask:
+    """From the columns TASK."""
+    after, last = len(_TASK), len(_TASK) + len(_IMAGE)
+    task = ReviewTask.from_db(connection.alias, [field.attname for field in _TASK], row[:after])
+    task.image = image_of(row[after:last])
+    rules = row[last:]
+    task.rules = ReviewRules.from_db(connection.alias, [field.attname for field in _RULES], rules) if task.rules_id else None
+    return task
+
+
+def lease_of(row: Sequence[Any]) -> Lease:
+    """From the columns LEASE."""
+    lease = Lease.from_db(connection.alias, [field.attname for field in _LEASE], row[: len(_LEASE)])
+    lease.task = task_of(row[len(_LEASE) :])
+    return lease

@@ -1,0 +1,58 @@
+"""What a reader is given at their turn. The page and the JSON of the reading room are made from this alone, so it is blind by itself:
+a random address, the picture's own size, what the reader has marked, and what the study asks of them."""
+
+from __future__ import annotations
+
+import string
+from typing import Any
+
+from django.urls import reverse
+
+from portal.accounts.models import User
+from portal.audit import services as audit
+from portal.reviews import beside, drafts, queue, rest, routing, selectors
+from portal.reviews.leases import Role, lease_next
+from portal.reviews.models import Boxes, Lease, ReviewTask
+
+NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
+
+
+def next_turn(reader: User, role: Role) -> dict[str, Any]:
+    """Take the next picture for this reader, or the one they hold, and say what their page needs of it."""
+    return of(lease_next(reader=reader, role=role), reader=reader, role=role)
+
+
+def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
+    """`token` is empty where nothing waits. Showing the pictures of the same exam is a view of them, and audited here."""
+    adjudicating = role == "adjudicator"
+    # in words: the number would fall by one with an answer that settles something, and stand still with one that measures the reader
+    counted = {"waiting": routing.roughly(max(1, queue.waiting(reader, role)) if lease else 0), "adjudicating": adjudicating}
+    if lease is None:
+        return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING[role], **counted}
+    image, rules = lease.task.image, lease.task.rules
+    siblings = beside.siblings(lease)
+    if siblings:
+        audit.record(
+            actor_id=reader.pk, action="view_beside", subject=image, site_id=image.site_id, lease=lease.pk,
+            images=[sibling.image.pk for sibling in siblings],
+        )  # fmt: skip
+    return {
+        "token": lease.token,
+        "picture": reverse("reading_picture", args=[lease.token]),
+        "small": reverse("reading_small", args=[lease.token]),
+        "width": image.width or 0,
+        "height": image.height or 0,
+        "beside": [sibling.key for sibling in siblings],
+        "draft": drafts.of(lease),
+        "box_asked": bool(rules and rules.boxes == Boxes.ASKED),
+        "earlier": _earlier(lease.task) if role == "adjudicator" else [],
+        **counted,
+    }
+
+
+def _earlier(task: ReviewTask) -> list[dict[str, Any]]:
+    """Earlier answers for an adjudicator: by letter, without names."""
+    return [
+        {"letter": letter, "kind": read.kind, "reasons": read.reasons, "note": read.note, "box": read.box}
+        for letter, read in zip(string.ascii_uppercase, selectors.answers(task), strict=False)
+    ]
