@@ -93,7 +93,9 @@ def _undoable(request: UserRequest, role: Role) -> dict[str, Any] | None:
     """The address of what was answered just now, and how long it can be undone."""
     read = selectors.lately_answered(request.user, UNDO)
     lease = selectors.lease_of(read) if read and read.role == role else None
-    return {"token": lease.token, "seconds": selectors.seconds_left(read, UNDO)} if read and lease else None
+    if read is None or lease is None or lease.revealed:
+        return None
+    return {"token": lease.token, "seconds": selectors.seconds_left(read, UNDO)}
 
 
 # ---- the answer -------------------------------------------------------------------------------------------------------
