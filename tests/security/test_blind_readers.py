@@ -2,9 +2,9 @@
 
 They differ in what the machines said (kind, probabilities, box, reasons, version), in the site's name, in patient, exam and file, in when
 and by whom a picture was sent, in what its clean file carries beside pixels, in an earlier label, in what other readers said and whether
-there are any, and in what a question is for: to settle a picture, or to measure the reader by one that is settled. Equal are the
-pictures, how many there are of an exam, and each task's priority: METHODS 6 lets the reading order follow the prediction's uncertainty, so
-order is compared at equal priority, with the predictions themselves exchanged between the pictures.
+there are any. (What a question is for: `test_blind_measures.py`.) Equal are the pictures, how many there are of an exam, and each task's
+priority: METHODS 6 lets the reading order follow the prediction's uncertainty, so order is compared at equal priority, with the
+predictions themselves exchanged between the pictures.
 
 Compared are all bytes until the own read is in and of the answer to it, headers, order and number of queries among them; nothing is struck
 out but what `same_bytes` names, and the seconds that are left to undo the own answer, by the database's clock. (How many
@@ -13,6 +13,7 @@ queries the own answer takes depends on whether it settles the question.)
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -30,18 +31,21 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from PIL import Image as Picture
 
+from portal.accounts import access
 from portal.accounts.models import Role, Site, User
 from portal.analyses.models import Assessment
+from portal.core.errors import WrongState
 from portal.images import storage
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.registry.models import ModelVersion
-from portal.reviews import beside, blind, queue, selectors
+from portal.reviews import beside, blind, drafts, queue, selectors
 from portal.reviews.models import Lease, Read, ReviewTask
-from portal.web import room, room_pictures
+from portal.web import room, room_pictures, turns
 from tests.cast import browser_of, make_image, make_read, make_user, make_version, picture_bytes
 from tests.same_bytes import Answer, Answers, Numbers, Step, differences, same_dice, talk
 
@@ -96,7 +100,7 @@ class Rooms:
         image = _image(number, kind, site, hidden, version, self.uploaders[hidden.name])
         _image(number + 10, "regular", site, hidden, version, self.uploaders[hidden.name], beside=number)
         task = ReviewTask.objects.get(image=image)
-        told = {"reasons": ["detector_low", hidden.name], "note": hidden.name, "priority": 0.6 if number == 0 else 0.5, "reads_needed": 2}
+        told = {"reasons": ["detector_low", hidden.name], "note": hidden.name, "priority": 0.5, "reads_needed": 2}
         ReviewTask.objects.filter(pk=task.pk).update(**told, created=timezone.now() - timedelta(days=hidden.days_ago))
         if hidden.own_site:
             Label.objects.create(image=image, kind=kind, provenance="consensus", box=[1.0, 2.0, 30.0, 40.0])
@@ -161,9 +165,19 @@ _JSON = {"Accept": "application/json"}
 _ANSWER = {"kind": "unusable", "reasons": "blurred", "note": "mine"}
 
 
+def _pages() -> list[str]:
+    """Every address without an argument that the table of routes opens to readers: a new page is asked for by itself."""
+    found = set()
+    for name, roles in access.ROUTES.items():
+        if roles and Role.READER in roles:
+            with contextlib.suppress(NoReverseMatch):
+                found.add(reverse(name))
+    return sorted(found)
+
+
 def _all_that_a_reader_may(say: Callable[[Step], Answer], *, seeds: Sequence[int] = SEEDS) -> None:
     """Every page, picture and form of a reader, over what waits: what is open, refused, given back, answered."""
-    for address in ("/", "/reading/", "/adjudication/", "/reviews/", "/images/", "/api/v1/images/", "/reading/picture/nothing/"):
+    for address in (*_pages(), "/reviews/", "/images/", "/api/v1/images/", "/reading/picture/nothing/"):
         say(Step("GET", address))
     for number in seeds:
         page = say(Step("GET", "/reading/")).body.decode()
@@ -257,11 +271,51 @@ def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue
     return honest(reader, role, wait=wait) and rows.first()
 
 
+def _with_the_score(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dict[str, Any]:
+    told: dict[str, Any] = honest(lease, **rest)
+    said = Assessment.objects.filter(current=True, image=lease.task.image).first() if lease else None
+    return {**told, "p": said.p_non_regular if said else None}
+
+
+def _ahead_by_kind(*, reader: User, role: str, honest: Any = room.reserve) -> Any:
+    """The very pictures that are due, in the order of what the machines said of them."""
+    said = dict(Assessment.objects.filter(current=True).values_list("image", "kind"))
+    return sorted(honest(reader=reader, role=role), key=lambda lease: said[lease.task.image_id])
+
+
+def _small_with_its_age(image: Image, honest: Any = room_pictures.small) -> HttpResponse:
+    answer: HttpResponse = honest(image)
+    answer["ETag"] = f'"{image.created:%Y%m%d}"'
+    return answer
+
+
+def _draft_beside_others(lease: Any, honest: Any = drafts.of) -> dict[str, Any]:
+    return {**honest(lease), "others": Read.objects.filter(task=lease.task, current=True).count()}
+
+
+def _refused_with_a_count(*, task: ReviewTask, reader: User, answer: Any, honest: Any = room.submit_read) -> Any:
+    try:
+        return honest(task=task, reader=reader, answer=answer)
+    except WrongState as error:
+        raise WrongState(f"{error.message} {ReviewTask.objects.get(pk=task.pk).answered}") from error
+
+
+def _longer_for_some(*, lease: Lease, reader: User, honest: Any = room.extend_lease) -> bool:
+    """Asks once more where others have answered: nothing is said, but the number of queries tells."""
+    return bool(honest(lease=lease, reader=reader)) and (not lease.task.answered or Lease.objects.filter(pk=lease.pk).exists())
+
+
 FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the page carries the site's name": ((room, "render", _signed), "GET /reading/: body"),
     "the picture says when it was sent": ((room_pictures, "full", _dated), "GET /reading/picture/"),
     "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the order follows the predicted kind": ((queue, "lock_next", _by_kind), "GET /reading/picture/"),
+    "the next turn carries the model's score": ((turns, "of", _with_the_score), "GET /reading/next/: body"),
+    "what is fetched ahead comes by the predicted kind": ((room, "reserve", _ahead_by_kind), "GET /reading/picture/"),
+    "the small picture is marked by its age": ((room_pictures, "small", _small_with_its_age), "/small/: headers"),
+    "the draft comes with the number of other answers": ((drafts, "of", _draft_beside_others), "GET /reading/next/: body"),
+    "a refusal counts the answers": ((room, "submit_read", _refused_with_a_count), "POST /reading/answer/"),
+    "holding on takes longer where others have read": ((room, "extend_lease", _longer_for_some), "POST /reading/extend/"),
     "the file is sent as it lies": ((blind, "strip", lambda data: data), "GET /reading/picture/"),
     "others of the exam are called by their file's name": (
         (beside, "_key", lambda lease, image: image.original_name), "GET /reading/: body"
