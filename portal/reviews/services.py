@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,7 +120,7 @@ def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
     refuse_without_box(task, answer)
     ended = Lease.objects.filter(selectors.LIVE, task=task, reader=reader).update(ended=Now())
     given = list(Read.objects.filter(task=task).order_by("id"))
-    reads = [read for read in given if read.current]
+    reads = blind_words(given)
     _refuse_unless_due(task, reader, answer, reads, in_time=bool(ended))
     version = 1 + max((read.version for read in given if read.reader_id == reader.pk), default=0)
     reads.append(append(task, image, reader, answer, version=version))
@@ -145,6 +146,15 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
     task.state = TaskState.ADJUDICATION if decision.step is Step.ADJUDICATE else TaskState.OPEN
     task.save(update_fields=["state", "reads_needed", "answered"])
     return decision
+
+
+def blind_words(given: Iterable[Read]) -> list[Read]:
+    """Of each person whose answer counts, the last version before they were shown the model's opinion, in the order of their first: no
+    model's opinion enters a label that may calibrate or test a model (METHODS 7). `given`: every version, by number."""
+    given = list(given)
+    counting = {read.reader_id for read in given if read.current}
+    blind = [read for read in given if read.reader_id in counting and not (read.undone or read.revealed)]
+    return list({read.reader_id: read for read in blind}.values())
 
 
 def fact(read: Read) -> ReadFact:

@@ -19,7 +19,7 @@ from portal.reviews.consensus import Decision, Step, decide
 from portal.reviews.leases import hold
 from portal.reviews.models import Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks
-from portal.reviews.services import Answer, append, check, fact, follow, refuse_without_box, rule_of
+from portal.reviews.services import Answer, append, blind_words, check, fact, follow, refuse_without_box, rule_of
 
 UNDO = timedelta(seconds=60)
 _TOO_LATE = "That answer can no longer be undone. Open it under 'My reading' and amend it there."
@@ -45,7 +45,7 @@ def undo(*, task: ReviewTask, reader: User) -> Lease:
     if locked.state == TaskState.CLOSED and locked.purpose == Purpose.REVIEW:
         _unsettle(locked, image)
     Read.objects.filter(pk=mine.pk).update(current=False, undone=True)
-    left = [read for read in given if read.current and read.pk != mine.pk]
+    left = [read for read in blind_words(given) if read.reader_id != reader.pk]
     _ask_on(locked, left)
     audit.record(actor_id=reader.pk, action="read_undone", subject=mine, site_id=image.site_id, task=locked.pk, image=image.pk)
     # what was open in the meantime comes next, as if it had been fetched ahead
@@ -92,9 +92,10 @@ def _ask_on(task: ReviewTask, left: list[Read]) -> None:
 
 @transaction.atomic
 def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
-    """A later version of one's answer, which counts from now on; the earlier ones stay.
+    """A later version of one's answer, which is one's answer from now on; the earlier ones stay.
 
-    Where the question is still open, consensus goes on from it. Where it was closed and its outcome would be another now, the image is
+    Where the question is still open, consensus goes on from it, unless the model's opinion had been shown: what was said before that is
+    what others' answers are held against. Where it was closed and its outcome would be another now, the image is
     asked about again (the label stands until then), and the decision is returned; None where the outcome stands, or nothing is said anew.
     """
     check(answer, task.image)
@@ -110,13 +111,13 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
     if _says(mine) == _says(answer):
         return None
     Read.objects.filter(pk=mine.pk).update(current=False)
-    new = append(locked, image, reader, answer, version=mine.version + 1, revealed=was_revealed(locked, reader))
-    reads = [new if read.pk == mine.pk else read for read in given if read.current]
+    mine.current = False
+    given.append(append(locked, image, reader, answer, version=mine.version + 1, revealed=was_revealed(locked, reader)))
     if locked.purpose != Purpose.REVIEW:
         return None
-    if locked.state != TaskState.CLOSED:
-        return follow(locked, image, reads)
-    return _asked_again(locked, image, reads)
+    if locked.state == TaskState.CLOSED:
+        return _asked_again(locked, image, [read for read in given if read.current])
+    return None if given[-1].revealed else follow(locked, image, blind_words(given))
 
 
 def _says(said: Read | Answer) -> tuple[Any, ...]:

@@ -163,6 +163,19 @@ def test_who_was_shown_the_models_opinion_amends_and_cannot_undo(cast: Cast, rev
     assert versions() == [("green_filter", 1, False, False), ("regular", 2, True, True)]
 
 
+def test_an_amendment_after_the_models_opinion_settles_nothing(cast: Cast, revealing: ReviewTask) -> None:
+    ReviewTask.objects.filter(pk=revealing.pk).update(reads_needed=2)
+    client = cast.client(cast.rita)
+    token, said = answer(client, "green_filter")
+    client.get(said["to"])
+    amend(client, token, "regular")
+    answer(cast.client(cast.ravi), "green_filter")
+    label = Label.objects.get(image=revealing.image, current=True)
+    first, amended, other = Read.objects.order_by("pk")
+    assert (label.kind, label.basis["reads"]) == ("green_filter", [first.pk, other.pk])
+    assert (first.current, amended.current) == (False, True)
+
+
 def test_who_keeps_the_answer_has_one_version(cast: Cast, revealing: ReviewTask) -> None:
     client = cast.client(cast.rita)
     token, said = answer(client, "green_filter")
