@@ -51,8 +51,8 @@ def local(path: Path) -> Path:
         return path
     except FileNotFoundError:
         pass
-    store, key = _place(path)
-    fetched = temporary(_root(store))
+    store, key = place_of(path)
+    fetched = temporary(root_of(store))
     if objects.fetch(store, key, fetched):
         if path.parent.name != "thumbs" and not _is(fetched, path.name[:64]):
             fetched.unlink()
@@ -73,7 +73,7 @@ class Damaged(OSError):
 def remove(path: Path) -> None:
     """Take a file out of its store for good. Safe to repeat."""
     if objects.in_use():
-        objects.remove(*_place(path))
+        objects.remove(*place_of(path))
     path.unlink(missing_ok=True)
 
 
@@ -88,8 +88,8 @@ def put_aside(path: Path, aside: Path) -> None:
     """Rename within a store."""
     aside.parent.mkdir(parents=True, exist_ok=True)
     if objects.in_use():
-        store, key = _place(path)
-        objects.rename(store, key, _place(aside)[1])
+        store, key = place_of(path)
+        objects.rename(store, key, place_of(aside)[1])
         path.unlink(missing_ok=True)
     else:
         os.rename(path, aside)
@@ -102,7 +102,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
         with open(path, "rb") as file:
             yield file
         return
-    body = objects.read(*_place(path))
+    body = objects.read(*place_of(path))
     if body is None:
         raise FileNotFoundError(path)
     with closing(body):
@@ -112,7 +112,7 @@ def reading(path: Path) -> Iterator[BinaryIO]:
 def held(folder: Path, after: str = "") -> list[Held]:
     """The files of a store's folder by name, from behind `after` on."""
     if objects.in_use():
-        store, key = _place(folder)
+        store, key = place_of(folder)
         return [Held(one.key.rpartition("/")[2], one.size, one.time) for one in objects.held(store, f"{key}/", after)]
     try:
         entries = [entry for entry in os.scandir(folder) if entry.name > after and entry.is_file(follow_symlinks=False)]
@@ -124,7 +124,7 @@ def held(folder: Path, after: str = "") -> list[Held]:
 def find(path: Path) -> Held | None:
     """Size and age of a file as the store has it; None where there is none."""
     if objects.in_use():
-        found = objects.find(*_place(path))
+        found = objects.find(*place_of(path))
         return Held(path.name, found.size, found.time) if found else None
     try:
         status = path.stat()
@@ -157,11 +157,12 @@ def _roots() -> tuple[str, str]:
     return (str(settings.ORIGINALS_DIR), str(settings.CLEAN_DIR))
 
 
-def _root(store: str) -> str:
+def root_of(store: str) -> str:
+    """The folder of a store on this disk."""
     return _roots()[store == "clean"]
 
 
-def _place(path: Path) -> tuple[str, str]:
+def place_of(path: Path) -> tuple[str, str]:
     """Store and key of a path."""
     for store, root in zip(("originals", "clean"), _roots(), strict=True):
         if path.is_relative_to(root):
@@ -172,7 +173,7 @@ def _place(path: Path) -> tuple[str, str]:
 def put(path: Path, *, again: bool = False) -> None:
     """Send a complete local file to the object store; nothing to do for files."""
     if objects.in_use():
-        objects.put(*_place(path), path, again=again)
+        objects.put(*place_of(path), path, again=again)
 
 
 def _is(path: Path, sha256: str) -> bool:

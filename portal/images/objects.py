@@ -69,7 +69,7 @@ def fetch(store: str, key: str, path: Path) -> bool:
         return False
     try:
         with closing(body), open(path, "xb") as out:
-            while chunk := _chunk(body):
+            while chunk := chunk_of(body):
                 out.write(chunk)
     except BaseException:
         path.unlink(missing_ok=True)
@@ -142,7 +142,8 @@ def _ask(what: str, store: str, **about: Any) -> Any:
         raise Unreachable(type(error).__name__) from error
 
 
-def _chunk(body: BinaryIO) -> bytes:
+def chunk_of(body: BinaryIO) -> bytes:
+    """The next piece of an object. Raises Unreachable where the line breaks."""
     try:
         return body.read(_CHUNK)
     except (BotoCoreError, OSError) as error:

@@ -77,15 +77,22 @@ about AS MATERIALIZED (
             AND ended > statement_timestamp() - make_interval(secs => {SKIPPED_FOR.total_seconds()})) AS skipped
 )"""  # noqa: S608  # nosec B608 # our own numbers
 
+_BLIND = """NOT EXISTS (
+        SELECT FROM reviews_reviewtask AS earlier JOIN reviews_lease AS shown ON shown.task_id = earlier.id
+        WHERE earlier.image_id = task.image_id AND shown.reader_id = $1 AND shown.revealed IS NOT NULL
+    )"""
+"""Who was shown the model's opinion of an image is not asked about it again."""
+
 # a lease of the reader's own, or of a colleague before the second answer, leaves no place
-_PLACE = """
+_PLACE = f"""
     task.id <> ALL((SELECT skipped FROM about)::bigint[])
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
+    AND {_BLIND}
     AND task.answered + (
         SELECT COALESCE(sum(CASE WHEN lease.reader_id = $1
             OR (task.answered < 2 AND lease.reader_id = ANY((SELECT colleagues FROM about)::bigint[])) THEN 100 ELSE 1 END), 0)
         FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
-    ) < task.reads_needed"""
+    ) < task.reads_needed"""  # noqa: S608  # nosec B608 # our own words
 
 _OPEN = "task.state = 'open' AND task.purpose = 'review'"
 
@@ -181,15 +188,15 @@ _WAITING_ADJUDICATION = f"""
 SELECT count(*) FROM (SELECT FROM reviews_reviewtask AS task WHERE task.state = 'adjudication' LIMIT {MOST_COUNTED}) AS found
 WHERE ($1, $2, $3) IS NOT NULL"""  # noqa: S608  # nosec B608
 
-_UNTOUCHED = """
-    task.id <> ALL((SELECT skipped FROM about)::bigint[])
+_UNTOUCHED = f"""
+    task.id <> ALL((SELECT skipped FROM about)::bigint[]) AND {_BLIND}
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
     AND NOT EXISTS (
         SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND (read.current OR read.role = 'reader')
     )
     AND NOT EXISTS (
         SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
-    )"""
+    )"""  # noqa: S608  # nosec B608
 
 # first what they can read the notes of; what has waited for a week goes to anybody
 _UNDERSTOOD = f"""{_UNTOUCHED}

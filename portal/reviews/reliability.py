@@ -18,7 +18,7 @@ from portal.reviews.skill import CORRECT, KINDS, SURE, WEIGHT, Skill
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
-DRAWS = 20_000
+DRAWS = 5_000
 FEW_PATIENTS = 10
 """Of fewer it cannot be told how alike their images are: each then counts once."""
 _LEAST = 1e-12

@@ -118,9 +118,10 @@ def lease_by_token(reader: User, token: str, *, live: bool = False) -> Lease | N
 
 
 def lately_answered(reader: User, within: timedelta) -> Read | None:
-    """This person's newest answer, if it is that fresh and counts."""
+    """This person's newest answer, if it is that fresh, counts, and amends none."""
+    amended = Read.objects.filter(task=OuterRef("task"), reader=reader, current=False, undone=False)
     rows = Read.objects.filter(reader=reader, current=True, created__gt=Now() - within).select_related("task")
-    return rows.order_by("-id").first()
+    return rows.exclude(Exists(amended)).order_by("-id").first()
 
 
 def lease_of(read: Read) -> Lease | None:

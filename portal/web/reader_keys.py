@@ -13,7 +13,7 @@ from portal.accounts.http import UserRequest
 from portal.reviews import keys, selectors
 from portal.reviews.preferences import set_reading
 
-_LONGEST = 8
+_LONGEST = 64
 
 
 @never_cache

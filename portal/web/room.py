@@ -93,7 +93,9 @@ def _undoable(request: UserRequest, role: Role) -> dict[str, Any] | None:
     """The address of what was answered just now, and how long it can be undone."""
     read = selectors.lately_answered(request.user, UNDO)
     lease = selectors.lease_of(read) if read and read.role == role else None
-    return {"token": lease.token, "seconds": selectors.seconds_left(read, UNDO)} if read and lease else None
+    if read is None or lease is None or lease.revealed:
+        return None
+    return {"token": lease.token, "seconds": selectors.seconds_left(read, UNDO)}
 
 
 # ---- the answer -------------------------------------------------------------------------------------------------------
@@ -117,17 +119,18 @@ def _submit(request: UserRequest, role: Role) -> HttpResponse:
         if wants_json(request):
             raise
         return _not_taken(request, role, form, error)
-    drafts.forget(lease)
     if role == "reader" and looking_back.will_reveal(lease):
         return _revealing(request, lease)
     if wants_json(request):
-        return JsonResponse({"recorded": True, "undo": UNDO_SECONDS, "next": turns.next_turn(request.user, role)})
+        return JsonResponse({"recorded": True, "undo": UNDO_SECONDS, "next": turns.after(lease, reader=request.user, role=role)})
+    drafts.forget(lease)
     messages.success(request, "Recorded.")
     return redirect(_home(role))
 
 
 def _revealing(request: UserRequest, lease: Lease) -> HttpResponse:
     """The study shows the model's opinion now that the answer is in, on a page of its own."""
+    drafts.forget(lease)
     address = reverse("reading_revealed", args=[lease.token])
     return JsonResponse({"recorded": True, "to": address}) if wants_json(request) else redirect(address)
 

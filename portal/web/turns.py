@@ -6,6 +6,7 @@ from __future__ import annotations
 import string
 from typing import Any
 
+from django.db import transaction
 from django.urls import reverse
 
 from portal.accounts.models import User
@@ -17,9 +18,17 @@ from portal.reviews.models import Boxes, Lease, ReviewTask
 NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
 
 
+@transaction.atomic
 def next_turn(reader: User, role: Role) -> dict[str, Any]:
     """Take the next picture for this reader, or the one they hold, and say what their page needs of it."""
     return of(lease_next(reader=reader, role=role), reader=reader, role=role)
+
+
+@transaction.atomic
+def after(answered: Lease, *, reader: User, role: Role) -> dict[str, Any]:
+    """The turn that follows an answer, which is safe by now; in one transaction, as each costs a write to the disk."""
+    drafts.forget(answered)
+    return next_turn(reader, role)
 
 
 def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:

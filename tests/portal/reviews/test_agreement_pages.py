@@ -10,6 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from portal.accounts.models import User
+from portal.reviews import selectors
 from portal.reviews.agreement import Paired, by_kind, estimates
 from portal.reviews.models import Read, ReviewTask
 from tests.cast import Cast, make_image, make_read, make_task
@@ -92,6 +93,23 @@ def test_those_who_lead_the_study_see_agreement_by_site_month_readers_and_kind(c
         cast.client(cast.max).get("/reviews/agreement/")
     assert len(more) <= len(few)
     assert cast.client(cast.rita).get("/reviews/agreement/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_first_words_of_readers_alone_count(cast: Cast) -> None:
+    task = make_task(cast.north)
+    make_read(task, cast.rita, "lugol_iodine", current=False, undone=True)
+    make_read(task, cast.rita, "regular", version=2, current=False)
+    make_read(task, cast.rita, "unusable", version=3, current=False)
+    make_read(task, cast.rita, "green_filter", version=4, revealed=True)
+    make_read(task, cast.ravi, "regular")
+    make_read(task, cast.ada, "green_filter", role="adjudicator")
+    gold = ReviewTask.objects.create(image=make_image(cast.north, state="settled"), purpose="gold", for_reader=cast.rita)
+    make_read(gold, cast.rita, "regular")
+    make_read(gold, cast.ravi, "green_filter")
+    assert [(pair.first, pair.second, pair.readers) for pair in selectors.first_pairs(Read.objects.all())] == [
+        ("regular", "regular", ("Ravi", "Rita"))
+    ]  # fmt: skip
 
 
 @pytest.mark.django_db

@@ -77,6 +77,7 @@ def test_an_amended_answer_is_not_undone(cast: Cast) -> None:
     client = cast.client(cast.rita)
     token, _ = answer(client)
     amend(client, token, "green_filter")
+    assert client.get("/reading/").context["undoable"] is None
     assert client.post("/reading/undo/", {"token": token}, headers=JSON).status_code == 409
     assert versions()[-1] == ("green_filter", 2, True, False)
 
@@ -154,7 +155,9 @@ def test_what_the_model_says_is_shown_after_the_own_answer_and_not_before(cast: 
 def test_who_was_shown_the_models_opinion_amends_and_cannot_undo(cast: Cast, revealing: ReviewTask) -> None:
     client = cast.client(cast.rita)
     token, said = answer(client, "green_filter")
+    assert client.get("/reading/").context["undoable"]
     client.get(said["to"])
+    assert client.get("/reading/").context["undoable"] is None
     assert client.post("/reading/undo/", {"token": token}, headers=JSON).json()["code"] == "revealed"
     assert amend(client, token, "regular", reading_on="1").json()["to"] == "/reading/"
     assert versions() == [("green_filter", 1, False, False), ("regular", 2, True, True)]
