@@ -271,10 +271,10 @@ def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue
     return honest(reader, role, wait=wait) and rows.first()
 
 
-def _with_the_score(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dict[str, Any]:
+def _with_the_opinion(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dict[str, Any]:
     told: dict[str, Any] = honest(lease, **rest)
     said = Assessment.objects.filter(current=True, image=lease.task.image).first() if lease else None
-    return {**told, "p": said.p_non_regular if said else None}
+    return {**told, "said": f"{said.kind} {said.p_non_regular}" if said else None}
 
 
 def _ahead_by_kind(*, reader: User, role: str, honest: Any = room.reserve) -> Any:
@@ -310,7 +310,7 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the picture says when it was sent": ((room_pictures, "full", _dated), "GET /reading/picture/"),
     "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the order follows the predicted kind": ((queue, "lock_next", _by_kind), "GET /reading/picture/"),
-    "the next turn carries the model's score": ((turns, "of", _with_the_score), "GET /reading/next/: body"),
+    "the next turn carries the model's opinion": ((turns, "of", _with_the_opinion), "GET /reading/next/: body"),
     "what is fetched ahead comes by the predicted kind": ((room, "reserve", _ahead_by_kind), "GET /reading/picture/"),
     "the small picture is marked by its age": ((room_pictures, "small", _small_with_its_age), "/small/: headers"),
     "the draft comes with the number of other answers": ((drafts, "of", _draft_beside_others), "GET /reading/next/: body"),
