@@ -77,17 +77,21 @@ def _unsettle(task: ReviewTask, image: Image) -> None:
 
 def _ask_on(task: ReviewTask, left: list[Read]) -> None:
     """The question as it stands with the answers that are left."""
-    asked = task.rules.reads_needed if task.rules else 1
     task.answered = sum(read.role == "reader" for read in left)
-    task.state, task.closed = TaskState.OPEN, None
-    task.reads_needed = asked
+    task.closed = None
+    _ask_as_they_came(task, left)
+    task.save(update_fields=["state", "closed", "answered", "reads_needed"])
+
+
+def _ask_as_they_came(task: ReviewTask, reads: list[Read]) -> None:
+    """How many answers the question asks for, and of whom: each disagreement in turn has asked for one more."""
+    task.state = TaskState.OPEN
+    task.reads_needed = task.rules.reads_needed if task.rules else task.reads_needed
     for count in range(1, task.answered + 1):
-        # as they came: each disagreement has asked for one more
-        decision = decide([fact(read) for read in left[:count]], rule_of(task))
+        decision = decide([fact(read) for read in reads[:count]], rule_of(task))
         task.reads_needed = max(task.reads_needed, decision.reads_needed)
         if decision.step is Step.ADJUDICATE:
             task.state = TaskState.ADJUDICATION
-    task.save(update_fields=["state", "closed", "answered", "reads_needed"])
 
 
 @transaction.atomic
@@ -117,7 +121,12 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
         return None
     if locked.state == TaskState.CLOSED:
         return _asked_again(locked, image, [read for read in given if read.current])
-    return None if given[-1].revealed else follow(locked, image, blind_words(given))
+    if given[-1].revealed:
+        return None
+    words = blind_words(given)
+    # where the amendment ends a disagreement, nobody is asked in vain
+    _ask_as_they_came(locked, words)
+    return follow(locked, image, words)
 
 
 def _says(said: Read | Answer) -> tuple[Any, ...]:

@@ -18,7 +18,7 @@ def decided(label: Label, tasks: Sequence[ReviewTask]) -> str:
     if task is None or "reads" not in basis:
         return ""
     reads = [read for read in task.reads.all() if read.pk in basis["reads"]]
-    parts = [f"Task {task.pk}, {_rule(task.rules)}: {_said(reads)}", _likely(basis.get("posterior"), basis.get("reliability"))]
+    parts = [f"Task {task.pk}, {_rule(task.rules)}: {_said(reads)}", _clear(basis.get("posterior"))]
     if "restored" in basis:
         parts.append("stands again since a later answer was taken back")
     return "; ".join(part for part in parts if part) + "."
@@ -42,8 +42,7 @@ def _said(reads: Sequence[Read]) -> str:
     return ", ".join(words)
 
 
-def _likely(posterior: float | None, reliability: int | None) -> str:
-    if posterior is None:
-        return ""
-    known = f"measurement {reliability} of readers" if reliability else "what is presumed of readers who are not known yet"
-    return f"{100 * posterior:.1f} % likely by {known}"
+def _clear(posterior: float | None) -> str:
+    """How clear, and by which measurement of readers, the label's basis keeps. It is not told: both follow from what the same readers said
+    of other sites' images."""
+    return "" if posterior is None else "clear enough by how well these readers read"

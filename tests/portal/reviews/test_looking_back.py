@@ -126,6 +126,21 @@ def test_the_pictures_address_dies_and_old_answers_stand(cast: Cast, time_machin
     assert task.pk
 
 
+def test_an_amendment_that_ends_a_disagreement_asks_nobody_in_vain(cast: Cast) -> None:
+    rules = ReviewRules.objects.create(reads_needed=2)
+    task = make_task(cast.north)
+    ReviewTask.objects.filter(pk=task.pk).update(reads_needed=2, rules=rules)
+    client = cast.client(cast.rita)
+    token, _ = answer(client, "green_filter")
+    answer(cast.client(cast.ravi), "regular")
+    task.refresh_from_db()
+    assert (task.state, task.reads_needed) == ("open", 3)
+    amend(client, token, "regular")
+    task.refresh_from_db()
+    assert (task.state, task.reads_needed, task.answered) == ("closed", 2, 2)
+    assert Label.objects.get(image=task.image, current=True).kind == "regular"
+
+
 # ---- blind first, revealed second -------------------------------------------------------------------------------------
 @pytest.fixture
 def revealing(cast: Cast) -> ReviewTask:
