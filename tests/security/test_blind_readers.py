@@ -43,7 +43,7 @@ from portal.images import storage
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.registry.models import ModelVersion
-from portal.reviews import beside, blind, drafts, queue, selectors
+from portal.reviews import beside, blind, drafts, leases, queue, selectors, services
 from portal.reviews.models import Lease, Read, ReviewTask
 from portal.web import room, room_pictures, turns
 from tests.cast import browser_of, make_image, make_read, make_user, make_version, picture_bytes
@@ -277,7 +277,7 @@ def _with_the_opinion(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dic
     return {**told, "said": f"{said.kind} {said.p_non_regular}" if said else None}
 
 
-def _ahead_by_kind(*, reader: User, role: str, honest: Any = room.reserve) -> Any:
+def _ahead_by_kind(*, reader: User, role: str, honest: Any = leases.reserve) -> Any:
     """The very pictures that are due, in the order of what the machines said of them."""
     said = dict(Assessment.objects.filter(current=True).values_list("image", "kind"))
     return sorted(honest(reader=reader, role=role), key=lambda lease: said[lease.task.image_id])
@@ -293,14 +293,14 @@ def _draft_beside_others(lease: Any, honest: Any = drafts.of) -> dict[str, Any]:
     return {**honest(lease), "others": Read.objects.filter(task=lease.task, current=True).count()}
 
 
-def _refused_with_a_count(*, task: ReviewTask, reader: User, answer: Any, honest: Any = room.submit_read) -> Any:
+def _refused_with_a_count(*, task: ReviewTask, reader: User, answer: Any, honest: Any = services.submit_read) -> Any:
     try:
         return honest(task=task, reader=reader, answer=answer)
     except WrongState as error:
         raise WrongState(f"{error.message} {ReviewTask.objects.get(pk=task.pk).answered}") from error
 
 
-def _longer_for_some(*, lease: Lease, reader: User, honest: Any = room.extend_lease) -> bool:
+def _longer_for_some(*, lease: Lease, reader: User, honest: Any = leases.extend_lease) -> bool:
     """Asks once more where others have answered: nothing is said, but the number of queries tells."""
     return bool(honest(lease=lease, reader=reader)) and (not lease.task.answered or Lease.objects.filter(pk=lease.pk).exists())
 
