@@ -141,7 +141,8 @@ class Analyzer:
         found = self.find(pictures)
         pairs = list(zip(pictures, found, strict=True))
         crops = self.tensor([crop_to(picture, one.crop, self.resnest.config.size) for picture, one in pairs])
-        logits, embeddings = self.resnest.both(crops)
+        logits, embeddings, places = self.resnest.with_places(crops)
+        heat = torch.sigmoid(non_regular_logit(places)).tolist() if places is not None else [[]] * len(pairs)
         distances = self.deep_sad(self.tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
         rows = zip(
             pairs,
@@ -149,13 +150,15 @@ class Analyzer:
             torch.softmax(logits, 1).tolist(),
             distances.tolist(),
             embeddings.tolist(),
+            heat,
             strict=True,
         )
         return [self._analysis(picture, one, *numbers) for (picture, one), *numbers in rows]
 
     def _analysis(
-        self, picture: Picture, found: Found, logit: float, shares: list[float], distance: float, embedding: list[float]
-    ) -> Analysis:
+        self, picture: Picture, found: Found, logit: float, shares: list[float], distance: float, embedding: list[float],
+        heat: list[list[float]],
+    ) -> Analysis:  # fmt: skip
         probabilities = {kind.value: share for kind, share in zip(CLASSIFIED_KINDS, shares, strict=True)}
         score = found.box.score if found.box else 0.0
         neighbours = float(self.known.distances(np.array([embedding]))[0]) if self.known else None
@@ -176,7 +179,7 @@ class Analyzer:
             kind=kind, deep_sad_distance=distance,
             deep_sad_rank=self.fusion.rank(distance), embedding=tuple(embedding),
             quality=measures, route=route, reasons=reasons, logit=logit, neighbours=neighbours, ood=ood,
-            colour=colours(picture, found.crop),
+            colour=colours(picture, found.crop), region=region_of(picture, found.crop), heat=tuple(tuple(row) for row in heat),
         )  # fmt: skip
 
     def tensor(self, pixels: Sequence[Pixels]) -> Tensor:

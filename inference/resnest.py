@@ -44,11 +44,30 @@ class CropClassifier(nn.Module):
 
     def both(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, classes) and the average-pool vector (N, D), which is the paper's t-SNE feature (D = 2,048 for ResNeSt)."""
+        logits, embedding, _ = self._whole(crops)
+        return logits, embedding
+
+    def with_places(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """As `both`, and the logits (N, h, w, classes) of each place of the crops by itself, whose mean is the whole's (class activation
+        mapping: Zhou et al. 2016). None where the backbone's embedding is not the mean over places."""
+        logits, embedding, features = self._whole(crops)
+        # timm's networks keep the channels second, or last
+        if features.ndim == 4 and features.shape[1] == embedding.shape[1]:
+            features = features.permute(0, 2, 3, 1)
+        if features.ndim != 4 or features.shape[-1] != embedding.shape[1]:
+            return logits, embedding, None
+        mean_of_places = torch.allclose(features.mean(dim=(1, 2)), embedding, rtol=1e-3, atol=1e-4)
+        return logits, embedding, self._classified(features) if mean_of_places else None
+
+    def _whole(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.net.forward_features((crops - self.get_buffer("mean")) / self.get_buffer("std"))
         embedding = self.net.forward_head(features, pre_logits=True)
-        return cast(Tensor, self.net.get_classifier()(embedding)), embedding
+        return self._classified(embedding), embedding, features
+
+    def _classified(self, embedding: Tensor) -> Tensor:
+        return cast(Tensor, self.net.get_classifier()(embedding))
 
 
 def non_regular_logit(logits: Tensor) -> Tensor:
-    """log odds (N,) of not being regular: logsumexp(green, iodine) - regular, the logit of 1 - p(regular)."""
-    return torch.logsumexp(logits[:, 1:], dim=1) - logits[:, 0]
+    """Of logits (..., classes): log odds (...) of not being regular: logsumexp(green, iodine) - regular, the logit of 1 - p(regular)."""
+    return torch.logsumexp(logits[..., 1:], dim=-1) - logits[..., 0]

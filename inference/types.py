@@ -89,6 +89,11 @@ class Analysis:
     """Out of distribution: share of new images from the training's sources that lie nearer to it, in [0, 1]; None as above."""
     colour: tuple[float, ...] = ()
     """Colours of crop and frame (`inference.context.describe`), by which images of one exam are compared."""
+    region: tuple[float, float, float, float] | None = None
+    """What the classifiers were shown: x0, y0, x1, y1 in pixels of the upright file."""
+    heat: tuple[tuple[float, ...], ...] = ()
+    """Of each place of the region, from the top left, row by row: the classifier's own share of non-regular, uncalibrated, in [0, 1].
+    Empty where the backbone's answer is no average over places."""
 
 
 @dataclass(frozen=True, slots=True)

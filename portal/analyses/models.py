@@ -28,6 +28,10 @@ class Analysis(Created):
     embedding = ArrayField(models.FloatField(), default=list)
     quality = models.JSONField(default=dict)
     colour = ArrayField(models.FloatField(), default=list, help_text="Of crop and frame, to compare within an exam; empty: not known.")
+    heat = models.JSONField(
+        default=dict,
+        help_text="`region` in pixels of the clean picture, and `rows`: of each place of it the share of non-regular; {}: not known.",
+    )
     route = models.CharField(max_length=20, choices=[(r.value, r.value) for r in Route])
     reasons = ArrayField(models.CharField(max_length=60), default=list)
 

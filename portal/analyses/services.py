@@ -90,9 +90,16 @@ def _columns(said: ml.Analysis) -> dict[str, Any]:
         "embedding": _array(said.embedding),
         "quality": said.quality,
         "colour": list(said.colour),
+        "heat": _heat(said),
         "route": said.route,
         "reasons": list(said.reasons),
     }
+
+
+def _heat(said: ml.Analysis) -> dict[str, Any]:
+    if not said.heat or said.region is None:
+        return {}
+    return {"region": [round(side, 1) for side in said.region], "rows": [[round(share, 3) for share in row] for row in said.heat]}
 
 
 def _array(values: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.core import signing
 from django.db import transaction
@@ -42,6 +43,17 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A rectangle in pixels of the picture, and the classifier's own share of non-regular there."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Opinion:
     """What the machines say of a picture. `others`: of the exam's other pictures, how many of each automatic kind."""
 
@@ -51,6 +63,18 @@ class Opinion:
     box: list[float] | None
     version: str
     others: dict[str, int]
+    heat: list[Place]
+    """Where it sees what it says; empty where that is not known."""
+
+    @property
+    def strongest(self) -> str:
+        """Where that is most, in words, for who does not see the colours."""
+        top = max(self.heat, key=lambda place: place.share)
+        x0, y0 = self.heat[0].x, self.heat[0].y
+        x1, y1 = self.heat[-1].x + self.heat[-1].width, self.heat[-1].y + self.heat[-1].height
+        row = _third((top.y + top.height / 2 - y0) / (y1 - y0), ("upper", "", "lower"))
+        column = _third((top.x + top.width / 2 - x0) / (x1 - x0), ("left", "", "right"))
+        return " ".join(part for part in (row, column) if part) or "middle"
 
 
 def own_answers(reader: User) -> list[Read]:
@@ -119,5 +143,24 @@ def _opinion(assessment: Assessment, image: Image) -> Opinion:
     near = Assessment.objects.filter(image__exam=image.exam_id, image__state__in=beside.SHOWN, current=True).exclude(image=image.pk)
     kinds = near.values_list("kind", flat=True) if image.exam_id else []
     return Opinion(
-        assessment.kind, assessment.p_non_regular, analysis.probabilities, analysis.box, str(analysis.version), dict(Counter(kinds))
-    )
+        assessment.kind, assessment.p_non_regular, analysis.probabilities, analysis.box, str(analysis.version), dict(Counter(kinds)),
+        places(analysis.heat),
+    )  # fmt: skip
+
+
+def _third(share: float, names: tuple[str, str, str]) -> str:
+    return names[min(int(share * 3), 2)]
+
+
+def places(heat: dict[str, Any]) -> list[Place]:
+    """An Analysis' heat map as rectangles, row by row. Pure."""
+    if not heat:
+        return []
+    x0, y0, x1, y1 = heat["region"]
+    rows = heat["rows"]
+    high, wide = (y1 - y0) / len(rows), (x1 - x0) / len(rows[0])
+    return [
+        Place(round(x0 + column * wide, 1), round(y0 + row * high, 1), round(wide, 1), round(high, 1), share)
+        for row, shares in enumerate(rows)
+        for column, share in enumerate(shares)
+    ]

@@ -88,3 +88,14 @@ def test_only_a_sure_box_is_cropped_to() -> None:
     assert (low.state, low.crop) == (DetectorState.LOW, None)
     assert (sure.state, sure.crop, len(sure.others)) == (DetectorState.FOUND, sure.box, 1)
     assert api._found([]).state is DetectorState.NONE
+
+
+def test_where_the_classifier_sees_it_is_told_of_the_region_that_it_saw(tiny_bundle: Path, pictures: list[Path]) -> None:
+    for path, said in zip(pictures, api.analyse(pictures, tiny_bundle), strict=True):
+        assert isinstance(said, Analysis), path
+        assert said.region is not None
+        x0, y0, x1, y1 = said.region
+        assert 0 <= x0 < x1 <= said.width
+        assert 0 <= y0 < y1 <= said.height
+        assert len(said.heat) == len(said.heat[0]) >= 1
+        assert all(0 <= share <= 1 for row in said.heat for share in row)

@@ -89,3 +89,25 @@ def test_quality_of_known_pictures() -> None:
     assert white["glare"] == pytest.approx(0.5)
     # One column on either side of the edge answers with +-255, of 254 columns
     assert white["sharpness"] == pytest.approx(2 * 255**2 / 254, rel=1e-3)
+
+
+@pytest.mark.parametrize(("backbone", "places"), [("resnest14d", 3), ("resnet18", 3)])
+def test_the_answers_of_the_places_average_to_the_whole(backbone: str, places: int) -> None:
+    torch.manual_seed(3)
+    model = CropClassifier(ResNeStConfig(backbone=backbone, size=96)).eval()
+    crops = torch.rand(2, 3, 96, 96)
+    with torch.inference_mode():
+        logits, embedding, each = model.with_places(crops)
+        alone = model.both(crops)
+    assert each is not None
+    assert each.shape == (2, places, places, 3)
+    torch.testing.assert_close(each.mean(dim=(1, 2)), logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close((logits, embedding), alone)
+
+
+def test_a_backbone_whose_answer_is_no_average_has_no_places() -> None:
+    model = CropClassifier(ResNeStConfig(backbone="mobilenetv3_small_050", size=64)).eval()
+    with torch.inference_mode():
+        logits, _, each = model.with_places(torch.rand(1, 3, 64, 64))
+    assert each is None
+    assert logits.shape == (1, 3)

@@ -122,6 +122,19 @@ def box_rect(box: Sequence[float], css: str) -> SafeString:
 
 
 @register.simple_tag
+def heat_rect(place: Any) -> SafeString:
+    """One place of a heat map over the picture: the more, the redder, and the picture still to be seen."""
+    return format_html(
+        '<rect x="{}" y="{}" width="{}" height="{}" fill-opacity="{}" />',
+        place.x,
+        place.y,
+        place.width,
+        place.height,
+        f"{0.5 * place.share:.2f}",
+    )
+
+
+@register.simple_tag
 def bar(name: str, share: Any) -> SafeString:
     """A share in [0, 1] as a bar with its number."""
     value = min(max(float(share or 0), 0.0), 1.0)

@@ -6,11 +6,13 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
+from portal.analyses.models import Analysis
 from portal.audit.models import AuditEvent
 from portal.images.models import Image
 from portal.labels.models import Label
@@ -176,6 +178,19 @@ def test_who_was_shown_the_models_opinion_amends_and_cannot_undo(cast: Cast, rev
     assert client.post("/reading/undo/", {"token": token}, headers=JSON).json()["code"] == "revealed"
     assert amend(client, token, "regular", reading_on="1").json()["to"] == "/reading/"
     assert versions() == [("green_filter", 1, False, False), ("regular", 2, True, True)]
+
+
+def test_where_the_model_sees_it_lies_over_the_picture(cast: Cast, revealing: ReviewTask) -> None:
+    client = cast.client(cast.rita)
+    _, said = answer(client, "green_filter")
+    assert "was not kept" in client.get(said["to"]).content.decode()
+    with pgtrigger.ignore():
+        heat = {"region": [10.0, 20.0, 70.0, 50.0], "rows": [[0.1, 0.2, 0.9], [0.0, 0.4, 0.3]]}
+        Analysis.objects.filter(image=revealing.image).update(heat=heat)
+    page = client.get(said["to"]).content.decode()
+    assert '<rect x="50.0" y="20.0" width="20.0" height="15.0" fill-opacity="0.45" />' in page
+    assert page.count("fill-opacity") == 6
+    assert "most of it upper right" in page
 
 
 def test_an_amendment_after_the_models_opinion_settles_nothing(cast: Cast, revealing: ReviewTask) -> None:
