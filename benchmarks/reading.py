@@ -235,7 +235,7 @@ def twins(counts: Sequence[int]) -> dict[int, str]:
     connection.close()
     for name in [*names.values()][1:]:
         with psycopg.connect(re.sub(r"/\w+\?", "/postgres?", os.environ["BENCH_SUPERUSER_URL"]), autocommit=True) as db:
-            if not db.execute("SELECT FROM pg_database WHERE datname = %s", [name]).fetchone():
+            if not db.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 db.execute(f"CREATE DATABASE {name} TEMPLATE winnow OWNER winnow_owner")
     return names
 
