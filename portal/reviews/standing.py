@@ -14,7 +14,7 @@ from portal.reviews.skips import SKIPPED_FOR
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`answered`: pictures answered today; `held`: leases that live, fetched ahead among them; `last`: number of the newest lease.
+    """`answered`: pictures answered today, counted where there is a limit; `held`: leases that live, fetched ahead among them; `last`: number of the newest lease.
 
     `open_measure`: a question that measures this reader, and that they let go. Shares and limits are those of the rule for all sites.
     `sites`: whose known pictures would be the reader's own; none where the installation lets readers read their own site first.
@@ -70,10 +70,10 @@ SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = pe
     coalesce((own.away_from IS NOT NULL OR own.away_until IS NOT NULL)
         AND coalesce(own.away_from <= current_date, true) AND coalesce(own.away_until >= current_date, true), false),
     own.away_until, own.at_most_a_day,
-    (SELECT count(DISTINCT r.task_id) FROM reviews_read r
+    CASE WHEN own.at_most_a_day IS NULL THEN 0 ELSE (SELECT count(DISTINCT r.task_id) FROM reviews_read r
         WHERE r.reader_id = person.id AND r.created >= current_date AND NOT r.undone AND NOT EXISTS (
             SELECT FROM reviews_read before WHERE before.task_id = r.task_id AND before.reader_id = person.id
-            AND NOT before.undone AND before.created < current_date)),
+            AND NOT before.undone AND before.created < current_date)) END,
     (SELECT count(*) FROM reviews_lease l WHERE l.reader_id = person.id AND l.ended IS NULL AND l.until > statement_timestamp()),
     coalesce((SELECT max(l.id) FROM reviews_lease l WHERE l.reader_id = person.id), 0),
     (SELECT min(t.id) FROM reviews_reviewtask t JOIN images_image i ON i.id = t.image_id
