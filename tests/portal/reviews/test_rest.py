@@ -86,6 +86,8 @@ def test_a_later_version_of_an_earlier_days_answer_is_no_picture_of_today(cast: 
         Read(task=new, reader=cast.ravi, kind="regular", current=False),
         Read(task=new, reader=cast.ravi, kind="lugol_iodine", version=2),
     ])  # fmt: skip
+    assert standing.of(cast.ravi).answered == 0, "nobody asks"
+    ReaderSettings.objects.update_or_create(reader=cast.ravi, defaults={"at_most_a_day": 5})
     assert standing.of(cast.ravi).answered == 1
 
 
