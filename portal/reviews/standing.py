@@ -14,8 +14,8 @@ from portal.reviews.skips import SKIPPED_FOR
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`answered`: pictures answered today, counted where there is a limit; `held`: leases that live, fetched ahead among them; `last`: number
-    of the newest lease.
+    """`answered`: pictures answered today, counted where there is a limit; `held`: leases that live, fetched ahead among them;
+    `last`: number of the newest lease.
 
     `open_measure`: a question that measures this reader, and that they let go. Shares and limits are those of the rule for all sites.
     `sites`: whose known pictures would be the reader's own; none where the installation lets readers read their own site first.
