@@ -145,7 +145,7 @@ groups AS (
     ) AS further
 )"""  # noqa: S608  # nosec B608
 
-_OF_GROUP = f"{_BEGUN_ROW} AND task.readers = begun.readers AND task.site_id <> ALL((SELECT closed FROM about)::bigint[])"  # noqa: S608
+_OF_GROUP = f"{_BEGUN_ROW} AND task.readers = begun.readers AND task.site_id <> ALL((SELECT closed FROM about)::bigint[])"  # noqa: S608  # nosec B608
 _OTHERS = """
     SELECT readers FROM groups WHERE NOT readers @> ARRAY[$1]
         AND (cardinality(readers) > 1 OR NOT readers && (SELECT colleagues FROM about)::bigint[])"""

@@ -37,7 +37,7 @@ def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
     # in words: the number would fall by one with an answer that settles something, and stand still with one that measures the reader
     counted = {"waiting": routing.roughly(max(1, queue.waiting(reader, role)) if lease else 0), "adjudicating": adjudicating}
     if lease is None:
-        return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING[role], **counted}
+        return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING[role], **counted}  # nosec B105 # no picture
     image, rules = lease.task.image, lease.task.rules
     siblings = beside.siblings(lease)
     if siblings:
