@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from portal.accounts.models import Role, User
+from portal.accounts.models import Role, Site, User
 from portal.core.errors import NotAllowed, NotVisible
 from portal.core.statements import is_plain, select_row
 
@@ -58,9 +58,6 @@ SITE_OF: dict[str, str] = {
 }
 """Rows that belong to a site, and the lookup path to it: its own staff and the administrators see them. Readers do not:
 they see pictures through a lease alone."""
-
-SEEN_EVERYWHERE: dict[str, frozenset[Role]] = {"accounts.Site": frozenset({Role.STUDY_LEAD})}
-"""Of those, what others too see of all sites: who says by whom a site's pictures are read must be able to name it."""
 
 ADMIN_ONLY: dict[str, frozenset[Role]] = {
     "accounts.User": frozenset({Role.SYSTEM_ADMIN}),
@@ -350,7 +347,7 @@ def visible(model: type[M], user: User) -> QuerySet[M]:
             return rows.filter(pk__in=rows.filter(SOME_SEEN[label][1]).values("pk"))
         return rows.filter(**{f"{LEADS_SEE[label]}__in": sites(user, LEADS)}) if label in LEADS_SEE else rows.none()
     path = SITE_OF[label]
-    return rows if has_role(user, _sees_all(label)) else rows.filter(Q(**{f"{path}__in": sites(user)}))
+    return rows if has_role(user, ADMINS) else rows.filter(Q(**{f"{path}__in": sites(user)}))
 
 
 def get_visible(model: type[M], user: User, pk: int) -> M:
@@ -361,16 +358,17 @@ def get_visible(model: type[M], user: User, pk: int) -> M:
     else:
         # the same rule, asked of the row: every file that arrives asks it, and building the statement took longer than the database
         found = select_row(model, pk)
-        if found is not None and not has_role(user, _sees_all(model._meta.label)) and getattr(found, column) not in sites(user):
+        if found is not None and not has_role(user, ADMINS) and getattr(found, column) not in sites(user):
             found = None
     if found is None:
         raise NotVisible
     return found
 
 
-def _sees_all(label: str) -> frozenset[Role]:
-    """Who sees the rows of every site."""
-    return ADMINS | SEEN_EVERYWHERE.get(label, NOBODY)
+def nameable_sites(user: User) -> QuerySet[Site]:
+    """The sites whose names this person must be able to choose from: who leads the study says by whom the pictures of each are read. What
+    else there is of a site they see only where they belong to it."""
+    return Site.objects.all() if has_role(user, STUDY) else visible(Site, user)
 
 
 @cache

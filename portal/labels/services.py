@@ -89,9 +89,11 @@ def set_labels(wanted: Sequence[New]) -> list[Label]:
 
 @transaction.atomic
 def retract(*, label: Label, why: dict[str, Any]) -> Label | None:
-    """Take a current label back. The one that it had superseded stands again, as a new row; None where there was none."""
+    """Take a current label back. The one that it had superseded stands again, as a new row; None where there was none. Not one of the same
+    question: that was taken back too."""
     Label.objects.filter(pk=label.pk).update(current=False)
-    before = Label.objects.filter(image=label.image_id, pk__lt=label.pk).order_by("-pk").first()
+    earlier = Label.objects.filter(image=label.image_id, pk__lt=label.pk)
+    before = earlier.exclude(basis__contains={"task": label.basis.get("task")}).order_by("-pk").first()
     audit.record(
         actor_id=None, action="label_retracted", subject=label, site_id=label.image.site_id, image=label.image_id,
         before=f"{label.kind}, {label.provenance}", after=f"{before.kind}, {before.provenance}" if before else "", **why,

@@ -10,14 +10,17 @@ from django.db.models.functions import Now
 
 from portal.core.errors import BadInput
 from portal.core.statements import Prepared
-from portal.reviews.models import Draft, Lease
+from portal.reviews.models import Draft, Lease, Read
 
 _LONGEST = {"kind": 20, "note": 2000, "box": 120}
 _MOST_REASONS = 12
 
 
 def keep(*, lease: Lease, content: dict[str, Any]) -> None:
-    """Keep what the page holds. A lease that has run out keeps it too: nothing that was written is lost."""
+    """Keep what the page holds. A lease that has run out keeps it too: nothing that was written is lost. Not where the answer is in: what
+    comes after it over a slow line is of no use to anybody."""
+    if lease.ended is not None and Read.objects.filter(task=lease.task_id, reader=lease.reader_id, current=True).exists():
+        return
     Draft.objects.update_or_create(task=lease.task, reader=lease.reader, defaults={"content": _checked(content), "moved": Now()})
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from portal.accounts import access
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
@@ -30,7 +31,10 @@ _TRIES = 5
 
 @transaction.atomic
 def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
-    """The next picture for this reader, or the one they hold; None where nothing waits for them."""
+    """The next picture for this reader, or the one they hold; None where nothing waits for them. Raises NotAllowed: an adjudicator's turn
+    shows what others said, whoever asks for it."""
+    if role == "adjudicator":
+        access.require(reader, "adjudicate")
     standing = enter(reader)
     if rest.reason(standing):
         return None
@@ -63,10 +67,13 @@ def reserve(*, reader: User, role: Role = "reader") -> list[Lease]:
 
 
 def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) -> Lease | None:
-    for _ in range(_TRIES):
+    for tried in range(_TRIES):
         task = measures.due(standing) if role == "reader" else None
         if task is None and not (standing.must_qualify and role == "reader"):
-            task = queue.lock_next(reader, role) or queue.lock_next(reader, role, wait=True)
+            task = queue.lock_next(reader, role)
+            if task is None and not (ahead or tried):
+                # whoever holds a question already and waits for another would wait for ever for one who does the same
+                task = queue.lock_next(reader, role, wait=True)
             task = task or (measures.left_over(standing) if role == "reader" else None)
         if task is None:
             return None

@@ -13,17 +13,17 @@ from typing import Any
 
 from django.core import signing
 from django.db import transaction
-from django.db.models import OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce, Now
 
 from portal.accounts.models import User
 from portal.analyses import selectors as analyses
-from portal.analyses.models import Assessment
+from portal.analyses.models import Analysis, Assessment
 from portal.audit import services as audit
 from portal.core.errors import NotVisible, WrongState
 from portal.images.models import Image, ImageState
 from portal.reviews import beside, selectors
-from portal.reviews.models import Lease, Read, TaskState
+from portal.reviews.models import Lease, Read, ReviewTask, TaskState
 
 AMENDABLE = timedelta(days=7)
 """Shorter than the time after which a picture may come a second time: nobody compares with what they said then."""
@@ -55,7 +55,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Opinion:
-    """What the machines say of a picture. `others`: of the exam's other pictures, how many of each automatic kind."""
+    """What the machines say of a picture alone. `others`: of the exam's other pictures that the reader has answered, how many of each
+    automatic kind."""
 
     kind: str
     p_non_regular: float
@@ -126,6 +127,8 @@ def will_reveal(lease: Lease) -> bool:
 @transaction.atomic
 def reveal(*, reader: User, token: str) -> tuple[Answered, Opinion]:
     """What the model says, for a few minutes after the own answer. That answer can be amended then, and no longer be undone."""
+    # an answer that is being taken back at this moment is none to show an opinion on
+    ReviewTask.objects.select_for_update(no_key=True).get(pk=answered(reader, token).lease.task_id)
     found = answered(reader, token)
     fresh = Lease.objects.filter(pk=found.lease.pk, ended__gt=Now() - REVEALED).exists()
     assessment = analyses.current_assessment(found.lease.task.image)
@@ -135,15 +138,17 @@ def reveal(*, reader: User, token: str) -> tuple[Answered, Opinion]:
     image = found.lease.task.image
     Lease.objects.filter(pk=found.lease.pk).update(revealed=Coalesce("revealed", Now()))
     audit.record(actor_id=reader.pk, action="reveal", subject=image, site_id=image.site_id, read=found.read.pk, assessment=assessment.pk)
-    return found, _opinion(assessment, image)
+    return found, _opinion(assessment.analysis, image, reader)
 
 
-def _opinion(assessment: Assessment, image: Image) -> Opinion:
-    analysis = assessment.analysis
-    near = Assessment.objects.filter(image__exam=image.exam_id, image__state__in=beside.SHOWN, current=True).exclude(image=image.pk)
-    kinds = near.values_list("kind", flat=True) if image.exam_id else []
+def _opinion(analysis: Analysis, image: Image, reader: User) -> Opinion:
+    """Of the picture alone: beside its exam the model would tell of pictures that this reader may still be asked about. Of those, it is
+    told what the reader has answered already."""
+    said = Read.objects.filter(reader=reader, current=True, task__image=OuterRef("image"))
+    near = Assessment.objects.filter(Exists(said), image__exam=image.exam_id, image__state__in=beside.SHOWN, current=True)
+    kinds = near.exclude(image=image.pk).values_list("kind", flat=True) if image.exam_id else []
     return Opinion(
-        assessment.kind, assessment.p_non_regular, analysis.probabilities, analysis.box, str(analysis.version), dict(Counter(kinds)),
+        analysis.kind, analysis.p_non_regular, analysis.probabilities, analysis.box, str(analysis.version), dict(Counter(kinds)),
         places(analysis.heat),
     )  # fmt: skip
 

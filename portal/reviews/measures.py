@@ -109,7 +109,7 @@ _OPEN_KNOWN = f"""
 WITH chosen AS (
     SELECT i.id AS image_id, i.site_id FROM {LEFT}
         AND %(purpose)s IN ('gold', 'qualification') AND k.qualifying = (%(purpose)s = 'qualification')
-    ORDER BY md5(k.id || %(salt)s) LIMIT 1
+    ORDER BY md5(k.id || %(salt)s) LIMIT 1 FOR SHARE OF i SKIP LOCKED
 {_ASK}"""  # noqa: S608  # nosec B608 # parts of our own
 _OPEN_REPEAT = f"""
 WITH span AS (
@@ -121,7 +121,10 @@ WITH span AS (
     WHERE r.reader_id = %(reader)s AND r.role = 'reader' AND r.current AND t.purpose = 'review' AND i.state = 'settled'
         AND r.created <= span.last AND r.created <= span.first + (span.last - span.first) * %(place)s
         AND NOT EXISTS (SELECT FROM reviews_reviewtask other WHERE other.image_id = i.id AND other.for_reader_id = %(reader)s)
-    ORDER BY r.created DESC LIMIT 1
+        AND NOT EXISTS (
+            SELECT FROM reviews_reviewtask earlier JOIN reviews_lease shown ON shown.task_id = earlier.id
+            WHERE earlier.image_id = i.id AND shown.reader_id = %(reader)s AND shown.revealed IS NOT NULL)
+    ORDER BY r.created DESC LIMIT 1 FOR SHARE OF i SKIP LOCKED
 {_ASK}"""  # noqa: S608  # nosec B608 # parts of our own
 
 

@@ -15,6 +15,7 @@ from portal.audit import services as audit
 from portal.core.errors import BadInput, WrongState
 from portal.ml import Kind
 from portal.reviews import measures, standing
+from portal.reviews.measured import own_words
 from portal.reviews.models import KnownImage, Purpose, Qualification, Read, ReviewTask
 from portal.reviews.standing import Standing
 
@@ -119,7 +120,8 @@ _ANSWER = ("kind", "task__image__known__kind", "task__image__exam__patient")
 
 
 def _answers() -> QuerySet[Read]:
-    return Read.objects.filter(current=True, task__purpose=Purpose.QUALIFICATION, task__image__known__qualifying=True)
+    """First words alone: who amends may have learned something meanwhile."""
+    return own_words(Read.objects.filter(task__purpose=Purpose.QUALIFICATION, task__image__known__qualifying=True))
 
 
 def _stored(one: Qualification) -> Result:

@@ -122,6 +122,8 @@ def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
     given = list(Read.objects.filter(task=task).order_by("id"))
     reads = blind_words(given)
     _refuse_unless_due(task, reader, answer, reads, in_time=bool(ended))
+    if not ended:
+        Lease.objects.filter(task=task, reader=reader, ended__isnull=True).update(ended=Now())
     version = 1 + max((read.version for read in given if read.reader_id == reader.pk), default=0)
     reads.append(append(task, image, reader, answer, version=version))
     if answer.role == "reader":
@@ -143,7 +145,10 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
         _settle(task, image, reads, decision, rule)
         return decision
     # an amended answer may also take a question back from the adjudicators
-    task.state = TaskState.ADJUDICATION if decision.step is Step.ADJUDICATE else TaskState.OPEN
+    state = TaskState.ADJUDICATION if decision.step is Step.ADJUDICATE else TaskState.OPEN
+    if task.state == TaskState.ADJUDICATION != state:
+        Lease.objects.filter(task=task, ended__isnull=True).update(ended=Now())
+    task.state = state
     task.save(update_fields=["state", "reads_needed", "answered"])
     return decision
 

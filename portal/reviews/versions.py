@@ -46,7 +46,7 @@ def undo(*, task: ReviewTask, reader: User) -> Lease:
         _unsettle(locked, image)
     Read.objects.filter(pk=mine.pk).update(current=False, undone=True)
     left = [read for read in blind_words(given) if read.reader_id != reader.pk]
-    _ask_on(locked, left)
+    _ask_on(locked, left, adjudicated=mine.role == "adjudicator")
     audit.record(actor_id=reader.pk, action="read_undone", subject=mine, site_id=image.site_id, task=locked.pk, image=image.pk)
     # what was open in the meantime comes next, as if it had been fetched ahead
     Lease.objects.filter(selectors.LIVE, reader=reader).update(reserved=True)
@@ -75,18 +75,20 @@ def _unsettle(task: ReviewTask, image: Image) -> None:
     move([image], ImageState.IN_REVIEW)
 
 
-def _ask_on(task: ReviewTask, left: list[Read]) -> None:
-    """The question as it stands with the answers that are left."""
+def _ask_on(task: ReviewTask, left: list[Read], *, adjudicated: bool) -> None:
+    """The question as it stands with the answers that are left. `adjudicated`: it was an adjudicator's word that was taken back."""
     task.answered = sum(read.role == "reader" for read in left)
     task.closed = None
     _ask_as_they_came(task, left)
+    if adjudicated:
+        task.state = TaskState.ADJUDICATION
     task.save(update_fields=["state", "closed", "answered", "reads_needed"])
 
 
 def _ask_as_they_came(task: ReviewTask, reads: list[Read]) -> None:
     """How many answers the question asks for, and of whom: each disagreement in turn has asked for one more."""
     task.state = TaskState.OPEN
-    task.reads_needed = task.rules.reads_needed if task.rules else task.reads_needed
+    task.reads_needed = task.rules.reads_needed if task.rules else 1
     for count in range(1, task.answered + 1):
         decision = decide([fact(read) for read in reads[:count]], rule_of(task))
         task.reads_needed = max(task.reads_needed, decision.reads_needed)
@@ -117,7 +119,7 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
     Read.objects.filter(pk=mine.pk).update(current=False)
     mine.current = False
     given.append(append(locked, image, reader, answer, version=mine.version + 1, revealed=was_revealed(locked, reader)))
-    if locked.purpose != Purpose.REVIEW:
+    if locked.purpose != Purpose.REVIEW or (mine.kind, mine.confidence) == (answer.kind, answer.confidence):
         return None
     if locked.state == TaskState.CLOSED:
         return _asked_again(locked, image, [read for read in given if read.current])

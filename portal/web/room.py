@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.middleware import wants_json
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
@@ -143,6 +144,12 @@ def _not_taken(request: UserRequest, role: Role, form: AnswerForm, error: Winnow
     return render(request, "reading/refused.html", context, status=error.status)
 
 
+def _room_of(request: UserRequest, lease: Lease) -> Role:
+    """A question may have gone to the adjudicators while a reader held it: what others said is for adjudicators alone."""
+    settles = lease.task.state == TaskState.ADJUDICATION and access.can(request.user, "adjudicate")
+    return "adjudicator" if settles else "reader"
+
+
 def _home(role: str) -> str:
     return "adjudication" if role == "adjudicator" else "reading"
 
@@ -166,7 +173,7 @@ def reading_draft(request: UserRequest) -> HttpResponse:
 def reading_undo(request: UserRequest) -> HttpResponse:
     """Open again what was answered within the last minute, in whichever room that was."""
     lease = undo(task=_lease(request).task, reader=request.user)
-    role: Role = "adjudicator" if lease.task.state == TaskState.ADJUDICATION else "reader"
+    role = _room_of(request, lease)
     if wants_json(request):
         return JsonResponse({"undone": True, "next": turns.of(lease, reader=request.user, role=role)})
     messages.info(request, "Undone. Here is the picture again, with what you had answered.")
@@ -193,7 +200,7 @@ def give_back(request: UserRequest) -> HttpResponse:
 def reading_skip(request: UserRequest) -> HttpResponse:
     lease = _lease(request)
     skips.skip(lease=lease, reader=request.user, reason=request.POST.get("why", ""))
-    role: Role = "adjudicator" if lease.task.state == TaskState.ADJUDICATION else "reader"
+    role = _room_of(request, lease)
     if wants_json(request):
         return JsonResponse({"skipped": True, "next": turns.next_turn(request.user, role)})
     messages.info(request, "Skipped. The picture goes to another reader, and does not come to you again today.")

@@ -74,7 +74,7 @@ class RulesForm(forms.Form):
     def __init__(self, user: User, site: Site | None, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         readers = access.visible(User, user).filter(memberships__role__in=access.READERS, is_active=True).distinct()
-        self.fields["only_sites"].queryset = access.visible(Site, user).order_by("name")  # type: ignore[attr-defined]
+        self.fields["only_sites"].queryset = access.nameable_sites(user).order_by("name")  # type: ignore[attr-defined]
         self.fields["only_readers"].queryset = readers.order_by("name", "email")  # type: ignore[attr-defined]
         for name in _MEASURING if site else ():
             del self.fields[name]
@@ -125,12 +125,15 @@ def _site(request: UserRequest) -> Site | None:
     pk = number(named)
     if pk is None:
         raise NotVisible
-    return access.get_visible(Site, request.user, pk)
+    site = access.nameable_sites(request.user).filter(pk=pk).first()
+    if site is None:
+        raise NotVisible
+    return site
 
 
 def _context(request: UserRequest, site: Site | None, form: RulesForm) -> dict[str, Any]:
     history = rules.history(site)
-    lines = rules.lines(access.visible(Site, request.user).order_by("name"))
+    lines = rules.lines(access.nameable_sites(request.user).order_by("name"))
     names = rules.names_of([*(line.rule for line in lines), *(version.rule for version in history)])
     return {
         "form": form,

@@ -54,11 +54,13 @@ def reading_when(request: UserRequest) -> HttpResponse:
         else:
             messages.success(request, "Kept.")
             return redirect("reading_when")
+    qualified = qualification.result(standing.of(request.user))
     context = {
         "form": form,
         "why": rest.why(request.user),
         "no_mail": not digests.can_send(),
-        "qualified": shares(qualification.result(standing.of(request.user))),
+        # not before the last answer: a count that moves with each would tell which was right
+        "qualified": shares(qualified) if not qualified.left else None,
     }
     return render(request, "reading/when.html", context, status=400 if form.errors else 200)
 

@@ -42,6 +42,23 @@ def tasks(cast: Cast, count: int, *, pictures: Sequence[bytes] = ()) -> list[Rev
 
 def ready(page: Page) -> None:
     expect(page.locator("#overlay")).to_have_attribute("viewBox", "0 0 640 480")
+    expect(page.locator("#room[data-ready]")).to_be_visible()
+
+
+def turn(page: Page) -> str:
+    """Which picture the page takes keys for."""
+    return page.locator("#room").get_attribute("data-ready") or ""
+
+
+def next_one(page: Page, before: str) -> None:
+    expect(page.locator(f'#room[data-ready]:not([data-ready="{before}"])')).to_be_visible()
+
+
+def on(page: Page, key: str = "Enter") -> None:
+    """By one key to another picture, on which the page then takes keys."""
+    before = turn(page)
+    page.keyboard.press(key)
+    next_one(page, before)
 
 
 def test_three_pictures_are_read_by_keyboard_alone(browser_page: Page, login: Any, cast: Cast, screenshot: Any) -> None:
@@ -50,14 +67,13 @@ def test_three_pictures_are_read_by_keyboard_alone(browser_page: Page, login: An
     login(page, cast.rita)
     page.goto("/reading/")
     ready(page)
-    expect(page.locator(".page-head")).to_contain_text("3 pictures wait for you")
+    expect(page.locator(".page-head")).to_contain_text("Some pictures wait for you")
     for key in ("+", "+", "ArrowRight", "]", "2", "b", "ArrowUp", "Shift+ArrowRight", "b", "n"):
         page.keyboard.press(key)
     page.keyboard.type("a faint tint, 1 of 3")
     screenshot(page, "reading-1280")
     page.keyboard.press("Escape")
-    page.keyboard.press("Enter")
-    expect(page.locator(".page-head")).to_contain_text("2 pictures wait for you")
+    on(page)
     ready(page)
     expect(page.locator("#zoom")).not_to_have_text("100 %")  # zoom and light go on from picture to picture
     expect(page.locator("#brightness")).to_have_value("110")
@@ -65,8 +81,7 @@ def test_three_pictures_are_read_by_keyboard_alone(browser_page: Page, login: An
     expect(page.locator("#hint")).to_contain_text("Choose an answer first")
     page.keyboard.press("6")
     page.keyboard.press("Space")
-    page.keyboard.press("Enter")
-    expect(page.locator(".page-head")).to_contain_text("1 picture waits for you")
+    on(page)
     ready(page)
     page.keyboard.press("c")
     page.keyboard.press("Enter")
@@ -185,12 +200,11 @@ def test_after_going_back_the_same_picture_is_not_answered_again(browser_page: P
     page.goto("/reading/")
     ready(page)
     page.keyboard.press("1")
-    page.keyboard.press("Enter")
-    expect(page.locator(".page-head")).to_contain_text("1 picture waits for you")
+    on(page)
     page.go_back()
     page.go_forward()
     page.goto("/reading/")
-    expect(page.locator(".page-head")).to_contain_text("1 picture waits for you")
+    expect(page.locator(".page-head")).to_contain_text("Some pictures wait for you")
     assert Read.objects.count() == 1
 
 

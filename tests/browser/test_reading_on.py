@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from portal.images.models import Image
 from portal.reviews.models import Draft, Lease, Read, ReaderSettings, ReviewRules, ReviewTask
-from tests.browser.test_reading import at_rest, tasks
+from tests.browser.test_reading import at_rest, next_one, on, tasks, turn
 from tests.cast import Cast
 
 
@@ -45,11 +45,10 @@ def test_two_keys_a_picture_and_the_next_is_there_already(browser_page: Page, lo
     assert len(asked) == 3  # this one, and two ahead
     assert Lease.objects.filter(reserved=True).count() == 2
     page.evaluate("window.sameDocument = true")
-    for left in (3, 2):
+    for _ in range(2):
         before = shown(page)
         page.keyboard.press("1")
-        page.keyboard.press("Enter")
-        expect(page.locator("#waiting")).to_contain_text(f"{left} pictures wait for you")
+        on(page)
         assert shown(page) != before
     page.wait_for_load_state("networkidle")
     assert page.evaluate("window.sameDocument")
@@ -65,25 +64,21 @@ def test_a_slip_is_undone_by_one_key_and_a_picture_is_skipped_by_two(browser_pag
     for key in ("2", "7", "n"):
         page.keyboard.press(key)
     page.keyboard.type("a slip")
-    page.keyboard.press("Control+Enter")
-    expect(page.locator("#waiting")).to_contain_text("2 pictures wait")
+    on(page, "Control+Enter")
     expect(page.locator("#undo-left")).to_contain_text("s left")
     assert page.locator("#note").input_value() == ""
     assert not page.locator("input[name=kind]:checked").count()
     screenshot(page, "reading-undo-1280")
-    page.keyboard.press("z")
-    expect(page.locator("#waiting")).to_contain_text("3 pictures wait")
+    on(page, "z")
     expect(page.locator("#note")).to_have_value("a slip")
     expect(page.locator("input[name=kind]:checked")).to_have_value("green_filter")
     expect(page.locator("input[name=confidence]:checked")).to_have_value("1")
     assert shown(page) != first  # the address of before is dead
     page.keyboard.press("1")
-    page.keyboard.press("Enter")
-    expect(page.locator("#waiting")).to_contain_text("2 pictures wait")
+    on(page)
     page.keyboard.press("s")
     screenshot(page, "reading-skip-1280")
-    page.keyboard.press("Enter")
-    expect(page.locator("#waiting")).to_contain_text("1 picture waits")
+    on(page)
     page.keyboard.press("c")
     page.keyboard.press("Space")
     page.keyboard.press("Enter")
@@ -115,8 +110,9 @@ def test_what_was_marked_outlives_the_line_and_the_login(
     expect(page.locator("#saved")).to_contain_text("Kept in this browser")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("The line is away. Your answer is kept")
+    before = turn(page)
     page.context.set_offline(False)  # and it is sent by itself
-    expect(page.locator("#waiting")).to_contain_text("1 picture waits")
+    next_one(page, before)
     assert Read.objects.get().kind == "green_filter"
     Session.objects.all().delete()
     page.keyboard.press("3")
@@ -199,8 +195,7 @@ def test_over_a_thin_line_a_small_picture_comes_first(browser_page: Page, login:
     page.keyboard.press("f")
     page.wait_for_function("() => !document.getElementById('picture').src.endsWith('/small/')")
     page.keyboard.press("1")
-    page.keyboard.press("Enter")
-    expect(page.locator("#waiting")).to_contain_text("1 picture waits")
+    on(page)
     assert [address.endswith("/small/") for address in asked] == [True, False, True]
 
 
@@ -226,8 +221,7 @@ def test_keys_are_changed_and_a_key_with_two_meanings_is_refused(
     page.keyboard.press("l")
     assert not page.locator("input[name=kind]:checked").count()
     page.keyboard.press("j")
-    page.keyboard.press("Enter")
-    expect(page.locator("#waiting")).to_contain_text("1 picture waits")
+    on(page)
     assert Read.objects.get().kind == "lugol_iodine"
     page.goto("/reading/keys/")
     page.get_by_role("button", name="All keys as usual").click()
@@ -247,8 +241,7 @@ def test_a_picture_withdrawn_while_it_is_open_is_said_so_and_reading_goes_on(
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("no longer waiting for your answer")
     screenshot(page, "reading-withdrawn-1280")
-    page.keyboard.press("Enter")
-    expect(page.locator("#waiting")).to_contain_text("1 picture waits")
+    on(page)
     ready(page)
     page.locator("label.kind", has_text="Regular").click()
     page.locator("#submit").dblclick()
@@ -269,8 +262,7 @@ def test_the_models_opinion_comes_after_the_own_answer_and_is_kept_or_followed_b
     ready(page)
     screenshot(page, "reading-revealed-1280")
     page.keyboard.press("1")
-    page.keyboard.press("Enter")
-    expect(page.locator("#waiting")).to_contain_text("1 picture waits")
+    on(page)
     ready(page)
     page.keyboard.press("1")
     page.keyboard.press("Enter")

@@ -151,7 +151,7 @@ def logged_in(browser: Client) -> bool:
     return "_auth_user_id" in browser.session
 
 
-def refused(browser: Client, page: Any, words: str, people: int = 8) -> bool:
+def refused(browser: Client, page: Any, words: str, people: int = 9) -> bool:
     made = User.objects.count() != people or SocialAccount.objects.exists()
     return words in page.content.decode() and not made and not logged_in(browser)
 
@@ -221,7 +221,7 @@ def test_who_comes_back_with_another_address_is_refused(cast: Cast, provider: Pr
         assert page.status_code == 403
         assert "another e-mail address" in page.content.decode()
         assert not logged_in(browser)
-    assert User.objects.count() == 9
+    assert User.objects.count() == 10
 
 
 def test_an_account_that_stands_is_entered_by_its_own_verified_address(cast: Cast, provider: Provider) -> None:
@@ -230,7 +230,7 @@ def test_an_account_that_stands_is_entered_by_its_own_verified_address(cast: Cas
     assert browser.session["_auth_user_id"] == str(cast.alice.pk)
     cast.alice.refresh_from_db()
     assert cast.alice.has_usable_password()
-    assert User.objects.count() == 8
+    assert User.objects.count() == 9
 
 
 def test_a_closed_account_stays_closed(cast: Cast, provider: Provider) -> None:
@@ -245,7 +245,7 @@ def test_an_id_token_for_another_program_opens_nothing(cast: Cast, provider: Pro
     provider.audience = "another-program"
     browser, _ = come(provider)
     assert not logged_in(browser)
-    assert User.objects.count() == 8
+    assert User.objects.count() == 9
 
 
 def test_an_answer_that_this_browser_did_not_ask_for_opens_nothing(cast: Cast, provider: Provider) -> None:
@@ -256,7 +256,7 @@ def test_an_answer_that_this_browser_did_not_ask_for_opens_nothing(cast: Cast, p
     victim = Client()
     victim.get(f"{back.path}?{back.query}")
     assert not logged_in(victim)
-    assert User.objects.count() == 8
+    assert User.objects.count() == 9
 
 
 def test_the_second_factor_is_asked_for_as_ever_unless_the_provider_is_believed(cast: Cast, provider: Provider, settings: Any) -> None:

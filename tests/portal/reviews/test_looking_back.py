@@ -162,8 +162,14 @@ def test_what_the_model_says_is_shown_after_the_own_answer_and_not_before(cast: 
     token, said = answer(client, "green_filter")
     assert said == {"recorded": True, "to": f"/reading/revealed/{token}/"}
     page = client.get(said["to"]).content.decode()
-    for told in ("0.43", "lugol iodine", 'class="earlier"', "Keep or amend"):
+    for told in ("0.43", "once you have answered them", 'class="earlier"', "Keep or amend"):
         assert told in page, told
+    sibling = Image.objects.get(state="accepted")
+    seen = ReviewTask.objects.create(image=sibling, state="closed")
+    make_read(seen, cast.ravi, "lugol_iodine")
+    assert "answered it calls" not in client.get(said["to"]).content.decode()
+    make_read(seen, cast.rita, "lugol_iodine")
+    assert "answered it calls" in client.get(said["to"]).content.decode()
     assert client.get(picture_of(page)).status_code == 200
     assert AuditEvent.objects.filter(action="reveal", actor_id=cast.rita.pk, subject_id=revealing.image_id).exists()
     assert cast.client(cast.ravi).get(said["to"]).status_code == 404

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from portal.accounts.models import Membership
 from portal.images.models import Image
+from portal.labels.models import Label
 from portal.reviews.models import Draft, Lease, Read, ReviewRules, ReviewTask
 from portal.reviews.skips import REASONS
 from tests.cast import Cast, make_image, make_read, make_task
@@ -161,6 +162,40 @@ def test_a_slip_is_taken_back_and_opens_with_what_was_answered(cast: Cast) -> No
     assert list(Read.objects.order_by("id").values_list("kind", "version", "current", "undone")) == [
         ("green_filter", 1, False, True), ("regular", 2, True, False),
     ]  # fmt: skip
+
+
+def test_what_was_taken_back_stays_so_however_often(cast: Cast) -> None:
+    (task,) = tasks(cast, 1)
+    client = cast.client(cast.rita)
+    for kind in ("green_filter", "lugol_iodine"):
+        token = turn(client)["token"]
+        assert send(client, "answer", token=token, kind=kind)[0] == 200
+        assert send(client, "undo", token=token)[0] == 200
+    assert not Label.objects.filter(image=task.image, current=True).exists()
+    send(client, "answer", token=turn(client)["token"], kind="regular")
+    assert Label.objects.get(image=task.image, current=True).kind == "regular"
+
+
+def test_who_skips_what_has_gone_to_adjudicators_sees_nothing_of_it(cast: Cast) -> None:
+    task, other = tasks(cast, 2)
+    client = cast.client(cast.rita)
+    token = turn(client)["token"]
+    for one in (task, other):
+        make_read(one, cast.ravi, "green_filter", note="a remark of ravi")
+    ReviewTask.objects.update(state="adjudication")
+    status, said = send(client, "skip", token=token, why="not_now")
+    assert (status, said["next"]["token"]) == (200, "")
+    assert "ravi" not in str(said)
+    assert not Lease.objects.filter(reader=cast.rita, ended=None).exists()
+
+
+def test_what_is_kept_after_the_answer_is_not_kept(cast: Cast) -> None:
+    tasks(cast, 1)
+    client = cast.client(cast.rita)
+    token = turn(client)["token"]
+    send(client, "answer", token=token, kind="regular")
+    assert send(client, "draft", token=token, kind="green_filter", note="late")[0] == 200
+    assert not Draft.objects.exists()
 
 
 def test_undoing_is_refused_when_the_minute_is_over_and_to_others(cast: Cast) -> None:

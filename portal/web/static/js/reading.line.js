@@ -20,7 +20,8 @@ export async function ask(address, fields, form) {
 
 export function makeDrafts({ form, address, saved, fields }) {
   let timer = null;
-  let sending = null;
+  // one after the other: an older one must not overwrite a newer, nor come after the answer
+  let sending = Promise.resolve();
 
   function here(token) { return KEPT + token; }
   function tidy() {
@@ -31,10 +32,15 @@ export function makeDrafts({ form, address, saved, fields }) {
   function keepHere() {
     localStorage.setItem(here(form.elements.token.value), JSON.stringify({ at: Date.now(), marked: fields() }));
   }
-  async function send() {
+  function send() {
+    timer = null;
+    // a page that has no place for drafts keeps none: an answer that is amended is looked at for a short while alone
+    if (address) sending = sending.then(sent);
+    return sending;
+  }
+  async function sent() {
     const token = form.elements.token.value;
-    sending = ask(address, new FormData(form), form);
-    const { status } = await sending;
+    const { status } = await ask(address, new FormData(form), form);
     if (token !== form.elements.token.value) return;
     if (status === 200) localStorage.removeItem(here(token));
     else keepHere();
@@ -50,7 +56,13 @@ export function makeDrafts({ form, address, saved, fields }) {
   return {
     changed, keepHere,
     // before the answer itself goes: no draft may come after it
-    async stop() { clearTimeout(timer); await sending; },
+    async stop() { clearTimeout(timer); timer = null; await sending; },
+    // before another picture comes: what was marked last is kept with this one
+    async flush() {
+      const waits = timer !== null;
+      clearTimeout(timer);
+      await (waits ? send() : sending);
+    },
     forget(token) { localStorage.removeItem(here(token)); saved.textContent = ""; },
     found: (token) => JSON.parse(localStorage.getItem(here(token)) || "null")?.marked,
   };

@@ -29,10 +29,12 @@ export function openRoom(room, undo) {
 
   const picture = () => shown;
   const say = (text) => { get("hint").textContent = text; };
-  const answer = makeAnswer({ form, boxKinds: room.dataset.boxKinds.split(" "), say, changed: () => drafts.changed() });
+  const answer = makeAnswer({ form, boxKinds: room.dataset.boxKinds.split(" "), say, changed: () => marked() });
   const drafts = makeDrafts({ form, address: room.dataset.draft, saved: get("saved"), fields: () => answer.fields() });
+  // between two pictures nothing is marked on either
+  const marked = () => !busy && drafts.changed();
   const box = makeBox({
-    overlay, field: get("box-field"), size: () => [turn.width, turn.height], onChange: showBox, onEdit: () => drafts.changed(),
+    overlay, field: get("box-field"), size: () => [turn.width, turn.height], onChange: showBox, onEdit: () => marked(),
   });
   const view = makeView({ frame: get("frame"), stage: get("stage"), picture, onChange: moved });
   const beside = makeBeside({ main: get("stage"), picture, down: view.down, changed: () => box.redraw() });
@@ -78,12 +80,13 @@ export function openRoom(room, undo) {
     if (!given.token) return location.assign(location.pathname);
     Object.assign(turn, given, { boxAsked: given.box_asked });
     for (const name of ["answer", "skip-form", "release-form"]) get(name).elements.token.value = turn.token;
+    // with the address, at once: what was marked on the last picture must not be kept as said of this one
+    answer.put(turn.draft);
+    box.put(turn.draft.box);
     full = !low;
     const image = ahead.take(low ? turn.small : turn.picture);
     const there = await image.decode().then(() => true, () => false);
     put(image);
-    answer.put(turn.draft);
-    box.put(turn.draft.box);
     beside.load(turn.token, turn.beside);
     get("skip").open = false;
     get("waiting").textContent = turn.waiting;
@@ -136,13 +139,14 @@ export function openRoom(room, undo) {
     event.preventDefault();
     if (!busy) submit();
   });
-  for (const kind of ["input", "change"]) form.addEventListener(kind, () => { say(""); drafts.changed(); });
+  for (const kind of ["input", "change"]) form.addEventListener(kind, () => { say(""); marked(); });
 
   async function other(event, act) {
     if (!swaps) return;
     event.preventDefault();
     if (busy) return;
     busy = true;
+    await drafts.flush();
     const fields = new FormData(event.target);
     if (event.submitter?.name) fields.set(event.submitter.name, event.submitter.value);
     const { status, said } = await ask(event.target.action, fields, form);
