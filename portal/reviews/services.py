@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +19,9 @@ from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, measured, qualification, rows, selectors
-from portal.reviews.consensus import CANNOT_TELL, Decision, ReadFact, Rule, Step
+from portal.reviews import consensus, qualification, rows, selectors
+from portal.reviews.consensus import CANNOT_TELL, Decision, Rule, Step
+from portal.reviews.facts import blind_words, fact, rule_of
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks, triage
@@ -151,27 +151,6 @@ def follow(task: ReviewTask, image: Image, reads: list[Read]) -> Decision:
     task.state = state
     task.save(update_fields=["state", "reads_needed", "answered"])
     return decision
-
-
-def blind_words(given: Iterable[Read]) -> list[Read]:
-    """Of each person whose answer counts, the last version before they were shown the model's opinion, in the order of their first: no
-    model's opinion enters a label that may calibrate or test a model (METHODS 7). `given`: every version, by number."""
-    given = list(given)
-    counting = {read.reader_id for read in given if read.current}
-    blind = [read for read in given if read.reader_id in counting and not (read.undone or read.revealed)]
-    return list({read.reader_id: read for read in blind}.values())
-
-
-def fact(read: Read) -> ReadFact:
-    """What consensus asks of an answer."""
-    return ReadFact(read.kind, read.role == "adjudicator", read.confidence == UNSURE, read.reader_id)
-
-
-def rule_of(task: ReviewTask) -> Rule:
-    """The rule that a question began with, and how many answers it asks for by now."""
-    rules = task.rules
-    asked, unsure_asks = (rules.reads_needed, rules.unsure_asks) if rules else (1, False)
-    return Rule(task.reads_needed, asked, unsure_asks, measured.skill_of(task))
 
 
 def check(answer: Answer, image: Image) -> None:

@@ -6,8 +6,8 @@ from django.db import connection
 
 from portal.reviews import consensus
 from portal.reviews.consensus import Step
+from portal.reviews.facts import fact, rule_of
 from portal.reviews.models import Read, ReviewTask
-from portal.reviews.services import fact, rule_of
 
 _ANSWERS = "(SELECT count(*) FROM reviews_read AS read WHERE read.task_id = task.id AND read.current AND read.role = 'reader')"
 _OVER_ASSIGNED = f"""
