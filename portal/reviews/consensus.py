@@ -12,6 +12,8 @@ from portal.ml import Kind
 from portal.reviews.skill import Skill
 
 CANNOT_TELL = "cannot_tell"
+UNSURE = 1
+"""Of the three steps of confidence the lowest."""
 MOST_READERS = 3
 """After as many readers without a majority, an adjudicator settles."""
 CLEAR, LIKELY = 0.9925, 0.9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from portal.reviews import measured
-from portal.reviews.consensus import ReadFact, Rule
+from portal.reviews.consensus import UNSURE, ReadFact, Rule
 from portal.reviews.models import Read, ReviewTask
 
 
@@ -20,7 +20,7 @@ def blind_words(given: Iterable[Read]) -> list[Read]:
 
 def fact(read: Read) -> ReadFact:
     """What consensus asks of an answer."""
-    return ReadFact(read.kind, read.role == "adjudicator", read.confidence == measured.UNSURE, read.reader_id)
+    return ReadFact(read.kind, read.role == "adjudicator", read.confidence == UNSURE, read.reader_id)
 
 
 def rule_of(task: ReviewTask) -> Rule:

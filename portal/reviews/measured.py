@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from portal.labels.models import Label, Provenance
+from portal.reviews.consensus import UNSURE
 from portal.reviews.models import Purpose, Read, Reliability, ReviewTask
 from portal.reviews.reliability import Said
 from portal.reviews.skill import Skill
 
 MOST_ANSWERS = 50_000
 """The newest so many say what readers are like; more would only take longer."""
-UNSURE = 1
 
 
 def own_words(reads: QuerySet[Read]) -> QuerySet[Read]:

@@ -14,7 +14,7 @@ from django.utils.crypto import salted_hmac
 
 from portal.audit import services as audit
 from portal.ml import Kind
-from portal.reviews import selectors
+from portal.reviews import rows, selectors
 from portal.reviews.models import Purpose, ReviewTask
 from portal.reviews.standing import Standing
 
@@ -121,9 +121,7 @@ WITH span AS (
     WHERE r.reader_id = %(reader)s AND r.role = 'reader' AND r.current AND t.purpose = 'review' AND i.state = 'settled'
         AND r.created <= span.last AND r.created <= span.first + (span.last - span.first) * %(place)s
         AND NOT EXISTS (SELECT FROM reviews_reviewtask other WHERE other.image_id = i.id AND other.for_reader_id = %(reader)s)
-        AND NOT EXISTS (
-            SELECT FROM reviews_reviewtask earlier JOIN reviews_lease shown ON shown.task_id = earlier.id
-            WHERE earlier.image_id = i.id AND shown.reader_id = %(reader)s AND shown.revealed IS NOT NULL)
+        AND {rows.opinion_unseen(image="i.id", reader="%(reader)s")}
     ORDER BY r.created DESC LIMIT 1 FOR SHARE OF i SKIP LOCKED
 {_ASK}"""  # noqa: S608  # nosec B608 # parts of our own
 

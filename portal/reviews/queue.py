@@ -77,10 +77,7 @@ about AS MATERIALIZED (
             AND ended > statement_timestamp() - make_interval(secs => {SKIPPED_FOR.total_seconds()})) AS skipped
 )"""  # noqa: S608  # nosec B608 # our own numbers
 
-_BLIND = """NOT EXISTS (
-        SELECT FROM reviews_reviewtask AS earlier JOIN reviews_lease AS shown ON shown.task_id = earlier.id
-        WHERE earlier.image_id = task.image_id AND shown.reader_id = $1 AND shown.revealed IS NOT NULL
-    )"""
+_BLIND = rows.opinion_unseen(image="task.image_id", reader="$1")
 """Who was shown the model's opinion of an image is not asked about it again."""
 
 # a lease of the reader's own, or of a colleague before the second answer, leaves no place

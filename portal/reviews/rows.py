@@ -25,6 +25,14 @@ WITH_IMAGE = """reviews_reviewtask AS task JOIN images_image AS image ON image.i
     LEFT JOIN reviews_reviewrules AS rules ON rules.id = task.rules_id"""
 
 
+def opinion_unseen(*, image: str, reader: str) -> str:
+    """A condition, on the names of a column and of a value: this reader was not shown the model's opinion of this image."""
+    return f"""NOT EXISTS (
+        SELECT FROM reviews_reviewtask AS earlier JOIN reviews_lease AS shown ON shown.task_id = earlier.id
+        WHERE earlier.image_id = {image} AND shown.reader_id = {reader} AND shown.revealed IS NOT NULL
+    )"""  # nosec B608 # our own names
+
+
 def image_of(row: Sequence[Any]) -> Image:
     """From the columns IMAGE."""
     return Image.from_db(connection.alias, [field.attname for field in _IMAGE], row)

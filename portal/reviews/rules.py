@@ -14,6 +14,7 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from portal.accounts.models import Membership, Role, Site, User
 from portal.audit import services as audit
 from portal.core.errors import BadInput
+from portal.core.text import counted
 from portal.reviews.models import Boxes, ReviewRules
 from portal.reviews.routing import MOST_NEEDED, ReaderFacts, can_be_read
 
@@ -158,7 +159,7 @@ def _few(line: Line, readers: Sequence[ReaderFacts]) -> str:
     can = partial(can_be_read, line.site.pk, readers=taking, own_site_first=settings.READ_OWN_SITE_FIRST)
     who = f"{len(taking)} reader{'' if len(taking) == 1 else 's'} can take part"
     if not can(rule.reads_needed):
-        return f"{who}, and by where they work these cannot give {rule.reads_needed} independent answers: its questions wait."
+        return f"{who}, and by where they work these cannot give {counted(rule.reads_needed, 'independent answer')}: its questions wait."
     if not can(MOST_NEEDED):
         return f"{who}. Where they disagree a third answer is needed, and nobody is left to give it."
     return ""

@@ -20,7 +20,7 @@ from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
 from portal.reviews import consensus, qualification, rows, selectors
-from portal.reviews.consensus import CANNOT_TELL, Decision, Rule, Step
+from portal.reviews.consensus import CANNOT_TELL, UNSURE, Decision, Rule, Step
 from portal.reviews.facts import blind_words, fact, rule_of
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
@@ -38,7 +38,7 @@ CANNOT_TELL_REASONS = ("between_kinds", "picture_too_poor", "needs_other_picture
 REASONS_OF: dict[str, tuple[str, ...]] = {Kind.UNUSABLE: UNUSABLE_REASONS, CANNOT_TELL: CANNOT_TELL_REASONS}
 BOX_KINDS = (Kind.REGULAR, Kind.GREEN_FILTER, Kind.LUGOL_IODINE, Kind.POST_TREATMENT)
 """Answers after which there is a cervix to draw a box around, where the study asks for one."""
-UNSURE, SURE = 1, 3
+SURE = 3
 
 
 @dataclass(frozen=True, slots=True)
