@@ -104,12 +104,12 @@ def _machines(db: psycopg.Connection[Any], images: int) -> None:
     dice = random.Random(5)
     analysis = (
         "id, image_id, version_id, detector_state, box, detector_score, other_boxes, probabilities, p_non_regular, kind,"
-        " deep_sad_distance, deep_sad_rank, embedding, quality, colour, route, reasons"
+        " deep_sad_distance, deep_sad_rank, embedding, quality, colour, heat, route, reasons"
     )
     p = [dice.random() for _ in range(images + 1)]
     _copy(db, "analyses_analysis", analysis, (
         (n, n, 1, "found", [20.0, 10.0, 700.0, 800.0], 0.9, "[]", '{"regular": 0.5, "green_filter": 0.3, "lugol_iodine": 0.2}', p[n],
-         _KINDS[n % 3], 0.4, 0.5, [], "{}", [], "review", [])
+         _KINDS[n % 3], 0.4, 0.5, [], "{}", [], "{}", "review", [])
         for n in range(1, images + 1)
     ))  # fmt: skip
     assessment = "id, image_id, analysis_id, siblings, p_non_regular, kind, route, reasons, rule, current"
