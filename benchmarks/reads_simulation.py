@@ -15,7 +15,7 @@ import numpy as np
 
 from portal.ml import Kind
 from portal.reviews.consensus import CANNOT_TELL, MOST_READERS, ReadFact, Rule, Step, decide
-from portal.reviews.reliability import Answers, Said, fit
+from portal.reviews.quality.reliability import Answers, Said, fit
 from portal.reviews.skill import Skill
 
 SHARES = {

@@ -40,8 +40,8 @@ from portal.images.models import Arrival, Image, MetadataTable, NearDuplicate, P
 from portal.jobs.models import Job
 from portal.learning.models import Evaluation
 from portal.registry.models import PromotionRequest
-from portal.reviews import beside, looking_back
 from portal.reviews.models import Lease, ReviewRules
+from portal.reviews.room import beside, looking_back
 from tests.cast import Cast, make_image, make_read, make_run, make_snapshot, make_task, make_user, make_version
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")

@@ -30,8 +30,8 @@ from portal.pipeline.runner import Handler
 from portal.registry import selectors as registry
 from portal.registry import services as registry_services
 from portal.registry.models import ModelVersion
-from portal.reviews import measuring
 from portal.reviews import services as reviews
+from portal.reviews.quality import measuring
 
 log = logging.getLogger(__name__)
 _SECONDS_WITHOUT_MODEL = 30

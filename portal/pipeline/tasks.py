@@ -17,7 +17,8 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
-from portal.reviews import digests, measures, measuring
+from portal.reviews.quality import known_images, measuring
+from portal.reviews.room import digests
 
 P = ParamSpec("P")
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def walk_chain() -> None:
 @doorbell
 def gather_known() -> None:
     """Hourly: which settled pictures may measure readers?"""
-    measures.gather()
+    known_images.gather()
 
 
 @doorbell

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from portal.reviews import measured
 from portal.reviews.consensus import UNSURE, ReadFact, Rule
 from portal.reviews.models import Read, ReviewTask
+from portal.reviews.quality import evidence
 
 
 def blind_words(given: Iterable[Read]) -> list[Read]:
@@ -27,4 +27,4 @@ def rule_of(task: ReviewTask) -> Rule:
     """The rule that a question began with, and how many answers it asks for by now."""
     rules = task.rules
     asked, unsure_asks = (rules.reads_needed, rules.unsure_asks) if rules else (1, False)
-    return Rule(task.reads_needed, asked, unsure_asks, measured.skill_of(task))
+    return Rule(task.reads_needed, asked, unsure_asks, evidence.skill_of(task))

@@ -15,8 +15,9 @@ from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import WrongState
 from portal.core.statements import Prepared
-from portal.reviews import measures, queue, rest, selectors
+from portal.reviews import queue, rest, selectors
 from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.quality import known_images
 from portal.reviews.queue import Role as Role
 from portal.reviews.standing import Standing, enter
 
@@ -68,13 +69,13 @@ def reserve(*, reader: User, role: Role = "reader") -> list[Lease]:
 
 def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) -> Lease | None:
     for tried in range(_TRIES):
-        task = measures.due(standing) if role == "reader" else None
+        task = known_images.due(standing) if role == "reader" else None
         if task is None and not (standing.must_qualify and role == "reader"):
             task = queue.lock_next(reader, role)
             if task is None and not (ahead or tried):
                 # whoever holds a question already and waits for another would wait for ever for one who does the same
                 task = queue.lock_next(reader, role, wait=True)
-            task = task or (measures.left_over(standing) if role == "reader" else None)
+            task = task or (known_images.left_over(standing) if role == "reader" else None)
         if task is None:
             return None
         lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)

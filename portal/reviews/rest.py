@@ -11,8 +11,8 @@ from django.db import transaction
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput
-from portal.reviews import qualification
 from portal.reviews.models import LANGUAGES, ReaderSettings
+from portal.reviews.quality import qualification
 from portal.reviews.standing import Standing
 from portal.reviews.standing import of as standing_of
 

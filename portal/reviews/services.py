@@ -19,11 +19,12 @@ from portal.jobs import services as jobs
 from portal.labels import services as labels
 from portal.labels.models import Provenance
 from portal.ml import Kind
-from portal.reviews import consensus, qualification, rows, selectors
+from portal.reviews import consensus, rows, selectors
 from portal.reviews.consensus import CANNOT_TELL, UNSURE, Decision, Rule, Step
 from portal.reviews.facts import blind_words, fact, rule_of
 from portal.reviews.leases import Role, extend_lease, lease_next, release
 from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
+from portal.reviews.quality import qualification
 from portal.reviews.questions import Question, move, open_tasks, triage
 from portal.reviews.reassess import Moved, reassess
 from portal.reviews.rules import set_rules

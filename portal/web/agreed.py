@@ -14,9 +14,10 @@ from django.views.decorators.http import require_safe
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.ml import Interval
-from portal.reviews import looking_back, selectors
+from portal.reviews import selectors
 from portal.reviews.agreement import MEASURES, Paired, by_kind, estimates
 from portal.reviews.models import Read
+from portal.reviews.room import looking_back
 from portal.web import drawings, readers
 
 FEW = 30

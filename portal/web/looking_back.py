@@ -14,11 +14,11 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.accounts.http import UserRequest
 from portal.accounts.middleware import wants_json
 from portal.core.errors import BadInput
-from portal.reviews import looking_back
 from portal.reviews.leases import Role
-from portal.reviews.looking_back import Answered, Opinion
 from portal.reviews.models import Boxes
-from portal.reviews.versions import amend, as_draft, was_revealed
+from portal.reviews.room import looking_back
+from portal.reviews.room.looking_back import Answered, Opinion
+from portal.reviews.room.versions import amend, as_draft, was_revealed
 from portal.web import room_pictures
 from portal.web.answers import AnswerForm
 from portal.web.room import furniture

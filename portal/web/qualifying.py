@@ -16,8 +16,9 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import User
 from portal.core.errors import BadInput
 from portal.ml import Kind
-from portal.reviews import measures, qualification, rules
-from portal.reviews.qualification import LARGEST_SET, Result
+from portal.reviews import rules
+from portal.reviews.quality import known_images, qualification
+from portal.reviews.quality.qualification import LARGEST_SET, Result
 from portal.web.shares import Share, wilson
 
 
@@ -45,7 +46,7 @@ def qualification_page(request: UserRequest) -> HttpResponse:
 
 
 def _page(request: UserRequest, form: ChooseForm, *, status: int = 200) -> HttpResponse:
-    chosen, ready = qualification.chosen(), measures.pool()
+    chosen, ready = qualification.chosen(), known_images.pool()
     context = {
         "form": form,
         "kinds": [(kind, count, ready[kind]) for kind, count in chosen.items()],

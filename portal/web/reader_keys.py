@@ -10,8 +10,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from portal.accounts.http import UserRequest
-from portal.reviews import keys, selectors
-from portal.reviews.preferences import set_reading
+from portal.reviews import selectors
+from portal.reviews.room import keys
+from portal.reviews.room.preferences import set_reading
 
 _LONGEST = 64
 

@@ -18,11 +18,12 @@ from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.middleware import wants_json
 from portal.core.errors import BadInput, NotVisible, WinnowError, WrongState
-from portal.reviews import drafts, keys, looking_back, selectors, skips
+from portal.reviews import selectors, skips
 from portal.reviews.leases import Role, extend_lease, release, reserve
 from portal.reviews.models import Lease, TaskState
+from portal.reviews.room import drafts, keys, looking_back
+from portal.reviews.room.versions import UNDO, undo
 from portal.reviews.services import BOX_KINDS, CANNOT_TELL_REASONS, UNUSABLE_REASONS, submit_read
-from portal.reviews.versions import UNDO, undo
 from portal.web import turns
 from portal.web.answers import AnswerForm
 

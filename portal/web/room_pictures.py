@@ -12,8 +12,9 @@ from portal.audit import services as audit
 from portal.core.errors import NotVisible
 from portal.images import kept, storage
 from portal.images.models import Image
-from portal.reviews import beside, blind, selectors
+from portal.reviews import selectors
 from portal.reviews.models import Lease
+from portal.reviews.room import beside, blind
 
 
 @never_cache

@@ -14,8 +14,10 @@ from django.views.decorators.http import require_http_methods
 
 from portal.accounts.http import UserRequest
 from portal.core.errors import BadInput
-from portal.reviews import digests, qualification, rest, standing
+from portal.reviews import rest, standing
 from portal.reviews.models import LANGUAGES
+from portal.reviews.quality import qualification
+from portal.reviews.room import digests
 from portal.web.qualifying import shares
 
 _OFTEN = {0: "never", 1: "every day", 3: "every three days", 7: "every week", 14: "every two weeks"}

@@ -11,9 +11,10 @@ from django.urls import reverse
 
 from portal.accounts.models import User
 from portal.audit import services as audit
-from portal.reviews import beside, drafts, queue, rest, routing, selectors
+from portal.reviews import queue, rest, routing, selectors
 from portal.reviews.leases import Role, lease_next
 from portal.reviews.models import Boxes, Lease, ReviewTask
+from portal.reviews.room import beside, drafts
 
 NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
 

@@ -12,8 +12,8 @@ from django.db.models import F
 from playwright.sync_api import Page
 
 from portal.accounts.models import Role
-from portal.reviews.measuring import measure
 from portal.reviews.models import ReviewTask
+from portal.reviews.quality.measuring import measure
 from tests.browser.test_patients import WIDTHS
 from tests.cast import Cast, make_image, make_read, make_task, make_user
 from tests.portal.reviews.test_quality import measuring, settled

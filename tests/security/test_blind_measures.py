@@ -21,8 +21,9 @@ from django.utils import timezone
 from portal.accounts.models import Role, Site
 from portal.images.models import Image
 from portal.labels.models import Label
-from portal.reviews import measures, routing
+from portal.reviews import routing
 from portal.reviews.models import KnownImage, Lease, Read, ReviewRules, ReviewTask
+from portal.reviews.quality import known_images
 from portal.web import room
 from tests.cast import browser_of, make_image, make_user, picture_bytes
 from tests.same_bytes import Answer, Answers, Numbers, Step, differences, same_dice, talk
@@ -53,7 +54,7 @@ class Asked:
             ReviewRules.objects.create(**shares)
             if measures_reader:
                 self._settle(wanted)
-            with patch.object(measures, "draw", lambda *_: 0.1):
+            with patch.object(known_images, "draw", lambda *_: 0.1):
                 yield
             transaction.set_rollback(True)
 

@@ -43,8 +43,9 @@ from portal.images import storage
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.registry.models import ModelVersion
-from portal.reviews import beside, blind, drafts, leases, queue, selectors, services
+from portal.reviews import leases, queue, selectors, services
 from portal.reviews.models import Lease, Read, ReviewTask
+from portal.reviews.room import beside, blind, drafts
 from portal.web import room, room_pictures, turns
 from tests.cast import browser_of, make_image, make_read, make_user, make_version, picture_bytes
 from tests.same_bytes import Answer, Answers, Numbers, Step, differences, same_dice, talk

@@ -22,9 +22,9 @@ from portal.core.errors import WinnowError
 from portal.images.models import Image
 from portal.reviews.leases import lease_next, release, reserve
 from portal.reviews.models import Lease, Read, ReviewTask
+from portal.reviews.room.versions import undo
 from portal.reviews.services import Answer, submit_read
 from portal.reviews.skips import skip
-from portal.reviews.versions import undo
 from tests.cast import Cast, make_image, make_user
 from tests.portal.reviews import looks
 

@@ -12,12 +12,12 @@ from portal.jobs import services as jobs
 from portal.labels.models import Label, Provenance
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.tasks import measure_readers
-from portal.reviews import measured
 from portal.reviews.consensus import CLEAR, Step
-from portal.reviews.measuring import FRESH, measure, measure_when_due
 from portal.reviews.models import Read, Reliability, ReviewRules, ReviewTask
+from portal.reviews.quality import evidence
+from portal.reviews.quality.measuring import FRESH, measure, measure_when_due
+from portal.reviews.room.versions import amend
 from portal.reviews.services import Answer, lease_next, submit_read
-from portal.reviews.versions import amend
 from tests.cast import Cast, make_image, make_read, make_task, make_user
 from tests.portal.reviews.test_lease_next import queries
 from tests.portal.reviews.test_submit_read import read
@@ -137,8 +137,8 @@ def test_only_first_words_in_the_open_queue_measure_a_reader(cast: Cast) -> None
     make_read(task, cast.ada, "regular", role="adjudicator")
     gold = ReviewTask.objects.create(image=make_image(cast.north, state="settled"), purpose="gold", for_reader=cast.rita)
     make_read(gold, cast.rita, "regular")
-    assert {(one.reader, one.kind) for one in measured.said()} == {(cast.rita.pk, "regular"), (cast.ravi.pk, "unusable")}
-    assert set(measured.own_words(Read.objects.filter(task=task))) == {first, again}
+    assert {(one.reader, one.kind) for one in evidence.said()} == {(cast.rita.pk, "regular"), (cast.ravi.pk, "unusable")}
+    assert set(evidence.own_words(Read.objects.filter(task=task))) == {first, again}
     assert undone.pk < again.pk
 
 

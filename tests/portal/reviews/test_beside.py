@@ -15,9 +15,9 @@ from PIL import Image as Picture
 
 from portal.audit.models import AuditEvent
 from portal.images.models import Image
-from portal.reviews import beside
 from portal.reviews.leases import lease_next
 from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.room import beside
 from tests.cast import Cast, make_analysis, make_image, picture_bytes
 
 pytestmark = pytest.mark.django_db

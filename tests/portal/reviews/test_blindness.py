@@ -16,8 +16,8 @@ from portal.accounts.models import Site
 from portal.analyses.models import Assessment
 from portal.audit.models import AuditEvent
 from portal.images import storage
-from portal.reviews import blind
 from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.room import blind
 from tests.cast import Cast, make_image, make_read, make_user
 
 pytestmark = pytest.mark.django_db

@@ -9,8 +9,8 @@ import pytest
 from portal.accounts.models import Role
 from portal.images.models import Image
 from portal.labels.models import Label
-from portal.reviews.measuring import measure
 from portal.reviews.models import ReviewRules, ReviewTask
+from portal.reviews.quality.measuring import measure
 from tests.cast import Cast, make_image, make_task, make_user
 from tests.portal.reviews.test_adaptive import adaptive, history
 from tests.portal.reviews.test_submit_read import read

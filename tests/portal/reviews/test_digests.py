@@ -10,8 +10,9 @@ from django.core import mail
 
 from portal.accounts.models import User
 from portal.pipeline import tasks
-from portal.reviews import digests, rest
+from portal.reviews import rest
 from portal.reviews.models import Qualification, ReaderSettings, ReviewTask
+from portal.reviews.room import digests
 from portal.reviews.services import Answer, lease_next, set_rules, submit_read
 from tests.cast import Cast, make_read, make_task
 

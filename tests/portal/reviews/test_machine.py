@@ -23,9 +23,9 @@ from portal.images.models import Image
 from portal.labels.models import Label
 from portal.reviews.leases import lease_next, release, reserve
 from portal.reviews.models import Lease, Read, ReviewRules, ReviewTask
+from portal.reviews.room.versions import amend, undo
 from portal.reviews.services import Answer, reopen, submit_read, withdraw
 from portal.reviews.skips import skip
-from portal.reviews.versions import amend, undo
 from tests.cast import Cast, make_cast, make_image, make_user
 from tests.portal.reviews import looks
 

@@ -15,12 +15,13 @@ from portal.audit.models import AuditEvent
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.pipeline.invariants import violations
-from portal.reviews import leases, measures, standing
+from portal.reviews import leases, standing
 from portal.reviews.models import KnownImage, Lease, Purpose, Read, ReviewTask
+from portal.reviews.quality import known_images
+from portal.reviews.room.versions import undo
 from portal.reviews.services import Answer, lease_next, release, reopen, set_rules, submit_read, withdraw
 from portal.reviews.skips import skip
 from portal.reviews.standing import Standing
-from portal.reviews.versions import undo
 from tests.cast import Cast, make_image, make_task, make_user
 
 pytestmark = pytest.mark.django_db
@@ -50,7 +51,7 @@ def known(site: Site, kind: str = "regular") -> KnownImage:
 
 def drawn(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     """The dice show this from now on."""
-    monkeypatch.setattr(measures, "draw", lambda *_: value)
+    monkeypatch.setattr(known_images, "draw", lambda *_: value)
 
 
 def test_where_all_first_answers_agree_the_picture_becomes_known(cast: Cast, readers: tuple[User, User]) -> None:
@@ -61,7 +62,7 @@ def test_where_all_first_answers_agree_the_picture_becomes_known(cast: Cast, rea
     leases.hold(task=alone, reader=readers[0])
     submit_read(task=alone, reader=readers[0], answer=Answer("regular"))
     make_image(cast.north, state="settled")
-    assert (measures.gather(), measures.gather()) == (1, 0)
+    assert (known_images.gather(), known_images.gather()) == (1, 0)
     assert [(row.image, row.kind, row.qualifying) for row in KnownImage.objects.all()] == [(agreed, "lugol_iodine", False)]
 
 
@@ -75,23 +76,23 @@ def test_an_answer_amended_or_given_after_the_models_makes_no_picture_known(cast
     second = Read.objects.get(task=task[shown.pk], reader=readers[1])
     Read.objects.filter(pk=second.pk).update(undone=True)
     Read.objects.create(task=task[shown.pk], reader=readers[1], kind="regular", version=3, current=False, revealed=True)
-    measures.gather()
+    known_images.gather()
     assert [row.image for row in KnownImage.objects.all()] == [undone]
 
 
 def test_a_kind_is_not_gathered_without_end(cast: Cast, readers: tuple[User, User], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measures, "POOL_OF_A_KIND", 2)
+    monkeypatch.setattr(known_images, "POOL_OF_A_KIND", 2)
     for _ in range(3):
         settle(cast.north, readers, "regular", "regular")
-    assert (measures.gather(), measures.gather()) == (2, 0)
-    assert measures.pool() == {**dict.fromkeys(measures.pool(), 0), "regular": 2}
+    assert (known_images.gather(), known_images.gather()) == (2, 0)
+    assert known_images.pool() == {**dict.fromkeys(known_images.pool(), 0), "regular": 2}
     KnownImage.objects.update(retired=datetime.now(UTC))
-    assert measures.gather() == 1
+    assert known_images.gather() == 1
 
 
 def test_known_pictures_and_repeats_come_as_often_as_the_study_asks() -> None:
     shares = Standing(7, gold_share=0.05, repeat_share=0.1)
-    found = Counter(measures.purpose(shares.after(last)) for last in range(10_000))
+    found = Counter(known_images.purpose(shares.after(last)) for last in range(10_000))
     assert abs(found[Purpose.GOLD] - 500) < 100
     assert abs(found[Purpose.REPEAT] - 1_000) < 150
     assert found[Purpose.QUALIFICATION] == 0
@@ -99,7 +100,7 @@ def test_known_pictures_and_repeats_come_as_often_as_the_study_asks() -> None:
 
 def test_the_places_are_the_same_again_and_nobody_elses() -> None:
     def places(reader: int) -> list[Purpose]:
-        return [measures.purpose(Standing(reader, gold_share=0.2).after(last)) for last in range(200)]
+        return [known_images.purpose(Standing(reader, gold_share=0.2).after(last)) for last in range(200)]
 
     assert places(7) == places(7)
     assert places(7) != places(8)
@@ -184,7 +185,7 @@ def test_what_was_read_two_weeks_ago_comes_again_once(cast: Cast, readers: tuple
     drawn(monkeypatch, 0.0)
     assert lease_next(reader=readers[0]) is None
     old = ReviewTask.objects.create(image=make_image(cast.north, state="settled"), state="closed")
-    made = datetime.now(UTC) - timedelta(days=measures.REPEAT_AFTER_DAYS, hours=1)
+    made = datetime.now(UTC) - timedelta(days=known_images.REPEAT_AFTER_DAYS, hours=1)
     Read.objects.bulk_create([Read(task=old, reader=readers[0], kind="regular", created=made)])
     lease = lease_next(reader=readers[0])
     assert lease is not None

@@ -12,9 +12,9 @@ from portal.accounts.models import Role, User
 from portal.ml import Kind
 from portal.reviews import leases, rest, selectors
 from portal.reviews.models import KnownImage, Lease, Purpose, Read, ReviewTask
+from portal.reviews.room.versions import amend, undo
 from portal.reviews.services import Answer, lease_next, release, set_rules, submit_read
 from portal.reviews.skips import skip
-from portal.reviews.versions import amend, undo
 from tests.cast import Cast, make_image, make_task, make_user
 
 pytestmark = pytest.mark.django_db

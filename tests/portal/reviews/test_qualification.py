@@ -10,9 +10,10 @@ from portal.accounts.models import Role, User
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, WrongState
 from portal.ml import Kind
-from portal.reviews import qualification, rest, standing
+from portal.reviews import rest, standing
 from portal.reviews.models import KnownImage, Purpose, Qualification, ReviewTask
-from portal.reviews.qualification import Result, Standard, count, reached
+from portal.reviews.quality import qualification
+from portal.reviews.quality.qualification import Result, Standard, count, reached
 from portal.reviews.services import Answer, lease_next, set_rules, submit_read
 from tests.cast import Cast, make_image, make_task, make_user
 

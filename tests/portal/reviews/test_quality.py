@@ -10,10 +10,10 @@ import pytest
 
 from portal.accounts.models import User
 from portal.images.models import Image
-from portal.reviews import held_against
-from portal.reviews.measuring import measure
 from portal.reviews.models import Lease, Read, ReviewTask
-from portal.reviews.quality import Checked, Revealed, by_month, change, of, switching
+from portal.reviews.quality import held_against
+from portal.reviews.quality.checked import Checked, Revealed, by_month, change, of, switching
+from portal.reviews.quality.measuring import measure
 from tests.cast import Cast, make_image, make_read, make_user
 
 

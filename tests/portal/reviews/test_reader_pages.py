@@ -8,8 +8,8 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from portal.reviews.measuring import measure
 from portal.reviews.models import ReviewTask
+from portal.reviews.quality.measuring import measure
 from tests.cast import Cast, make_image, make_read
 from tests.portal.reviews.test_quality import measuring, settled, shown
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from portal.reviews.reliability import NO_PRIOR, Answers, Prior, Said, figures, fit, share
+from portal.reviews.quality.reliability import NO_PRIOR, Answers, Prior, Said, figures, fit, share
 from portal.reviews.skill import CORRECT, SURE, Skill
 
 ANAESTHESIA = (

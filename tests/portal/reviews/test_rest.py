@@ -11,8 +11,8 @@ from django.test import Client
 from portal.audit.models import AuditEvent
 from portal.reviews import leases, rest, standing
 from portal.reviews.models import Lease, Read, ReaderSettings, ReviewTask
+from portal.reviews.room.versions import undo
 from portal.reviews.services import Answer, lease_next, submit_read
-from portal.reviews.versions import undo
 from tests.cast import Cast, make_read, make_task
 
 pytestmark = pytest.mark.django_db

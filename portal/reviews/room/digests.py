@@ -19,8 +19,9 @@ from django.db.models.functions import Cast, Now
 from portal.accounts.access import READERS
 from portal.accounts.models import Membership, Role, User
 from portal.audit import services as audit
-from portal.reviews import qualification, queue, standing
+from portal.reviews import queue, standing
 from portal.reviews.models import Read, ReaderSettings
+from portal.reviews.quality import qualification
 
 log = logging.getLogger(__name__)
 AT_ONCE = 200

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from portal.ml import Interval
-from portal.reviews.reliability import share
+from portal.reviews.quality.reliability import share
 
 ENOUGH = 10
 """Of fewer images nothing is said of a reader."""

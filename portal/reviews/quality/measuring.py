@@ -11,11 +11,11 @@ from django.db import transaction
 
 from portal.audit import services as audit
 from portal.ml import Interval
-from portal.reviews import held_against, measured, quality
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Reliability
-from portal.reviews.quality import Checked, Revealed, by_reader
-from portal.reviews.reliability import Answers, Figures, Said, figures, fit
+from portal.reviews.quality import checked, evidence, held_against
+from portal.reviews.quality.checked import Checked, Revealed, by_reader
+from portal.reviews.quality.reliability import Answers, Figures, Said, figures, fit
 
 FRESH = 20
 """So few new answers change nothing worth a row."""
@@ -23,7 +23,7 @@ FRESH = 20
 
 def is_due() -> bool:
     """Whether a fiftieth of the answers is new, and at least FRESH."""
-    last, newest = measured.newest(), measured.newest_read()
+    last, newest = evidence.newest(), evidence.newest_read()
     return newest - (last.upto if last else 0) >= (max(FRESH, last.answers // 50) if last else FRESH)
 
 
@@ -34,9 +34,9 @@ def measure_when_due() -> Reliability | None:
 @transaction.atomic
 def measure() -> Reliability:
     """Fit anew what readers are like, and hold their answers against gold, against their own and against what was settled: one row."""
-    upto, said = measured.newest_read(), measured.said()
+    upto, said = evidence.newest_read(), evidence.said()
     answers = Answers.of(said)
-    fitted = fit(answers, known=measured.adjudicated())
+    fitted = fit(answers, known=evidence.adjudicated())
     content = {
         "skill": fitted.skill(answers).as_json(),
         "readers": _of_readers(said, figures(answers, fitted)),
@@ -59,11 +59,11 @@ def _of_readers(said: Sequence[Said], found: Mapping[int, Figures]) -> dict[str,
         str(reader): {
             "sensitivity": _kept(found[reader].sensitivity) if reader in found else None,
             "specificity": _kept(found[reader].specificity) if reader in found else None,
-            "repeats": _kept(quality.of(repeats.get(reader, []))),
-            "gold": _kept(quality.of(gold.get(reader, []))),
-            "cannot_tell": _kept(quality.of(doubts.get(reader, []))),
+            "repeats": _kept(checked.of(repeats.get(reader, []))),
+            "gold": _kept(checked.of(gold.get(reader, []))),
+            "cannot_tell": _kept(checked.of(doubts.get(reader, []))),
             "seconds": paces.get(reader),
-            "months": [[month, _kept(figure)] for month, figure in quality.by_month(settled.get(reader, []))],
+            "months": [[month, _kept(figure)] for month, figure in checked.by_month(settled.get(reader, []))],
             "change": _changed(settled.get(reader, [])),
         }
         for reader in sorted({*doubts, *gold, *repeats})
@@ -71,7 +71,7 @@ def _of_readers(said: Sequence[Said], found: Mapping[int, Figures]) -> dict[str,
 
 
 def _changed(rows: Sequence[Checked]) -> dict[str, Any] | None:
-    found = quality.change(rows)
+    found = checked.change(rows)
     return {**asdict(found), "sure": found.sure} if found else None
 
 
@@ -85,7 +85,7 @@ def _by_reader(rows: Sequence[Revealed]) -> dict[int, list[Revealed]]:
 
 
 def _switched(rows: Sequence[Revealed]) -> dict[str, Any]:
-    found = quality.switching(rows)
+    found = checked.switching(rows)
     names = ("towards", "elsewhere", "rightly", "wrongly", "kept_wrongly")
     return {"shown": found.shown, **{name: _kept(getattr(found, name)) for name in names}}
 

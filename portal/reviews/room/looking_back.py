@@ -22,8 +22,9 @@ from portal.analyses.models import Analysis, Assessment
 from portal.audit import services as audit
 from portal.core.errors import NotVisible, WrongState
 from portal.images.models import Image, ImageState
-from portal.reviews import beside, selectors
+from portal.reviews import selectors
 from portal.reviews.models import Lease, Read, ReviewTask, TaskState
+from portal.reviews.room import beside
 
 AMENDABLE = timedelta(days=7)
 """Shorter than the time after which a picture may come a second time: nobody compares with what they said then."""

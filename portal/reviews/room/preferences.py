@@ -9,8 +9,8 @@ from django.db import transaction
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput
-from portal.reviews import keys as rules
 from portal.reviews.models import ReaderSettings
+from portal.reviews.room import keys as rules
 
 
 @transaction.atomic

@@ -14,12 +14,13 @@ from portal.core.errors import NotVisible, WrongState
 from portal.images.models import Image, ImageState
 from portal.labels import services as labels
 from portal.labels.models import Label
-from portal.reviews import drafts, selectors
+from portal.reviews import selectors
 from portal.reviews.consensus import Decision, Step, decide
 from portal.reviews.facts import blind_words, fact, rule_of
 from portal.reviews.leases import hold
 from portal.reviews.models import Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks
+from portal.reviews.room import drafts
 from portal.reviews.services import Answer, append, check, follow, refuse_without_box
 
 UNDO = timedelta(seconds=60)

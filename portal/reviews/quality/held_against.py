@@ -10,9 +10,9 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from portal.analyses.models import Assessment
 from portal.labels.models import HUMAN, Label, Provenance
 from portal.reviews.consensus import CANNOT_TELL
-from portal.reviews.measured import MOST_ANSWERS, own_words
 from portal.reviews.models import Lease, Purpose, Read, TaskState
-from portal.reviews.quality import Checked, Revealed
+from portal.reviews.quality.checked import Checked, Revealed
+from portal.reviews.quality.evidence import MOST_ANSWERS, own_words
 from portal.reviews.selectors import Percentile
 
 _LABEL = Label.objects.filter(image=OuterRef("task__image"), current=True)

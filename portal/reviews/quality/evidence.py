@@ -7,7 +7,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from portal.labels.models import Label, Provenance
 from portal.reviews.consensus import UNSURE
 from portal.reviews.models import Purpose, Read, Reliability, ReviewTask
-from portal.reviews.reliability import Said
+from portal.reviews.quality.reliability import Said
 from portal.reviews.skill import Skill
 
 MOST_ANSWERS = 50_000

@@ -14,9 +14,10 @@ from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.core.errors import BadInput, WrongState
 from portal.ml import Kind
-from portal.reviews import measures, standing
-from portal.reviews.measured import own_words
+from portal.reviews import standing
 from portal.reviews.models import KnownImage, Purpose, Qualification, Read, ReviewTask
+from portal.reviews.quality import known_images
+from portal.reviews.quality.evidence import own_words
 from portal.reviews.standing import Standing
 
 LARGEST_SET = 200
@@ -80,7 +81,7 @@ def result(reader: Standing) -> Result:
     return count(given, left=left + unanswered)
 
 
-_LEFT = f"SELECT count(*) FROM {measures.LEFT} AND k.qualifying"  # noqa: S608  # nosec B608 # a part of our own
+_LEFT = f"SELECT count(*) FROM {known_images.LEFT} AND k.qualifying"  # noqa: S608  # nosec B608 # a part of our own
 
 
 def why(reader: Standing) -> str:
@@ -144,7 +145,7 @@ def choose(*, per_kind: int, actor: User) -> int:
     """
     if not 1 <= per_kind * len(Kind) <= LARGEST_SET:
         raise BadInput(f"Choose between 1 and {LARGEST_SET // len(Kind)} pictures of each kind.")
-    measures.gather()
+    known_images.gather()
     taken: list[int] = []
     for kind, have in chosen().items():
         pool = KnownImage.objects.filter(kind=kind, qualifying=False, retired=None, image__state="settled").order_by("showings", "?")

@@ -1,0 +1,1 @@
+"""How well readers read: pictures whose kind is known, qualification, reliability, and what pages show of it."""
