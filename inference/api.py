@@ -180,6 +180,7 @@ class Analyzer:
             deep_sad_rank=self.fusion.rank(distance), embedding=tuple(embedding),
             quality=measures, route=route, reasons=reasons, logit=logit, neighbours=neighbours, ood=ood,
             colour=colours(picture, found.crop), region=region_of(picture, found.crop), heat=tuple(tuple(row) for row in heat),
+            look=self.known.look(embedding) if self.known else None,
         )  # fmt: skip
 
     def tensor(self, pixels: Sequence[Pixels]) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ PART = "novelty"
 DIMENSIONS = 32
 PROTOTYPES = 500
 NEAREST = 5
+LOOK_AXES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Novelty:
 
     def reduced(self, embeddings: Floats) -> Floats:
         return (np.asarray(embeddings, dtype=np.float64) - self.mean) @ self.axes
+
+    def look(self, embedding: Sequence[float]) -> int:
+        """One of 2 ** LOOK_AXES coarse looks of an embedding (D,): on which side of the mean it lies along each of the foremost axes."""
+        sides = self.reduced(np.asarray([embedding]))[0, :LOOK_AXES] > 0
+        return int(sides @ (1 << np.arange(len(sides))))
 
     def rank(self, distance: float) -> float:
         """Share of new images from the known sources that lie nearer, in [0, 1]."""

@@ -94,6 +94,8 @@ class Analysis:
     heat: tuple[tuple[float, ...], ...] = ()
     """Of each place of the region, from the top left, row by row: the classifier's own share of non-regular, uncalibrated, in [0, 1].
     Empty where the backbone's answer is no average over places."""
+    look: int | None = None
+    """Which of 64 coarse looks it has (`inference.novelty.Novelty.look`): pictures of one look resemble one another. None as `ood`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -213,7 +213,12 @@ _STEPS: dict[str, Any] = {"clean": _clean, "analysed": _analysed, "accepted": _a
 
 
 def make_analysis(
-    image: Image, *, version: ModelVersion | None = None, kind: str = "regular", p_non_regular: float | None = None
+    image: Image,
+    *,
+    version: ModelVersion | None = None,
+    kind: str = "regular",
+    p_non_regular: float | None = None,
+    look: int | None = None,
 ) -> Analysis:
     """An Analysis by `version` (else the champion) and the current Assessment that rests on it."""
     p = p_non_regular if p_non_regular is not None else (0.02 if kind == "regular" else 0.97)
@@ -235,6 +240,7 @@ def make_analysis(
         deep_sad_rank=0.5,
         embedding=[0.1, 0.2, 0.3, 0.4],
         quality={"sharpness": 120.0, "glare": 0.01, "exposure": 0.5},
+        look=look,
         route=route,
         reasons=reasons,
     )

@@ -32,6 +32,7 @@ class Analysis(Created):
         default=dict,
         help_text="`region` in pixels of the clean picture, and `rows`: of each place of it the share of non-regular; {}: not known.",
     )
+    look = models.SmallIntegerField(null=True, help_text="Images of one look resemble one another (same bundle); null: not known.")
     route = models.CharField(max_length=20, choices=[(r.value, r.value) for r in Route])
     reasons = ArrayField(models.CharField(max_length=60), default=list)
 

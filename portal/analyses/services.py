@@ -91,6 +91,7 @@ def _columns(said: ml.Analysis) -> dict[str, Any]:
         "quality": said.quality,
         "colour": list(said.colour),
         "heat": _heat(said),
+        "look": said.look,
         "route": said.route,
         "reasons": list(said.reasons),
     }

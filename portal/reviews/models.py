@@ -103,7 +103,9 @@ class ReviewTask(Created):
     rules = models.ForeignKey(ReviewRules, on_delete=models.PROTECT, null=True, related_name="+", help_text="Null: the built-in rule.")
     reads_needed = models.IntegerField(default=1)
     answered = models.IntegerField(default=0, help_text="Answers of readers that count now, not of adjudicators.")
-    priority = models.FloatField(default=0, help_text="Higher is read sooner: how much is in doubt, 0..1.")
+    priority = models.FloatField(default=0, help_text="Higher is read sooner: how much is in doubt, less what is asked already, 0..1.")
+    look = models.SmallIntegerField(null=True, help_text="Of the image, as its analysis has it.")
+    alike = models.SmallIntegerField(default=0, help_text="Open questions of the site about images of the same look, when this was asked.")
     closed = models.DateTimeField(null=True)
     note = models.CharField(max_length=500, blank=True, help_text="Why a person asks. Not in the audit trail: it may tell of a patient.")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, related_name="+", db_index=False, editable=False)
@@ -137,6 +139,7 @@ class ReviewTask(Created):
                 name="task_begun",
             ),
             models.Index(fields=["turn", "id"], condition=Q(state="adjudication"), name="task_adjudication"),
+            models.Index(fields=["site", "look"], condition=Q(state="open", purpose="review", look__isnull=False), name="task_alike"),
         ]
         triggers = [
             pgtrigger.Trigger(

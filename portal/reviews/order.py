@@ -29,6 +29,10 @@ EVEN = 4
 """A site that has had so many more of the last LOOK_BACK than another waits."""
 BEGUN = 192
 """Of 256 draws so many look first at what other readers have begun."""
+ALIKE_STEP = 0.01
+"""Each open question about an image of the same site and look puts a new one back by so much priority, about three and a half hours."""
+MOST_ALIKE = 25
+"""No more than so many put it back: what is in doubt must not drown in a large batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,12 @@ class Given:
 def turn(asked: float, priority: float) -> float:
     """Seconds; the database computes the same (`ReviewTask.turn`)."""
     return asked - priority * SPAN.total_seconds()
+
+
+def soon(doubt: float, alike: int) -> float:
+    """Priority of a question in 0..1: how much is in doubt, less what `alike` open questions ask already. So near-equals in doubt come by
+    turns of looks, and a reader's evening is not one device's hundred twins (METHODS 6)."""
+    return max(0.0, doubt - ALIKE_STEP * min(alike, MOST_ALIKE))
 
 
 def draw(seed: str, given: Sequence[Given], what: str, number: int) -> bytes:

@@ -21,7 +21,7 @@ from portal.labels import selectors as label_selectors
 from portal.labels import services as labels
 from portal.labels.models import HUMAN, Label, Provenance
 from portal.ml import Kind, Route
-from portal.reviews import selectors
+from portal.reviews import crowds, order, selectors
 from portal.reviews import triage as triage_rules
 from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.triage import Facts, Routed, Rules
@@ -29,12 +29,13 @@ from portal.reviews.triage import Facts, Routed, Rules
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is to be asked about an image, why, how soon (1 is soonest) and by which rule."""
+    """What is to be asked about an image, why, how much is in doubt (1 is most), by which rule, and which look the image has."""
 
     image: Image
     reasons: tuple[str, ...]
     priority: float
     rules: Rules
+    look: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Case:
         return self.routed.route is not Route.REVIEW
 
     def question(self) -> Question:
-        return Question(self.image, self.routed.reasons, self.routed.priority, self.rules)
+        return Question(self.image, self.routed.reasons, self.routed.priority, self.rules, self.beside.analysis.look)
 
     def label(self, assessment: Assessment) -> labels.New:
         kind = Kind.REGULAR if self.routed.route is Route.AUTO_REGULAR else self.kind
@@ -124,7 +125,7 @@ def objection(case: Case, label: Label | None) -> Question | None:
     if not case.sure:
         return case.question()
     if label is None or label.kind != case.kind:
-        return Question(case.image, ("models_disagree",), 1.0, case.rules)
+        return Question(case.image, ("models_disagree",), 1.0, case.rules, case.beside.analysis.look)
     return None
 
 
@@ -136,7 +137,7 @@ def move_in_queue(waiting: Sequence[Case]) -> None:
     held = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True)
     tasks = list(held.filter(image__in=priorities, state=TaskState.OPEN, purpose=Purpose.REVIEW))
     for task in tasks:
-        task.priority = priorities[task.image_id]
+        task.priority = order.soon(priorities[task.image_id], task.alike)
     ReviewTask.objects.bulk_update(tasks, ["priority"])
 
 
@@ -145,15 +146,16 @@ def open_tasks(questions: Sequence[Question], *, actor: User | None = None, note
     if not questions:
         return []
     move([asked.image for asked in questions], ImageState.IN_REVIEW)
-    tasks = ReviewTask.objects.bulk_create(_task(asked, note) for asked in questions)
+    alike = crowds.alike([(asked.image.site_id, asked.look, asked.priority) for asked in questions])
+    tasks = ReviewTask.objects.bulk_create(_task(asked, note, count) for asked, count in zip(questions, alike, strict=True))
     audit.record_all(_event(task, actor) for task in tasks)
     return tasks
 
 
-def _task(asked: Question, note: str) -> ReviewTask:
+def _task(asked: Question, note: str, alike: int) -> ReviewTask:
     return ReviewTask(
-        image=asked.image, reasons=list(asked.reasons), priority=asked.priority, rules_id=asked.rules.version,
-        reads_needed=asked.rules.reads_needed, note=note[:500],
+        image=asked.image, reasons=list(asked.reasons), priority=order.soon(asked.priority, alike), rules_id=asked.rules.version,
+        reads_needed=asked.rules.reads_needed, note=note[:500], look=asked.look, alike=alike,
     )  # fmt: skip
 
 

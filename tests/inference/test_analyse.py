@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from inference import api
-from inference.bundle import BundleError
+from inference.bundle import BASELINE, BundleError
+from inference.novelty import LOOK_AXES, Novelty
 from inference.types import Analysis, Box, DetectorState, Unreadable
 from portal import ml
 from tests.inference import toys
@@ -99,3 +101,19 @@ def test_where_the_classifier_sees_it_is_told_of_the_region_that_it_saw(tiny_bun
         assert 0 <= y0 < y1 <= said.height
         assert len(said.heat) == len(said.heat[0]) >= 1
         assert all(0 <= share <= 1 for row in said.heat for share in row)
+
+
+def test_what_lies_on_the_same_sides_of_the_mean_has_one_look() -> None:
+    axes = np.eye(9, LOOK_AXES)
+    known = Novelty(mean=np.full(9, 2.0), axes=axes, prototypes=np.zeros((1, LOOK_AXES)), quantiles=(0.0, 1.0))
+    above, below = [3.0] * 9, [1.0] * 9
+    assert (known.look(above), known.look(below)) == (2**LOOK_AXES - 1, 0)
+    assert known.look([2.1, *below[1:]]) == 1 == known.look([90.0, *below[1:6], 50.0, 50.0, 50.0])
+
+
+def test_the_shipped_bundle_tells_looks_apart(pictures: list[Path]) -> None:
+    said = api.analyse(pictures, BASELINE)
+    looks = [one.look for one in said if isinstance(one, Analysis)]
+    assert len(looks) == len(pictures)
+    assert all(look is not None and 0 <= look < 2**LOOK_AXES for look in looks)
+    assert [one.look for one in api.analyse(pictures, BASELINE) if isinstance(one, Analysis)] == looks
