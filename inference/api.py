@@ -200,7 +200,7 @@ def colours(picture: Picture, crop: Box | None) -> tuple[float, ...]:
 
 def build(parts: dict[str, Any]) -> tuple[CervixDetector, CropClassifier, DeepSAD]:
     """The three networks of bundle.json's `parts`, with random weights."""
-    return CervixDetector(DetectorConfig(**parts["detector"])), CropClassifier(ResNeStConfig(**parts["resnest"])), DeepSAD()
+    return CervixDetector(DetectorConfig(**parts["detector"])), CropClassifier(ResNeStConfig.from_json(parts["resnest"])), DeepSAD()
 
 
 def _found(boxes: list[Box]) -> Found:

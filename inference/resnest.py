@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import timm
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from inference.types import CLASSIFIED_KINDS
 
 
 @dataclass(frozen=True, slots=True)
 class ResNeStConfig:
-    """Everything that rebuilds the network; stored in bundle.json. `backbone`: any timm name. `size`: side of the crop in pixels."""
+    """Everything that rebuilds the network; stored in bundle.json. `backbone`: any timm name. `size`: side of the crop in pixels.
+
+    `more`: backbones and sizes of further networks, none larger than `size`, that are asked too.
+    """
 
     backbone: str = "resnest14d"
     size: int = 96
     classes: int = len(CLASSIFIED_KINDS)
+    more: tuple[tuple[str, int], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> ResNeStConfig:
+        """Bundles of before there were further networks have none."""
+        return ResNeStConfig(**{**values, "more": tuple((str(name), int(size)) for name, size in values.get("more", ()))})
+
+    @property
+    def members(self) -> tuple[tuple[str, int], ...]:
+        """Backbone and size of every network, the first one first."""
+        return ((self.backbone, self.size), *self.more)
+
 
 class CropClassifier(nn.Module):
-    """A timm network over cervix crops (N, 3, size, size), RGB in [0, 1]. Never `channels_last`: 2.6 times slower for ResNeSt."""
+    """A timm network over cervix crops (N, 3, size, size), RGB in [0, 1]. Never `channels_last`: 2.6 times slower for ResNeSt.
+
+    With further networks the logits are the mean of all of theirs: each has outliers of its own, and those decide what is found where few
+    regular images may be called otherwise. Embedding and places are the first one's.
+    """
 
     config: ResNeStConfig
 
@@ -37,6 +57,8 @@ class CropClassifier(nn.Module):
         known = cast(Any, self.net).pretrained_cfg
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(known[name]).view(1, 3, 1, 1), persistent=False)
+        further = (ResNeStConfig(backbone=name, size=size, classes=config.classes) for name, size in config.more)
+        self.more = nn.ModuleList(CropClassifier(one) for one in further)
 
     def forward(self, crops: Tensor) -> Tensor:
         """Logits (N, classes) in the order of CLASSIFIED_KINDS."""
@@ -45,19 +67,32 @@ class CropClassifier(nn.Module):
     def both(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, classes) and the average-pool vector (N, D), which is the paper's t-SNE feature (D = 2,048 for ResNeSt)."""
         logits, embedding, _ = self._whole(crops)
-        return logits, embedding
+        return self._agreed(logits, crops), embedding
+
+    def _agreed(self, own: Tensor, crops: Tensor) -> Tensor:
+        """The mean of this network's logits (N, classes) and those of the further ones, which see the crops at their own sizes."""
+        said = [own]
+        for member in self.more:
+            side = cast(CropClassifier, member).config.size
+            seen = crops if side == crops.shape[-1] else F.interpolate(crops, size=(side, side), mode="bilinear", antialias=True)
+            said.append(member(seen))
+        return torch.stack(said).mean(dim=0)
 
     def with_places(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `both`, and the logits (N, h, w, classes) of each place of the crops by itself, whose mean is the whole's (class activation
-        mapping: Zhou et al. 2016). None where the backbone's embedding is not the mean over places."""
-        logits, embedding, features = self._whole(crops)
+        mapping: Zhou et al. 2016). None where the backbone's embedding is not the mean over places.
+
+        What further networks say moves all places alike: where a kind is seen is the first one's word.
+        """
+        own, embedding, features = self._whole(crops)
+        logits = self._agreed(own, crops)
         # timm's networks keep the channels second, or last
         if features.ndim == 4 and features.shape[1] == embedding.shape[1]:
             features = features.permute(0, 2, 3, 1)
         if features.ndim != 4 or features.shape[-1] != embedding.shape[1]:
             return logits, embedding, None
         mean_of_places = torch.allclose(features.mean(dim=(1, 2)), embedding, rtol=1e-3, atol=1e-4)
-        return logits, embedding, self._classified(features) if mean_of_places else None
+        return logits, embedding, self._classified(features) + (logits - own)[:, None, None] if mean_of_places else None
 
     def _whole(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         features = self.net.forward_features((crops - self.get_buffer("mean")) / self.get_buffer("std"))

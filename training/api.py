@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, DetectorState, Kind, Progress
 from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
 from training.augment import WIDE_MARGIN, WIDER
-from training.config import Preset, preset_of
+from training.config import Preset, ResNeStRecipe, preset_of
 from training.data import open_records
 from training.engine import Reporter
 from training.evaluation import evaluate
@@ -135,10 +135,12 @@ class _Run:
         held = classified(self.data.split("validation"))
         tuning = [record for record in held + classified(self.data.split("calibration")) if record.measurable]
         size = self.parts["resnest"]["size"] if "resnest" in self.parts else self.preset.resnest.size
-        crops = self._crops(finder, [*train_set, *held, *tuning], size)
+        everything = [*train_set, *held, *tuning]
+        boxes = self._boxes(finder, everything)
+        crops = read_crops(everything, boxes, size, cancelled=self.reporter.cancelled)
         rows = np.cumsum([0, len(train_set), len(held), len(tuning)])
         in_train, in_held, in_tuning = (slice(int(a), int(b)) for a, b in itertools.pairwise(rows))
-        sorter, figures["resnest"] = self._resnest(crops, in_train, in_held, targets_of(train_set), targets_of(held))
+        sorter, figures["resnest"] = self._resnest(everything, boxes, crops, (in_train, in_held), (targets_of(train_set), targets_of(held)))
         measure, figures["deep_sad"] = self._deep_sad(crops, in_train, train_set)
         fusion, figures["calibration"] = self._calibrate(sorter, measure, crops, in_train, in_tuning, tuning)
         architectures = {"detector": finder.config.as_json(), "resnest": sorter.config.as_json(), "deep_sad": {"size": DEEP_SAD_SIZE}}
@@ -165,31 +167,42 @@ class _Run:
             out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
         )  # fmt: skip
 
-    def _crops(self, finder: CervixDetector, records: Sequence[Record], size: int) -> Crops:
-        """Crops at the detector's boxes, as inference will make them; for training pictures at the true box where it is known."""
+    def _boxes(self, finder: CervixDetector, records: Sequence[Record]) -> list[Box | None]:
+        """Where to crop: at the detector's boxes, as inference will; training pictures at the true box where it is known."""
         self.reporter.at("crops", 0.0, "finding and cropping the cervix")
         unknown = [record for record in records if record.split != "train" or record.box is None]
         boxes = find_boxes(finder, unknown, self.config.device, cancelled=self.reporter.cancelled)
         found = {id(record): box for record, box in zip(unknown, boxes, strict=True)}
         self.reporter.at("crops", 0.7, "cropping the cervix")
-        return read_crops(records, [found.get(id(r), r.box) for r in records], size, cancelled=self.reporter.cancelled)
+        return [found.get(id(record), record.box) for record in records]
 
     def _resnest(
-        self, crops: Crops, in_train: slice, in_held: slice, targets: NDArray[np.int64], held_targets: NDArray[np.int64]
-    ) -> tuple[CropClassifier, dict[str, float]]:
+        self, records: Sequence[Record], boxes: Sequence[Box | None], crops: Crops, rows: tuple[slice, slice],
+        targets: tuple[NDArray[np.int64], NDArray[np.int64]],
+    ) -> tuple[CropClassifier, dict[str, float]]:  # fmt: skip
+        """The classifier: every network of it by itself, on crops of its own size."""
+        in_train, in_held = rows
         known = self.parts.get("resnest", {})
+        members = members_of(known, self.preset.resnest)
+        model = CropClassifier(resnest.config_of([(name, size) for name, size, _ in members]))
+        start = self.start.get("resnest")
         if "resnest" not in self.config.parts:
-            kept = CropClassifier(ResNeStConfig(**known))
-            kept.load_state_dict(self.start["resnest"])
-            model = kept.to(self.config.device).eval()
-            return model, resnest.figures_on(model, crops.resnest[in_held], held_targets)
-        model, figures = resnest.train(
-            crops.wide[in_train], targets, crops.resnest[in_held], held_targets, self.preset.resnest,
-            start=self.start.get("resnest"), out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
-            backbone=known.get("backbone", ""), size=known.get("size", 0),
-        )  # fmt: skip
-        round_as_saved(model)
-        return model, figures
+            model.load_state_dict(start or {})
+        else:
+            trained = []
+            for number, (name, size, weights) in enumerate(members):
+                seen = crops if size == crops.resnest.shape[1] else read_crops(records, boxes, size, cancelled=self.reporter.cancelled)
+                one, _ = resnest.train(
+                    seen.wide[in_train], targets[0], seen.resnest[in_held], targets[1],
+                    replace(self.preset.resnest, backbone=name, size=size, weights=weights, more="", more_weights=""),
+                    start=resnest.own_of(start, number) if start else None, out=self.out / f"member-{number}" if number else self.out,
+                    seed=self.config.seed + number, device=self.config.device, reporter=self.reporter.part_of(number, len(members)),
+                )  # fmt: skip
+                trained.append(one.state_dict())
+            model.load_state_dict(resnest.together(trained))
+            round_as_saved(model)
+        model.to(self.config.device).eval()
+        return model, resnest.figures_on(model, crops.resnest[in_held], targets[1])
 
     def _deep_sad(self, crops: Crops, in_train: slice, train_set: Sequence[Record]) -> tuple[DeepSAD, dict[str, float]]:
         if "deep_sad" not in self.config.parts:
@@ -240,10 +253,19 @@ class _Run:
         recipes = asdict(self.preset)
         for part in ("detector", "resnest"):
             recipes[part]["weights"] = Path(recipes[part]["weights"]).name
+        further = recipes["resnest"]["more_weights"].split(",")
+        recipes["resnest"]["more_weights"] = ",".join(Path(one.strip()).name for one in further)
         return recipes
 
     def _start_hash(self) -> str:
         return bundles.read_manifest(Path(self.config.start))[1] if self.config.start else "random"
+
+
+def members_of(known: dict[str, Any], recipe: ResNeStRecipe) -> tuple[tuple[str, int, str], ...]:
+    """Backbone, size and start weights of the classifier's networks: as the start bundle has them, else as the recipe."""
+    if not known:
+        return recipe.members()
+    return tuple((name, size, "") for name, size in ResNeStConfig.from_json(known).members)
 
 
 def classified(records: Sequence[Record]) -> list[Record]:

@@ -69,6 +69,12 @@ def write(bundle: Path, left_out: Mapping[str, Report], reports: Mapping[str, Re
     return "\n".join(sections)
 
 
+def _members(classifier: Mapping[str, Any]) -> str:
+    members = [(classifier["backbone"], classifier["size"]), *classifier.get("more", ())]
+    named = [f"{name}, {size} px" for name, size in members]
+    return named[0] if len(named) == 1 else f"mean of {len(named)} networks ({'; '.join(named)})"
+
+
 def head(about: Mapping[str, Any], digest: str) -> str:
     parts, fusion = about["parts"], about["fusion"]
     rows = [
@@ -81,7 +87,7 @@ def head(about: Mapping[str, Any], digest: str) -> str:
         ),
         (
             "classifier",
-            f"{parts['resnest']['backbone']}, {parts['resnest']['size']} px crops, three classes; its average pool is the embedding",
+            f"{_members(parts['resnest'])} crops, three classes; the average pool of the first is the embedding",
         ),
         ("Deep SAD", "32 px, 520,544 parameters, started from an autoencoder"),
         ("fusion", f"logistic, weights >= 0 on {', '.join(_weighed(fusion))}"),
@@ -121,6 +127,8 @@ def _compares(context: Mapping[str, Any]) -> str:
 def _start(about: Mapping[str, Any]) -> str:
     recipes = about.get("recipes", {})
     files = {part: recipes[part]["weights"] for part in ("detector", "resnest") if recipes.get(part, {}).get("weights")}
+    if further := recipes.get("resnest", {}).get("more_weights"):
+        files["resnest"] = ", ".join(dict.fromkeys([files.get("resnest", "random"), *further.split(",")]))
     named = {"detector": "detector", "resnest": "classifier"}
     return "; ".join(f"{named[part]}: ImageNet ({file})" for part, file in files.items()) or "random"
 

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ class Reporter:
     started: float = field(default_factory=time.monotonic)
     first: float = -1.0
     said: float = -1.0
+    part: tuple[int, int] = (0, 1)
+
+    def part_of(self, number: int, count: int) -> Reporter:
+        """For the `number`th (from 0) of `count` equal parts of a stage, whose shares are told as shares of the stage."""
+        return replace(self, part=(number, count))
 
     def step(self, stage: str, share: float, message: str, **figures: float) -> None:
         """As `at`, but silent unless some time has passed: whoever listens may write every line to a database."""
@@ -59,7 +64,8 @@ class Reporter:
     def _fraction(self, stage: str, share: float) -> float:
         names = list(self.weights)
         before = sum(self.weights[name] for name in names[: names.index(stage)])
-        return min(1.0, (before + share * self.weights[stage]) / sum(self.weights.values()))
+        number, count = self.part
+        return min(1.0, (before + (number + share) / count * self.weights[stage]) / sum(self.weights.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ resized crop, rotation and mirror, Adam at a constant rate, the epoch that is be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +75,27 @@ def train(
     if recipe.objective == BINARY:
         unweight(model, *counts.tolist())
     return model, figures_on(model, held, held_targets)
+
+
+def config_of(members: Sequence[tuple[str, int]]) -> ResNeStConfig:
+    """Of networks by backbone and size, the first of which gives the embedding."""
+    (backbone, size), *further = members
+    return ResNeStConfig(backbone=backbone, size=size, more=tuple(further))
+
+
+def own_of(states: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
+    """Of a whole classifier's weights those of its `number`th network, by the names that it has alone."""
+    further = {name: value for name, value in states.items() if name.startswith("more.")}
+    if number == 0:
+        return {name: value for name, value in states.items() if name not in further}
+    prefix = f"more.{number - 1}."
+    return {name.removeprefix(prefix): value for name, value in further.items() if name.startswith(prefix)}
+
+
+def together(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The weights of networks that were trained by themselves, by the names that they have in one classifier."""
+    first, *further = states
+    return {**first, **{f"more.{number}.{name}": value for number, one in enumerate(further) for name, value in one.items()}}
 
 
 def binary_loss(model: CropClassifier, crops: Tensor, classes: Tensor, weights: Tensor) -> Tensor:

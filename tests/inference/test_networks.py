@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from inference.deep_sad import DeepSAD, Encoder, away_from_zero
 from inference.detector import CervixDetector, state_of, to_file_pixels
@@ -111,3 +113,23 @@ def test_a_backbone_whose_answer_is_no_average_has_no_places() -> None:
         logits, _, each = model.with_places(torch.rand(1, 3, 64, 64))
     assert each is None
     assert logits.shape == (1, 3)
+
+
+def test_further_networks_are_asked_too_and_the_answer_is_the_mean_of_their_logits() -> None:
+    torch.manual_seed(3)
+    model = CropClassifier(ResNeStConfig(backbone="resnet18", size=64, more=(("test_resnet", 32), ("resnet10t", 64)))).eval()
+    crops = torch.rand(2, 3, 64, 64)
+    first, (second, third) = CropClassifier(ResNeStConfig(backbone="resnet18", size=64)).eval(), model.more
+    first.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("more.")})
+    with torch.inference_mode():
+        logits, embedding, each = model.with_places(crops)
+        own, seen = first.both(crops)
+        smaller = F.interpolate(crops, size=(32, 32), mode="bilinear", antialias=True)
+        expected = (own + second(smaller) + third(crops)) / 3
+    torch.testing.assert_close(logits, expected)
+    torch.testing.assert_close(model(crops), expected)
+    torch.testing.assert_close(embedding, seen)
+    assert each is not None
+    torch.testing.assert_close(each.mean(dim=(1, 2)), logits, rtol=1e-3, atol=1e-4)
+    assert ResNeStConfig.from_json(json.loads(json.dumps(model.config.as_json()))) == model.config
+    assert ResNeStConfig.from_json({"backbone": "resnet18", "size": 64, "classes": 3}).members == (("resnet18", 64),)

@@ -18,7 +18,16 @@ COLOURS = {Kind.REGULAR: (205, 120, 130), Kind.GREEN_FILTER: (30, 160, 40), Kind
 TINY = Preset(
     detector=DetectorRecipe(backbone="test_resnet", size=128, epochs=2, batch=8, epoch_images=16),
     resnest=ResNeStRecipe(
-        backbone="test_resnet", size=32, epochs=4, batch=8, epoch_images=64, synthetic_green=0.1, synthetic_iodine=0.1, ema=0.9, lr=3e-3
+        backbone="test_resnet",
+        size=32,
+        epochs=4,
+        batch=8,
+        epoch_images=64,
+        synthetic_green=0.1,
+        synthetic_iodine=0.1,
+        ema=0.9,
+        lr=3e-3,
+        more="test_resnet@24",
     ),
     deep_sad=DeepSADRecipe(epochs=6, ae_epochs=2, batch=16),
     quality=QualityRecipe(images=16, held=12, scenes=16, strips=4),
