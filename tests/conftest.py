@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from portal.embedded import OWNER
 from tests import servers
@@ -17,6 +18,24 @@ from tests import servers
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("WINNOW_REAL_DATA", ROOT.parent / "shared" / "data"))
 _KEPT = {"django_migrations", "django_content_type", "auth_permission"}
+
+
+_found: dict[tuple[str, ...], dict[str, Any]] = {}
+_look = WhiteNoiseMiddleware.add_files_from_finders
+
+
+def _look_once(self: WhiteNoiseMiddleware) -> None:
+    """Every `Client` loads the middleware anew, and this one opens every static file: once is enough for the same folders and rules."""
+    from django.conf import settings
+
+    key = (self.static_prefix, str(self.max_age), *map(str, (settings.STATICFILES_DIRS, settings.STORAGES, settings.STATIC_ROOT)))
+    if key not in _found:
+        _look(self)
+        _found[key] = self.files
+    self.files = dict(_found[key])
+
+
+WhiteNoiseMiddleware.add_files_from_finders = _look_once
 
 
 @pytest.fixture(scope="session")
