@@ -15,7 +15,7 @@ from portal.embedded import OWNER, Postgres, Redis
 
 FOLDER = Path(tempfile.mkdtemp(prefix="winnow-test-"))
 FOLDER.chmod(0o755)
-postgres = Postgres(FOLDER / "pg")
+postgres = Postgres(FOLDER / "pg", durable=False)
 redis = Redis(FOLDER / "redis")
 
 
@@ -33,6 +33,8 @@ def _start() -> None:
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
         # playwright's loop runs in the tests' thread
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
+        # Other tests hold the other cores: threads that wait for one another in every small step would burn what they share
+        **dict.fromkeys(("WINNOW_TORCH_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 
 
