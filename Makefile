@@ -12,6 +12,9 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NODE_USE_SYSTEM_CA := 1
+# Compiled once, and not by every process: torch alone takes 12 s to compile. Beside the environment, so that `make clean` removes it.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/compiled
 
 PORT ?= 8000
 PYTEST_ARGS ?=
