@@ -64,7 +64,16 @@ def real_data() -> Path:
     return REAL_DATA
 
 
+LONGEST = (
+    *("browser/test_walk.py", "chaos/test_storm.py", "ops/test_up.py", "test_access_matrix.py", "training/test_train.py"),
+    *("security/test_non_interference.py", "browser/test_axe.py", "test_foreign_values.py", "browser/test_resume.py"),
+    *("chaos/test_poison.py", "browser/test_metadata.py", "training/test_parallel.py", "training/test_reproduce.py"),
+    *("chaos/test_cuts.py", "training/test_quality.py", "browser/test_learning.py", "security/test_hostile_values.py"),
+    *("portal/pipeline/test_workers.py", "security/test_api.py", "security/test_advisories.py", "portal/images/test_clean.py"),
+)
+"""Files by how long they take. They come first, and the short ones after them, so that neither of two processes waits for the other."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests come first: of two processes, neither waits at the end for a long file that the other began last."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
