@@ -12,13 +12,16 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export NODE_USE_SYSTEM_CA := 1
+# Compiled once, and not by every process: torch alone takes 12 s to compile. Beside the environment, so that `make clean` removes it.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/compiled
 
 PORT ?= 8000
 PYTEST_ARGS ?=
 TEST_PROCESSES ?= 2
 export PORT
 
-.PHONY: help run test lint format types chaos storm cuts client fuzz poison race machine security tamper bench reproduce lock environment clean
+.PHONY: help run test lint format types chaos storm cuts client walk fuzz poison race machine security tamper bench reproduce lock environment clean
 
 help: ## What there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -84,6 +87,9 @@ tamper: $(READY) ## 25 flipped bytes among 10,000 blobs, 20 altered audit rows o
 
 fuzz: $(READY) ## 100,000 mutated pictures through the decoder, about 40 minutes on 2 cores; FUZZ_ARGS='--count 1000 --seed 8'
 	@$(PY) -m tests.fuzz $(FUZZ_ARGS)
+
+walk: $(READY) ## Once around as people do it, in the browser, with the training that the page proposes: about 5 minutes
+	@WINNOW_LONG_WALK=1 $(PY) -m pytest -q tests/browser/test_walk.py $(PYTEST_ARGS)
 
 poison: $(READY) ## 20 pictures that crash, stall or fatten their decoder among 2,000, through a real worker
 	@$(PY) -m tests.chaos.poison

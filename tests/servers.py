@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,7 +16,13 @@ from portal.embedded import OWNER, Postgres, Redis
 
 FOLDER = Path(tempfile.mkdtemp(prefix="winnow-test-"))
 FOLDER.chmod(0o755)
-postgres = Postgres(FOLDER / "pg")
+SETTINGS = {
+    # A killed server loses nothing without them, only a machine without power
+    "fsync": "off", "full_page_writes": "off",
+    # Rows of tests are never committed: it would count them, find none, and the planner would join what is there row by row
+    "autovacuum": "off" if "pytest" in sys.modules else "on",
+}  # fmt: skip
+postgres = Postgres(FOLDER / "pg", SETTINGS)
 redis = Redis(FOLDER / "redis")
 
 
@@ -33,6 +40,8 @@ def _start() -> None:
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
         # playwright's loop runs in the tests' thread
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
+        # Other tests hold the other cores: threads that wait for one another in every small step would burn what they share
+        **dict.fromkeys(("WINNOW_TORCH_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
     }
 
 

@@ -11,7 +11,9 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -43,9 +45,13 @@ def _postgres_binaries() -> Path:
 
 
 class Postgres:
-    """One Postgres server over one data folder. Started as another user where we are root, as Postgres demands."""
+    """One Postgres server over one data folder. Started as another user where we are root, as Postgres demands.
 
-    def __init__(self, data: Path) -> None:
+    `settings` are for the tests: without `fsync` nothing is forced to the disk.
+    """
+
+    def __init__(self, data: Path, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.settings = settings
         self.data = data.resolve()
         self.bin = _postgres_binaries()
         self.log = self.data.parent / "postgres.log"
@@ -109,7 +115,7 @@ class Postgres:
                 shutil.chown(pw.name, self.os_user)
             done = subprocess.run(
                 [self.bin / "initdb", "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={pw.name}", "-E", "UTF8", "--locale=C.UTF-8",
-                 "-D", new],
+                 "-D", new, *(["--no-sync"] if self.settings.get("fsync") == "off" else [])],
                 capture_output=True, text=True, **self.identity, cwd="/", preexec_fn=die_with_parent(),
             )  # fmt: skip
         if done.returncode:
@@ -138,7 +144,7 @@ class Postgres:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.data, "-k", self.sockets, "-h", "", "-c", "max_connections=200",
-                 "-c", "shared_buffers=128MB"],
+                 "-c", "shared_buffers=128MB", *(f"--{name}={value}" for name, value in self.settings.items())],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self.identity, cwd="/", start_new_session=True,
                 preexec_fn=die_with_parent(signal.SIGINT),
             )  # fmt: skip

@@ -55,6 +55,8 @@ class Up:
             env={**kept, "WINNOW_VAR": str(var), "PORT": str(self.port), "EXAMPLE": "0", **environ}, start_new_session=True,
         )  # fmt: skip
         self.said = ""
+        self.began = 0.0
+        """When it said that it was up, for who wants to know."""
 
     def wait_for(self, pattern: str) -> re.Match[str]:
         """Read on until a line matches."""

@@ -6,6 +6,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from tests.conftest import LONGEST
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -36,3 +38,7 @@ def test_images_get_what_they_copy() -> None:
 
 def test_no_file_is_large() -> None:
     assert [path.name for path in _tracked() if path.stat().st_size > 50_000_000] == []
+
+
+def test_the_longest_tests_are_named_as_they_are() -> None:
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []
