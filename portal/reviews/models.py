@@ -10,6 +10,7 @@ from portal.accounts.models import Site, User
 from portal.core.models import Created
 from portal.images.models import Image
 from portal.ml import Kind
+from portal.reviews.asks import Asks
 from portal.reviews.order import SPAN
 
 CANNOT_TELL = "cannot_tell"
@@ -30,7 +31,8 @@ class Boxes(models.TextChoices):
 
 
 class ReviewRules(Created):
-    """How triage, reading and consensus work from this row on; the newest row counts, and a question keeps the row that it began with.
+    """How triage, reading and consensus work from this row on; the newest row counts, and a question keeps the row that it began with, but
+    for what holds at once: who takes part, how readers are measured, and what a page asks and shows (`asks.py`).
 
     `site` null: every site without a row of its own.
     """
@@ -113,6 +115,8 @@ class ReviewTask(Created):
     )
     """These three are kept by the database, for the indexes of the queue (`queue.py`): the image's site; who has answered, by number; the
     place within the site's queue (`order.turn`)."""
+    asks: Asks
+    """Of a question that is before a reader; read with it (`rows.py`)."""
 
     class Meta:
         constraints = [

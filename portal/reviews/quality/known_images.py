@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from portal.audit import services as audit
+from portal.core.statements import Prepared
 from portal.ml import Kind
-from portal.reviews import rows, selectors
+from portal.reviews import rows
 from portal.reviews.models import Purpose, ReviewTask
 from portal.reviews.standing import Standing
 
@@ -61,9 +61,15 @@ def left_over(standing: Standing) -> ReviewTask | None:
 
 def _locked(pk: int) -> ReviewTask | None:
     """Locked, unless it is held again by now."""
-    held = Q(leases__in=selectors.live())
-    rows = ReviewTask.objects.filter(selectors.SHOWN, pk=pk).exclude(held).select_related("image", "rules")
-    return rows.select_for_update(of=("self",)).first()
+    row = _LOCK.first(pk)
+    return rows.task_of(row) if row else None
+
+
+_LOCK = Prepared("lock_measure", "bigint", f"""
+    SELECT {rows.TASK} FROM {rows.WITH_IMAGE} WHERE task.id = $1 AND image.state IN ('settled', 'in_review') AND NOT EXISTS (
+        SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
+    ) FOR NO KEY UPDATE OF task
+""")  # noqa: S608  # nosec B608 # names of the models' own columns  # fmt: skip
 
 
 def _open(standing: Standing, wanted: Purpose) -> int | None:

@@ -122,9 +122,8 @@ def by_address(reader: User, signed: str) -> Answered:
 
 
 def will_reveal(lease: Lease) -> bool:
-    """Whether the question's own rules show the model's opinion to a reader who has answered it, and there is one."""
-    rules = lease.task.rules
-    return bool(rules and rules.reveal) and analyses.current_assessment(lease.task.image) is not None
+    """Whether the model's opinion is shown to a reader who has answered, and there is one."""
+    return lease.task.asks.opinion and analyses.current_assessment(lease.task.image) is not None
 
 
 @transaction.atomic
@@ -135,8 +134,7 @@ def reveal(*, reader: User, token: str) -> tuple[Answered, Opinion]:
     found = answered(reader, token)
     fresh = Lease.objects.filter(pk=found.lease.pk, ended__gt=Now() - REVEALED).exists()
     assessment = analyses.current_assessment(found.lease.task.image)
-    rules = found.lease.task.rules
-    if assessment is None or not fresh or not (rules and rules.reveal) or found.read.role != "reader":
+    if assessment is None or not fresh or not found.lease.task.asks.opinion or found.read.role != "reader":
         raise NotVisible
     image = found.lease.task.image
     Lease.objects.filter(pk=found.lease.pk).update(revealed=Coalesce("revealed", Now()))
