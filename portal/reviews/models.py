@@ -190,6 +190,7 @@ class Lease(Created):
     reserved = models.BooleanField(default=False, help_text="Fetched ahead: counted as held, for a short while, and not yet shown.")
     skipped = models.CharField(max_length=30, blank=True, db_default="", help_text="Why it was given back unread, where that was said.")
     revealed = models.DateTimeField(null=True, help_text="When the model's opinion was shown to its reader, after the own answer.")
+    adjudicating = models.BooleanField(default=False, db_default=False, help_text="Held to settle: what others said was shown with it.")
 
     class Meta:
         constraints = [
@@ -199,7 +200,7 @@ class Lease(Created):
             models.Index(fields=["reader", "-id"], name="lease_last_of_reader"),
             models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_open_of_reader"),
             models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
-            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False), name="lease_revealed"),
+            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False) | Q(adjudicating=True), name="lease_knowing"),
         ]
 
 

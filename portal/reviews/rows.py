@@ -32,10 +32,29 @@ WITH_IMAGE = """reviews_reviewtask AS task JOIN images_image AS image ON image.i
 
 def opinion_unseen(*, image: str, reader: str) -> str:
     """A condition, on the names of a column and of a value: this reader was not shown the model's opinion of this image."""
+    return _not_shown(image, reader, "shown.revealed IS NOT NULL")
+
+
+def blind_to(*, image: str, reader: str) -> str:
+    """The same, and that they have not seen either what others said of it, when they were to settle an earlier question."""
+    return _not_shown(image, reader, "(shown.revealed IS NOT NULL OR shown.adjudicating)")
+
+
+def _not_shown(image: str, reader: str, what: str) -> str:
     return f"""NOT EXISTS (
         SELECT FROM reviews_reviewtask AS earlier JOIN reviews_lease AS shown ON shown.task_id = earlier.id
-        WHERE earlier.image_id = {image} AND shown.reader_id = {reader} AND shown.revealed IS NOT NULL
+        WHERE earlier.image_id = {image} AND shown.reader_id = {reader} AND {what}
     )"""  # nosec B608 # our own names
+
+
+def sites_closed_to(reader: str) -> str:
+    """An array, by the name of a value: the sites whose rule in force names others. As `rules.closed_to`."""
+    return f"""ARRAY(SELECT site.id FROM accounts_site AS site CROSS JOIN LATERAL (
+            SELECT only_sites, only_readers FROM reviews_reviewrules WHERE site_id = site.id OR site_id IS NULL
+            ORDER BY site_id NULLS LAST, id DESC LIMIT 1
+        ) AS rule WHERE cardinality(rule.only_sites || rule.only_readers) > 0 AND NOT rule.only_readers @> ARRAY[{reader}]
+            AND NOT rule.only_sites && ARRAY(
+                SELECT site_id FROM accounts_membership WHERE user_id = {reader} AND site_id IS NOT NULL))"""  # noqa: S608  # nosec B608
 
 
 def image_of(row: Sequence[Any]) -> Image:

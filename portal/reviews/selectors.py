@@ -36,7 +36,7 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
         .exclude(image__site__in=closed_to(reader))
         .exclude(Exists(_read_by(reader)))
         .exclude(skipped_by(reader))
-        .exclude(image__in=_opinion_seen(reader))
+        .exclude(image__in=_known(reader))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
         .order_by("turn", "id")
@@ -66,6 +66,11 @@ def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
 def _opinion_seen(reader: User) -> QuerySet[Lease, Any]:
     """The images of which this person knows, from an earlier question, what the model says: they are blind to them no more."""
     return Lease.objects.filter(reader=reader, revealed__isnull=False).values("task__image")
+
+
+def _known(reader: User) -> QuerySet[Lease, Any]:
+    """And those of which they know what others said, as they were to settle them."""
+    return Lease.objects.filter(Q(revealed__isnull=False) | Q(adjudicating=True), reader=reader).values("task__image")
 
 
 def _read_by(reader: User) -> QuerySet[Read]:
