@@ -82,8 +82,7 @@ def decide(reads: Sequence[ReadFact], rule: Rule) -> Decision:
         if _sure_enough(reads, kind, rule):
             return Decision(Step.SETTLE, kind, reads_needed=rule.reads_needed)
         return Decision(Step.FURTHER_READER, reads_needed=len(answers) + 1)
-    missing = MOST_READERS - len(answers)
-    if missing > 0 and (votes + missing) * 2 > MOST_READERS:
+    if _majority_possible(votes, len(answers)):
         return Decision(Step.FURTHER_READER, reads_needed=len(answers) + 1)
     return Decision(Step.ADJUDICATE, reads_needed=rule.reads_needed)
 
@@ -98,16 +97,24 @@ def _leading(answers: Sequence[str]) -> tuple[Kind | None, int]:
 
 def _adaptive(reads: Sequence[ReadFact], answers: Sequence[str], rule: Rule, skill: Skill) -> Decision:
     """Of one mind and clear: settled. Of two minds it is never settled by likelihood before the third reader: an image that divides readers
-    is harder than those by which they are known, so that they err more often, and alike."""
+    is harder than those by which they are known, so that they err more often, and alike. Who cannot tell is of another mind: likelihood
+    knows nothing of them, so before the third reader they call the next, and of three the other two must be as clear as two must be."""
     said = sorted((read.reader, read.kind, read.unsure) for read in reads if not read.adjudicator and read.kind != CANNOT_TELL)
     kind, votes = _leading(answers)
+    early = len(answers) < MOST_READERS
     likely = round(skill.posterior(said)[kind], 4) if kind else 0.0
-    agreed = kind is not None and (votes == len(said) if len(answers) < MOST_READERS else votes * 2 > len(answers))
-    if kind and agreed and likely >= (CLEAR if len(answers) < MOST_READERS else LIKELY) and _sure_enough(reads, kind, rule):
+    agreed = votes == len(answers) if early else votes * 2 > len(answers)
+    if kind and agreed and likely >= (CLEAR if early or CANNOT_TELL in answers else LIKELY) and _sure_enough(reads, kind, rule):
         return Decision(Step.SETTLE, kind, reads_needed=rule.reads_needed, posterior=likely)
-    if len(answers) < MOST_READERS:
+    if _majority_possible(votes, len(answers)):
         return Decision(Step.FURTHER_READER, reads_needed=len(answers) + 1)
     return Decision(Step.ADJUDICATE, reads_needed=rule.reads_needed)
+
+
+def _majority_possible(votes: int, answers: int) -> bool:
+    """Whether a further reader may still make one, of the most there can be."""
+    missing = MOST_READERS - answers
+    return missing > 0 and (votes + missing) * 2 > MOST_READERS
 
 
 def _sure_enough(reads: Sequence[ReadFact], kind: Kind, rule: Rule) -> bool:

@@ -44,6 +44,9 @@ def lease_next(*, reader: User, role: Role = "reader") -> Lease | None:
         # fetched ahead, and now its turn
         Lease.objects.filter(pk=held.pk).update(reserved=False, until=Now() + LEASE)
         held.reserved = False
+    if held and role == "adjudicator" and not held.adjudicating:
+        # taken by a reader before the question went to the adjudicators: what others said is shown with it from now on
+        Lease.objects.filter(pk=held.pk).update(adjudicating=True)
     if held:
         return held
     return _next(reader, role, standing)
@@ -114,8 +117,8 @@ taken AS (
             AND ended IS NULL AND until > statement_timestamp()) AS held,
            EXISTS (SELECT 1 FROM reviews_read WHERE task_id = $1 AND reader_id = $2 AND current) AS mine
 ), made AS (
-INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved)
-SELECT $1, $2, $3, statement_timestamp() + make_interval(secs => $4), $5
+INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved, adjudicating)
+SELECT $1, $2, $3, statement_timestamp() + make_interval(secs => $4), $5, task.state = 'adjudication'
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
   AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))

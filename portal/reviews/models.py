@@ -10,6 +10,7 @@ from portal.accounts.models import Site, User
 from portal.core.models import Created
 from portal.images.models import Image
 from portal.ml import Kind
+from portal.reviews.asks import Asks
 from portal.reviews.order import SPAN
 
 CANNOT_TELL = "cannot_tell"
@@ -30,7 +31,8 @@ class Boxes(models.TextChoices):
 
 
 class ReviewRules(Created):
-    """How triage, reading and consensus work from this row on; the newest row counts, and a question keeps the row that it began with.
+    """How triage, reading and consensus work from this row on; the newest row counts, and a question keeps the row that it began with, but
+    for what holds at once: who takes part, how readers are measured, and what a page asks and shows (`asks.py`).
 
     `site` null: every site without a row of its own.
     """
@@ -115,6 +117,8 @@ class ReviewTask(Created):
     )
     """These three are kept by the database, for the indexes of the queue (`queue.py`): the image's site; who has answered, by number; the
     place within the site's queue (`order.turn`)."""
+    asks: Asks
+    """Of a question that is before a reader; read with it (`rows.py`)."""
 
     class Meta:
         constraints = [
@@ -189,6 +193,7 @@ class Lease(Created):
     reserved = models.BooleanField(default=False, help_text="Fetched ahead: counted as held, for a short while, and not yet shown.")
     skipped = models.CharField(max_length=30, blank=True, db_default="", help_text="Why it was given back unread, where that was said.")
     revealed = models.DateTimeField(null=True, help_text="When the model's opinion was shown to its reader, after the own answer.")
+    adjudicating = models.BooleanField(default=False, db_default=False, help_text="Held to settle: what others said was shown with it.")
 
     class Meta:
         constraints = [
@@ -198,7 +203,7 @@ class Lease(Created):
             models.Index(fields=["reader", "-id"], name="lease_last_of_reader"),
             models.Index(fields=["reader"], condition=Q(ended__isnull=True), name="lease_open_of_reader"),
             models.Index(fields=["reader", "task"], condition=~Q(skipped=""), name="lease_skipped"),
-            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False), name="lease_revealed"),
+            models.Index(fields=["reader", "task"], condition=Q(revealed__isnull=False) | Q(adjudicating=True), name="lease_knowing"),
         ]
 
 

@@ -55,11 +55,8 @@ given AS MATERIALIZED (
     FROM (SELECT id, task_id FROM reviews_lease WHERE reader_id = $1 ORDER BY id DESC LIMIT {order.LOOK_BACK}) AS lease
     JOIN reviews_reviewtask AS task ON task.id = lease.task_id JOIN images_image AS image ON image.id = task.image_id
 ),
-works AS MATERIALIZED (
-    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = $1 AND site_id IS NOT NULL
-),
 own AS MATERIALIZED (
-    SELECT site_id FROM works WHERE $3
+    SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = $1 AND site_id IS NOT NULL AND $3
 ),
 about AS MATERIALIZED (
     SELECT $2 || ':' || COALESCE((SELECT max(id) FROM given), 0) || ':' AS dice,
@@ -67,18 +64,13 @@ about AS MATERIALIZED (
         ARRAY(SELECT site_id FROM own) AS own,
         ARRAY(SELECT DISTINCT user_id FROM accounts_membership WHERE site_id IN (SELECT site_id FROM own) AND user_id <> $1)
             AS colleagues,
-        -- as rules.closed_to: the rule in force there names others
-        ARRAY(SELECT site.id FROM accounts_site AS site CROSS JOIN LATERAL (
-            SELECT only_sites, only_readers FROM reviews_reviewrules WHERE site_id = site.id OR site_id IS NULL
-            ORDER BY site_id NULLS LAST, id DESC LIMIT 1
-        ) AS rule WHERE cardinality(rule.only_sites || rule.only_readers) > 0 AND NOT rule.only_readers @> ARRAY[$1]
-            AND NOT rule.only_sites && ARRAY(SELECT site_id FROM works)) AS closed,
+        {rows.sites_closed_to("$1")} AS closed,
         ARRAY(SELECT task_id FROM reviews_lease WHERE reader_id = $1 AND skipped <> ''
             AND ended > statement_timestamp() - make_interval(secs => {SKIPPED_FOR.total_seconds()})) AS skipped
 )"""  # noqa: S608  # nosec B608 # our own numbers
 
-_BLIND = rows.opinion_unseen(image="task.image_id", reader="$1")
-"""Who was shown the model's opinion of an image is not asked about it again."""
+_BLIND = rows.blind_to(image="task.image_id", reader="$1")
+"""Who was shown the model's opinion of an image, or what others said of it, is not asked about it as a reader."""
 
 # a lease of the reader's own, or of a colleague before the second answer, leaves no place
 _PLACE = f"""
@@ -186,7 +178,7 @@ SELECT count(*) FROM (SELECT FROM reviews_reviewtask AS task WHERE task.state = 
 WHERE ($1, $2, $3) IS NOT NULL"""  # noqa: S608  # nosec B608
 
 _UNTOUCHED = f"""
-    task.id <> ALL((SELECT skipped FROM about)::bigint[]) AND {_BLIND}
+    task.id <> ALL((SELECT skipped FROM about)::bigint[]) AND {rows.opinion_unseen(image="task.image_id", reader="$1")}
     AND (SELECT image.state FROM images_image AS image WHERE image.id = task.image_id) = 'in_review'
     AND NOT EXISTS (
         SELECT FROM reviews_read AS read WHERE read.task_id = task.id AND read.reader_id = $1 AND (read.current OR read.role = 'reader')

@@ -16,7 +16,10 @@ class ReaderFacts:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """`readers`: who has answered as reader. `holders`: who holds a live lease. `where`: the sites of all of these, by person."""
+    """`readers`: who has answered as reader. `holders`: who holds a live lease. `where`: the sites of all of these, by person.
+
+    Of its image, by this question or an earlier one: `told` was shown the model's opinion, `settlers` what others said, to settle it.
+    """
 
     id: int
     site: int
@@ -26,12 +29,15 @@ class TaskFacts:
     holders: frozenset[int] = frozenset()
     where: Mapping[int, frozenset[int]] = field(default_factory=dict)
     adjudication: bool = False
+    told: frozenset[int] = frozenset()
+    settlers: frozenset[int] = frozenset()
 
 
 def may_read(reader: ReaderFacts, task: TaskFacts, *, own_site_first: bool) -> bool:
-    """Never twice, never more people than answers still needed, the first answer comes from outside the image's site, and
-    the second from another site than the first. A third may come from anywhere: where few sites take part, it could not come otherwise."""
-    if task.adjudication or reader.id in task.readers:
+    """Never twice, never who knows more of the image than the picture, never more people than answers still needed, the first answer comes
+    from outside the image's site, and the second from another site than the first. A third may come from anywhere: where few sites take
+    part, it could not come otherwise."""
+    if task.adjudication or reader.id in task.readers | task.told | task.settlers:
         return False
     if not own_site_first and not _from_elsewhere(reader, task):
         return False
@@ -46,8 +52,8 @@ def _from_elsewhere(reader: ReaderFacts, task: TaskFacts) -> bool:
 
 
 def may_adjudicate(reader: ReaderFacts, task: TaskFacts) -> bool:
-    """An adjudicator never settles what they have read, and one at a time is enough."""
-    return task.adjudication and reader.id not in task.readers and not task.holders - {reader.id}
+    """An adjudicator never settles what they have read, or of which they know what the model says; and one at a time is enough."""
+    return task.adjudication and reader.id not in task.readers | task.told and not task.holders - {reader.id}
 
 
 def roughly(waiting: int) -> str:

@@ -56,7 +56,7 @@ class Version:
 @transaction.atomic
 def set_rules(*, site: Site | None, actor: User, **wanted: Any) -> ReviewRules:
     """The rule from now on, for one site or for all that have none of their own; `wanted` as in `Wanted`. Open questions keep the rule
-    they began with, but for who takes part and how readers are measured, which hold at once."""
+    they began with, but for who takes part, how readers are measured, and what pages ask and show (`asks.py`), which hold at once."""
     rule = Wanted(**wanted)
     _check(rule, site)
     after = {**asdict(rule), "boxes": str(rule.boxes), "only_sites": sorted(rule.only_sites), "only_readers": sorted(rule.only_readers)}

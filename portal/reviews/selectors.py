@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, FloatField, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, Now, TruncMonth
+from django.db.models.functions import Coalesce, Now
 
 from portal.accounts.models import Membership, User
 from portal.core.statements import Prepared
 from portal.reviews import rows as joined
-from portal.reviews.agreement import Paired
-from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Lease, Purpose, Read, ReaderSettings, ReviewRules, ReviewTask, TaskState
 from portal.reviews.rules import closed_to
 from portal.reviews.skips import skipped_by
@@ -39,7 +36,7 @@ def readable_by(reader: User) -> QuerySet[ReviewTask]:
         .exclude(image__site__in=closed_to(reader))
         .exclude(Exists(_read_by(reader)))
         .exclude(skipped_by(reader))
-        .exclude(image__in=_opinion_seen(reader))
+        .exclude(image__in=_known(reader))
         .annotate(taken=F("answered") + _count(_held_by_others(reader)))
         .filter(taken__lt=F("reads_needed"))
         .order_by("turn", "id")
@@ -69,6 +66,11 @@ def adjudicable_by(reader: User) -> QuerySet[ReviewTask]:
 def _opinion_seen(reader: User) -> QuerySet[Lease, Any]:
     """The images of which this person knows, from an earlier question, what the model says: they are blind to them no more."""
     return Lease.objects.filter(reader=reader, revealed__isnull=False).values("task__image")
+
+
+def _known(reader: User) -> QuerySet[Lease, Any]:
+    """And those of which they know what others said, as they were to settle them."""
+    return Lease.objects.filter(Q(revealed__isnull=False) | Q(adjudicating=True), reader=reader).values("task__image")
 
 
 def _read_by(reader: User) -> QuerySet[Read]:
@@ -168,57 +170,12 @@ def answers(task: ReviewTask) -> list[Read]:
     return list(task.reads.filter(current=True).select_related("reader").order_by("id"))
 
 
-@dataclass(frozen=True, slots=True)
-class OwnMonth:
-    """`seconds`: the median of an answer."""
-
-    month: datetime
-    reads: int
-    cannot_tell: int
-    seconds: float
-    images: int
-    patients: int
-
-
 class Percentile(Aggregate):
     """The median."""
 
     function = "percentile_cont"
     template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
     output_field = FloatField()
-
-
-def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None) -> list[Paired]:
-    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both, and who was
-    shown the model's opinion has too. So it is the first word of each that counts here.
-
-    `tasks`: of these questions alone.
-    """
-    rows = reads.filter(role="reader", revealed=False, undone=False, task__purpose=Purpose.REVIEW)
-    rows = rows if tasks is None else rows.filter(task__in=tasks)
-    by_task: dict[int, dict[int, tuple[str, str]]] = {}
-    about: dict[int, tuple[int | None, str, str]] = {}
-    columns = (
-        "task",
-        "reader",
-        "kind",
-        "reader__name",
-        "reader__email",
-        "task__image__exam__patient",
-        "task__image__site__name",
-        "created",
-    )
-    for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, {}).setdefault(reader, (kind, name or email))
-        about[task] = (patient, site, f"{created:%Y-%m}")
-    first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
-    return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]
-
-
-def _paired(said: list[tuple[str, str]], about: tuple[int | None, str, str]) -> Paired:
-    """In the order of the readers' names: who came first says nothing."""
-    (one, one_name), (other, other_name) = sorted(said, key=lambda answer: answer[1])
-    return Paired(one, other, *about, (one_name, other_name))
 
 
 def queue(tasks: QuerySet[ReviewTask], *, state: str = "", before: int | None = None) -> QuerySet[ReviewTask]:
@@ -240,19 +197,3 @@ def queue_figures(tasks: QuerySet[ReviewTask]) -> dict[str, int]:
     """How many tasks are in each state."""
     counts = dict(tasks.filter(purpose=Purpose.REVIEW).order_by().values_list("state").annotate(n=Count("pk")))
     return {state: counts.get(state, 0) for state in TaskState.values}
-
-
-def own_reads(reader: User) -> list[OwnMonth]:
-    """What this person read as a reader, month by month, the newest first."""
-    rows = Read.objects.filter(reader=reader, role="reader", current=True).annotate(month=TruncMonth("created")).values("month")
-    counted = rows.annotate(
-        reads=Count("pk"), cannot_tell=Count("pk", filter=Q(kind=CANNOT_TELL)), seconds=Percentile("seconds"),
-        images=Count("task__image", distinct=True), patients=Count("task__image__exam__patient", distinct=True),
-    )  # fmt: skip
-    return [OwnMonth(**row) for row in counted.order_by("-month")]
-
-
-def own_pairs(reader: User) -> list[Paired]:
-    """The pairs of answers of which this person gave one, of questions that are closed."""
-    answered = Read.objects.filter(reader=reader, role="reader", current=True).values("task")
-    return first_pairs(Read.objects.all(), tasks=ReviewTask.objects.filter(pk__in=answered, state=TaskState.CLOSED))

@@ -23,7 +23,7 @@ from portal.reviews import consensus, rows, selectors
 from portal.reviews.consensus import CANNOT_TELL, UNSURE, Decision, Rule, Step
 from portal.reviews.facts import blind_words, fact, rule_of
 from portal.reviews.leases import Role, extend_lease, lease_next, release
-from portal.reviews.models import Boxes, Lease, Purpose, Read, ReviewTask, TaskState
+from portal.reviews.models import Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.quality import qualification
 from portal.reviews.questions import Question, move, open_tasks, triage
 from portal.reviews.reassess import Moved, reassess
@@ -117,7 +117,7 @@ def submit_read(*, task: ReviewTask, reader: User, answer: Answer) -> Decision:
     as long as nobody else took the place; else WrongState, and nothing is written."""
     image = task.image
     check(answer, image)
-    task = _locked(task)
+    task = lock_task(task)
     refuse_without_box(task, answer)
     ended = Lease.objects.filter(selectors.LIVE, task=task, reader=reader).update(ended=Now())
     given = list(Read.objects.filter(task=task).order_by("id"))
@@ -173,9 +173,8 @@ def check(answer: Answer, image: Image) -> None:
 
 
 def refuse_without_box(task: ReviewTask, answer: Answer) -> None:
-    """Where the rules of the question ask readers for a box of their own. Raises BadInput."""
-    asked = task.rules is not None and task.rules.boxes == Boxes.ASKED
-    if asked and answer.role == "reader" and answer.kind in BOX_KINDS and answer.box is None:
+    """Where readers are asked for a box of their own. Raises BadInput."""
+    if task.asks.box and answer.role == "reader" and answer.kind in BOX_KINDS and answer.box is None:
         raise BadInput("This study asks for a box: draw it around the cervix, then submit.", code="no_box")
 
 
@@ -184,7 +183,8 @@ def _inside(box: tuple[float, float, float, float], image: Image) -> bool:
     return 0 <= x0 < x1 <= (image.width or 0) and 0 <= y0 < y1 <= (image.height or 0)
 
 
-def _locked(task: ReviewTask) -> ReviewTask:
+def lock_task(task: ReviewTask) -> ReviewTask:
+    """The question as it stands, its row held until the transaction ends."""
     row = _LOCK.first(task.pk)
     if row is None:
         raise NotVisible

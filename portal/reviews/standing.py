@@ -9,6 +9,7 @@ from django.conf import settings
 
 from portal.accounts.models import User
 from portal.core.statements import Prepared
+from portal.reviews import rows
 from portal.reviews.skips import SKIPPED_FOR
 
 
@@ -18,11 +19,13 @@ class Standing:
     `last`: number of the newest lease.
 
     `open_measure`: a question that measures this reader, and that they let go. Shares and limits are those of the rule for all sites.
-    `sites`: whose known pictures would be the reader's own; none where the installation lets readers read their own site first.
+    `sites`: whose known pictures would be the reader's own; none where the installation lets readers read their own site first. `closed`:
+    whose rule in force names others, so that nothing of theirs is shown to this reader.
     """
 
     reader: int
     sites: tuple[int, ...] = ()
+    closed: tuple[int, ...] = ()
     away: bool = False
     away_until: date | None = None
     at_most_a_day: int | None = None
@@ -36,6 +39,11 @@ class Standing:
     gold_showings: int = 60
     qualify_agreement: float | None = None
     qualify_sensitivity: float | None = None
+
+    @property
+    def withheld(self) -> tuple[int, ...]:
+        """The sites whose known pictures this reader is not given."""
+        return (*self.sites, *self.closed)
 
     @property
     def must_qualify(self) -> bool:
@@ -62,12 +70,12 @@ def _read(reader: User, statement: Prepared) -> Standing:
     row = statement.first(reader.pk, SKIPPED_FOR.total_seconds())
     if row is None:
         return Standing(reader.pk)
-    sites, *rest = row
-    return Standing(reader.pk, () if settings.READ_OWN_SITE_FIRST else tuple(sites), *rest)
+    sites, closed, *rest = row
+    return Standing(reader.pk, () if settings.READ_OWN_SITE_FIRST else tuple(sites), tuple(closed), *rest)
 
 
-_SQL = """
-SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = person.id AND site_id IS NOT NULL),
+_SQL = f"""
+SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = person.id AND site_id IS NOT NULL), shut.sites,
     coalesce((own.away_from IS NOT NULL OR own.away_until IS NOT NULL)
         AND coalesce(own.away_from <= current_date, true) AND coalesce(own.away_until >= current_date, true), false),
     own.away_until, own.at_most_a_day,
@@ -78,7 +86,8 @@ SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = pe
     (SELECT count(*) FROM reviews_lease l WHERE l.reader_id = person.id AND l.ended IS NULL AND l.until > statement_timestamp()),
     coalesce((SELECT max(l.id) FROM reviews_lease l WHERE l.reader_id = person.id), 0),
     (SELECT min(t.id) FROM reviews_reviewtask t JOIN images_image i ON i.id = t.image_id
-        WHERE t.for_reader_id = person.id AND t.state = 'open' AND i.state IN ('settled', 'in_review') AND NOT EXISTS (
+        WHERE t.for_reader_id = person.id AND t.state = 'open' AND i.state IN ('settled', 'in_review')
+            AND i.site_id <> ALL(shut.sites) AND {rows.blind_to(image="t.image_id", reader="person.id")} AND NOT EXISTS (
             SELECT FROM reviews_lease l WHERE l.task_id = t.id AND l.reader_id = person.id AND (
                 (l.ended IS NULL AND l.until > statement_timestamp())
                 -- as of a review: what was skipped does not come at once again, or a skip would tell what a picture is for
@@ -87,9 +96,10 @@ SELECT array(SELECT DISTINCT site_id FROM accounts_membership WHERE user_id = pe
     coalesce(rule.gold_share, 0), coalesce(rule.repeat_share, 0), coalesce(rule.gold_showings, 60),
     rule.qualify_agreement, rule.qualify_sensitivity
 FROM accounts_user person
+CROSS JOIN LATERAL (SELECT {rows.sites_closed_to("person.id")} AS sites) shut
 LEFT JOIN reviews_readersettings own ON own.reader_id = person.id
 LEFT JOIN LATERAL (SELECT * FROM reviews_reviewrules WHERE site_id IS NULL ORDER BY id DESC LIMIT 1) rule ON true
 WHERE person.id = $1
-"""
+"""  # noqa: S608  # nosec B608 # our own words
 _LOOK = Prepared("standing", "bigint, double precision", _SQL)
 _ENTER = Prepared("standing_enter", "bigint, double precision", f"{_SQL} FOR NO KEY UPDATE OF person")

@@ -14,10 +14,10 @@ from django.views.decorators.http import require_safe
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.ml import Interval
-from portal.reviews import selectors
 from portal.reviews.agreement import MEASURES, Paired, by_kind, estimates
 from portal.reviews.models import Read
-from portal.reviews.room import looking_back
+from portal.reviews.quality.pairs import first_pairs
+from portal.reviews.room import looking_back, own
 from portal.web import drawings, readers
 
 FEW = 30
@@ -39,7 +39,7 @@ def named(pairs: Sequence[Paired]) -> list[tuple[str, Interval]]:
 @require_safe
 def agreement(request: UserRequest) -> HttpResponse:
     """Over all, by site, month, pair of readers and kind. Groups stand in the order of their names: this is no league table."""
-    pairs = selectors.first_pairs(access.visible(Read, request.user))
+    pairs = first_pairs(access.visible(Read, request.user))
     whole = estimates(pairs)
     parts = [(title, list(_groups(pairs, key))) for title, key in _GROUPS]
     context = {
@@ -57,11 +57,12 @@ def agreement(request: UserRequest) -> HttpResponse:
 @require_safe
 def own_reading(request: UserRequest) -> HttpResponse:
     """A reader's own months and agreement with the other reader: theirs alone to see, but for those who lead the study."""
-    pairs = selectors.own_pairs(request.user)
+    pairs = own.own_pairs(request.user)
     context = {
-        "months": selectors.own_reads(request.user),
+        "months": own.own_reads(request.user),
         "pairs": len(pairs),
         "few": FEW,
+        "days": looking_back.AMENDABLE.days,
         "measured": named(pairs) if len(pairs) >= FEW else [],
         "kinds": list(by_kind(pairs).items()) if len(pairs) >= FEW else [],
         "answers": looking_back.own_answers(request.user),

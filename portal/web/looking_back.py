@@ -15,7 +15,6 @@ from portal.accounts.http import UserRequest
 from portal.accounts.middleware import wants_json
 from portal.core.errors import BadInput
 from portal.reviews.leases import Role
-from portal.reviews.models import Boxes
 from portal.reviews.room import looking_back
 from portal.reviews.room.looking_back import Answered, Opinion
 from portal.reviews.room.versions import amend, as_draft, was_revealed
@@ -49,7 +48,6 @@ def _page(
     request: UserRequest, found: Answered, *, opinion: Opinion | None = None, form: AnswerForm | None = None, error: str = ""
 ) -> HttpResponse:
     image, role = found.lease.task.image, _role(found)
-    rules = found.lease.task.rules
     shown: dict[str, Any] = as_draft(found.read)
     context = {
         **furniture(request, role),
@@ -57,7 +55,7 @@ def _page(
         "picture": reverse("reading_again", args=[looking_back.address(found)]),
         "width": image.width,
         "height": image.height,
-        "box_asked": bool(rules and rules.boxes == Boxes.ASKED) and role == "reader",
+        "box_asked": found.lease.task.asks.box and role == "reader",
         "shown": form.data if form else shown,
         "marked": request.POST.getlist("reasons") if form else shown["reasons"],
         "adjudicating": role == "adjudicator",

@@ -17,8 +17,8 @@ from portal.accounts.http import UserRequest
 from portal.accounts.models import User
 from portal.ml import Interval
 from portal.reviews.models import Reliability
-from portal.reviews.quality import evidence
 from portal.reviews.quality.checked import ENOUGH
+from portal.reviews.room import own as own_reading
 from portal.web import drawings
 
 FIGURES = {
@@ -83,7 +83,7 @@ def forest(title: str, named: list[tuple[str, Interval | None]]) -> drawings.Row
 
 def own(reader: User) -> dict[str, Any]:
     """What a reader's own page shows: theirs alone."""
-    row = evidence.newest()
+    row = own_reading.measured()
     found = of_reader(row, reader)
     if row is None or found is None:
         return {"measured_at": None}

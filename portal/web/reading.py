@@ -13,6 +13,7 @@ from portal.accounts.http import UserRequest
 from portal.core.text import number
 from portal.reviews import selectors
 from portal.reviews.models import Read, ReviewTask
+from portal.reviews.quality.pairs import first_pairs
 from portal.reviews.services import reopen
 from portal.web import agreed
 
@@ -24,7 +25,7 @@ def review_list(request: UserRequest) -> HttpResponse:
     before = request.GET.get("before", "")
     rows = selectors.queue(access.visible(ReviewTask, request.user), state=state, before=number(before))
     tasks = list(rows[: PAGE + 1])
-    pairs = selectors.first_pairs(access.visible(Read, request.user))
+    pairs = first_pairs(access.visible(Read, request.user))
     context = {
         "tasks": tasks[:PAGE],
         "next_before": tasks[PAGE - 1].pk if len(tasks) > PAGE else None,

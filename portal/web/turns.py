@@ -13,7 +13,7 @@ from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.reviews import queue, rest, routing, selectors
 from portal.reviews.leases import Role, lease_next
-from portal.reviews.models import Boxes, Lease, ReviewTask
+from portal.reviews.models import Lease, ReviewTask
 from portal.reviews.room import beside, drafts
 
 NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
@@ -39,7 +39,7 @@ def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
     counted = {"waiting": routing.roughly(max(1, queue.waiting(reader, role)) if lease else 0), "adjudicating": adjudicating}
     if lease is None:
         return {"token": "", "why": rest.why(reader, adjudicating=adjudicating) or NOTHING[role], **counted}  # nosec B105 # no picture
-    image, rules = lease.task.image, lease.task.rules
+    image = lease.task.image
     siblings = beside.siblings(lease)
     if siblings:
         audit.record(
@@ -54,7 +54,7 @@ def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
         "height": image.height or 0,
         "beside": [sibling.key for sibling in siblings],
         "draft": drafts.of(lease),
-        "box_asked": bool(rules and rules.boxes == Boxes.ASKED),
+        "box_asked": lease.task.asks.box,
         "earlier": _earlier(lease.task) if role == "adjudicator" else [],
         **counted,
     }

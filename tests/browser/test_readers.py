@@ -13,10 +13,10 @@ from playwright.sync_api import Page
 
 from portal.accounts.models import Role
 from portal.reviews.models import ReviewTask
-from portal.reviews.quality.measuring import measure
 from tests.browser.test_patients import WIDTHS
 from tests.cast import Cast, make_image, make_read, make_task, make_user
 from tests.portal.reviews.test_quality import measuring, settled
+from tests.portal.reviews.test_reader_pages import measured_long_ago
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,7 @@ def studied(cast: Cast) -> None:
     ReviewTask.objects.filter(pk=waits.pk).update(reads_needed=F("reads_needed") + 3)
     for reader in (cast.ravi, tess, cast.ada):
         make_read(waits, reader)
-    measure()
+    measured_long_ago()
 
 
 def test_figures_of_readers_and_of_progress_fit_and_pass_axe(

@@ -47,11 +47,16 @@ class Asked:
         ReviewTask.objects.filter(pk=self.task.pk).update(priority=1.0)
 
     @contextmanager
-    def about(self, wanted: str, *, measures_reader: bool) -> Iterator[None]:
-        """The dice say that a question of this kind is wanted now; there is a picture for it, or there is none and a review comes."""
+    def about(self, wanted: str, *, measures_reader: bool, changed: dict[str, Any]) -> Iterator[None]:
+        """The dice say that a question of this kind is wanted now; there is a picture for it, or there is none and a review comes.
+
+        `changed`: what the rules say since the review was asked; what measures was asked after that.
+        """
         with transaction.atomic():
             shares = {"gold_share": 0.2 if wanted == "gold" else 0.0, "repeat_share": 0.2 if wanted == "repeat" else 0.0}
-            ReviewRules.objects.create(**shares)
+            before = ReviewRules.objects.create(**shares, boxes="optional" if changed.get("boxes") else "asked")
+            ReviewTask.objects.update(rules=before)
+            ReviewRules.objects.create(**shares, **changed)
             if measures_reader:
                 self._settle(wanted)
             with patch.object(known_images, "draw", lambda *_: 0.1):
@@ -100,24 +105,31 @@ def _read(say: Callable[[Step], Answer]) -> None:
     say(Step("GET", "/reading/when/"))
     say(Step("POST", "/reading/answer/", {"token": again, "kind": "green_filter"}, headers=_JSON))
     say(Step("POST", "/reading/answer/", {"token": again, "kind": "regular"}, headers=_JSON))
+    say(Step("POST", "/reading/answer/", {"token": again, "kind": "regular", "box": "5,5,50,50"}, headers=_JSON))
+    say(Step("GET", f"/reading/revealed/{again}/"))
     say(Step("GET", f"/reading/picture/{again}/"))
 
 
-def _compared(asked: Asked, purpose: str) -> tuple[list[str], Answers]:
+def _compared(asked: Asked, purpose: str, changed: dict[str, Any] | None = None) -> tuple[list[str], Answers]:
     """The own answer itself may take another number of queries: what it settles is known to whoever counts them, when it is in."""
     told = []
     for measures_reader in (False, True):
-        with asked.about(purpose, measures_reader=measures_reader):
+        with asked.about(purpose, measures_reader=measures_reader, changed=changed or {}):
             told.append(talk(asked.browser, _read))
-    answered = "'kind': 'green_filter'"
-    return [fault for fault in differences(*told) if not (fault.endswith("queries") and answered in fault)], told[0]
+    own = next(str(question[-1]) for question, (answer,) in told[0] if b'"recorded": true' in answer.body)
+    return [fault for fault in differences(*told) if not (fault.endswith("queries") and fault.startswith(own))], told[0]
 
 
 @pytest.mark.parametrize("purpose", ["gold", "repeat"])
-def test_a_question_that_measures_is_like_one_that_settles(asked: Asked, purpose: str) -> None:
-    found, told = _compared(asked, purpose)
+@pytest.mark.parametrize(
+    "changed", [{}, {"boxes": "asked"}, {"boxes": "asked", "reveal": True}], ids=["no box now", "a box now", "opinion"]
+)
+def test_a_question_that_measures_is_like_one_that_settles(asked: Asked, purpose: str, changed: dict[str, Any]) -> None:
+    """Also where the rules have changed since the review was asked."""
+    found, told = _compared(asked, purpose, changed)
     assert not found, "\n".join(found)
     assert sum(b'"recorded": true' in answer.body for _, (answer,) in told) == 1
+    assert sum(b'"code": "no_box"' in answer.body for _, (answer,) in told) == (2 if changed else 0)
 
 
 # ---- planted faults ---------------------------------------------------------------------------------------------------

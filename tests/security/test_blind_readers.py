@@ -266,10 +266,9 @@ def _by_kind(reader: User, role: str, *, wait: bool = False, honest: Any = queue
     """Who is found is as it should be; who comes first follows what the machines said of the picture."""
     said = Assessment.objects.filter(current=True, image=OuterRef("image")).values("kind")[:1]
     held = Lease.objects.filter(reader=reader, task=OuterRef("pk"), ended=None)
-    rows = (
-        selectors.readable_by(reader).exclude(Exists(held)).annotate(said=Subquery(said)).order_by("said").select_related("image", "rules")
-    )
-    return honest(reader, role, wait=wait) and rows.first()
+    rows = selectors.readable_by(reader).exclude(Exists(held)).annotate(said=Subquery(said)).order_by("said")
+    first = honest(reader, role, wait=wait) and rows.first()
+    return first and services.lock_task(first)
 
 
 def _with_the_opinion(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dict[str, Any]:

@@ -23,10 +23,14 @@ def own_words(reads: QuerySet[Read]) -> QuerySet[Read]:
 
 
 def said() -> list[Said]:
-    """What readers said when they were asked to settle something. Gold and repeats are left out: it is known how they were read."""
+    """What readers said when they were asked to settle something, of each image their newest word: who answers a question that was asked
+    again is one witness and not two. Gold and repeats are left out: it is known how they were read."""
     rows = own_words(Read.objects.filter(task__purpose=Purpose.REVIEW)).order_by("-pk")
     columns = rows.values_list("task__image", "reader", "kind", "task__image__exam__patient", "confidence")[:MOST_ANSWERS]
-    return [Said(image, reader, kind, patient, confidence == UNSURE) for image, reader, kind, patient, confidence in columns.iterator()]
+    newest: dict[tuple[int, int], Said] = {}
+    for image, reader, kind, patient, confidence in columns.iterator():
+        newest.setdefault((image, reader), Said(image, reader, kind, patient, confidence == UNSURE))
+    return list(newest.values())
 
 
 def adjudicated() -> dict[int, str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q
 from django.utils.crypto import salted_hmac
 
 from portal.audit import services as audit
+from portal.core.statements import Prepared
 from portal.ml import Kind
-from portal.reviews import rows, selectors
+from portal.reviews import rows
 from portal.reviews.models import Purpose, ReviewTask
 from portal.reviews.standing import Standing
 
@@ -61,16 +61,23 @@ def left_over(standing: Standing) -> ReviewTask | None:
 
 def _locked(pk: int) -> ReviewTask | None:
     """Locked, unless it is held again by now."""
-    held = Q(leases__in=selectors.live())
-    rows = ReviewTask.objects.filter(selectors.SHOWN, pk=pk).exclude(held).select_related("image", "rules")
-    return rows.select_for_update(of=("self",)).first()
+    row = _LOCK.first(pk)
+    return rows.task_of(row) if row else None
+
+
+_LOCK = Prepared("lock_measure", "bigint", f"""
+    SELECT {rows.TASK} FROM {rows.WITH_IMAGE} WHERE task.id = $1 AND image.state IN ('settled', 'in_review') AND NOT EXISTS (
+        SELECT FROM reviews_lease AS lease WHERE lease.task_id = task.id AND lease.ended IS NULL AND lease.until > statement_timestamp()
+    ) FOR NO KEY UPDATE OF task
+""")  # noqa: S608  # nosec B608 # names of the models' own columns  # fmt: skip
 
 
 def _open(standing: Standing, wanted: Purpose) -> int | None:
     """The id of a fresh question; None where a review is wanted, or no picture is left for the other."""
     repeat = wanted is Purpose.REPEAT
     values = {
-        "reader": standing.reader, "purpose": wanted.value, "sites": list(standing.sites), "showings": standing.gold_showings,
+        "reader": standing.reader, "purpose": wanted.value, "sites": list(standing.withheld), "closed": list(standing.closed),
+        "showings": standing.gold_showings,
         "salt": f"{draw(standing.reader, standing.last, 'picture'):.15f}", "place": draw(standing.reader, standing.last, "place"),
         "days": REPEAT_AFTER_DAYS,
         **audit.part_values(actor_id=standing.reader, action="open_task", subject=ReviewTask, purpose=wanted.value),
@@ -104,7 +111,8 @@ NEVER_SEEN = """NOT EXISTS (
 LEFT = f"""reviews_knownimage k JOIN images_image i ON i.id = k.image_id
     JOIN labels_label label ON label.image_id = i.id AND label.current AND label.kind = k.kind
     WHERE k.retired IS NULL AND i.state = 'settled' AND i.site_id <> ALL (%(sites)s::bigint[]) AND {NEVER_SEEN}"""
-"""Known pictures that a reader has never had before them, of other sites than theirs; what was settled otherwise since is known no more."""
+"""Known pictures that a reader has never had before them, of other sites than theirs and of none whose rule shuts them out; what was
+settled otherwise since is known no more."""
 _OPEN_KNOWN = f"""
 WITH chosen AS (
     SELECT i.id AS image_id, i.site_id FROM {LEFT}
@@ -121,7 +129,7 @@ WITH span AS (
     WHERE r.reader_id = %(reader)s AND r.role = 'reader' AND r.current AND t.purpose = 'review' AND i.state = 'settled'
         AND r.created <= span.last AND r.created <= span.first + (span.last - span.first) * %(place)s
         AND NOT EXISTS (SELECT FROM reviews_reviewtask other WHERE other.image_id = i.id AND other.for_reader_id = %(reader)s)
-        AND {rows.opinion_unseen(image="i.id", reader="%(reader)s")}
+        AND i.site_id <> ALL (%(closed)s::bigint[]) AND {rows.blind_to(image="i.id", reader="%(reader)s")}
     ORDER BY r.created DESC LIMIT 1 FOR SHARE OF i SKIP LOCKED
 {_ASK}"""  # noqa: S608  # nosec B608 # parts of our own
 

@@ -75,10 +75,10 @@ def result(reader: Standing) -> Result:
     """How this reader stands with the set."""
     given = _answers().filter(reader=reader.reader).values_list(*_ANSWER)
     with connection.cursor() as cursor:
-        cursor.execute(_LEFT, {"reader": reader.reader, "sites": list(reader.sites)})
+        cursor.execute(_LEFT, {"reader": reader.reader, "sites": list(reader.withheld)})
         left = cursor.fetchone()[0]
-    unanswered = ReviewTask.objects.filter(for_reader=reader.reader, purpose=Purpose.QUALIFICATION, state="open").count()
-    return count(given, left=left + unanswered)
+    unanswered = ReviewTask.objects.filter(for_reader=reader.reader, purpose=Purpose.QUALIFICATION, state="open")
+    return count(given, left=left + unanswered.exclude(image__site__in=reader.closed).count())
 
 
 _LEFT = f"SELECT count(*) FROM {known_images.LEFT} AND k.qualifying"  # noqa: S608  # nosec B608 # a part of our own

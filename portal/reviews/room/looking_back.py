@@ -32,6 +32,8 @@ ADDRESS = timedelta(minutes=10)
 REVEALED = timedelta(minutes=10)
 SHOWN = (ImageState.ACCEPTED, ImageState.IN_REVIEW, ImageState.SETTLED)
 MOST = 50
+STANDS = Exists(Read.objects.filter(task=OuterRef("task"), reader=OuterRef("reader"), undone=False, created__lte=Now() - AMENDABLE))
+"""Of an answer: it can be undone or amended no more. Its first version counts, or whoever amends once a week could do so for ever."""
 _signer = signing.TimestampSigner(salt="portal.reviews.looking_back")
 
 
@@ -81,7 +83,7 @@ class Opinion:
 
 def own_answers(reader: User) -> list[Read]:
     """What this person said lately and may still amend, the newest first; each with `token`, by which it is opened."""
-    rows = Read.objects.filter(reader=reader, current=True, created__gt=Now() - AMENDABLE, task__image__state__in=SHOWN)
+    rows = Read.objects.filter(~STANDS, reader=reader, current=True, task__image__state__in=SHOWN)
     rows = rows.exclude(task__state=TaskState.CANCELLED)
     token = Lease.objects.filter(task=OuterRef("task"), reader=reader).order_by("-id").values("token")[:1]
     return list(rows.annotate(token=Subquery(token)).exclude(token=None).order_by("-id")[:MOST])
@@ -101,7 +103,7 @@ def answered(reader: User, token: str) -> Answered:
 def to_amend(reader: User, token: str) -> Answered:
     """The same, as long as it may be amended."""
     found = answered(reader, token)
-    if not Read.objects.filter(pk=found.read.pk, created__gt=Now() - AMENDABLE).exists():
+    if Read.objects.filter(STANDS, pk=found.read.pk).exists():
         raise WrongState(f"Answers can be amended for {AMENDABLE.days} days. This one is older: tell those who lead the study.")
     return found
 
@@ -120,9 +122,8 @@ def by_address(reader: User, signed: str) -> Answered:
 
 
 def will_reveal(lease: Lease) -> bool:
-    """Whether the question's own rules show the model's opinion to a reader who has answered it, and there is one."""
-    rules = lease.task.rules
-    return bool(rules and rules.reveal) and analyses.current_assessment(lease.task.image) is not None
+    """Whether the model's opinion is shown to a reader who has answered, and there is one."""
+    return lease.task.asks.opinion and analyses.current_assessment(lease.task.image) is not None
 
 
 @transaction.atomic
@@ -133,8 +134,7 @@ def reveal(*, reader: User, token: str) -> tuple[Answered, Opinion]:
     found = answered(reader, token)
     fresh = Lease.objects.filter(pk=found.lease.pk, ended__gt=Now() - REVEALED).exists()
     assessment = analyses.current_assessment(found.lease.task.image)
-    rules = found.lease.task.rules
-    if assessment is None or not fresh or not (rules and rules.reveal) or found.read.role != "reader":
+    if assessment is None or not fresh or not found.lease.task.asks.opinion or found.read.role != "reader":
         raise NotVisible
     image = found.lease.task.image
     Lease.objects.filter(pk=found.lease.pk).update(revealed=Coalesce("revealed", Now()))

@@ -21,7 +21,7 @@ from portal.reviews.leases import hold
 from portal.reviews.models import Lease, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.questions import Question, move, open_tasks
 from portal.reviews.room import drafts
-from portal.reviews.services import Answer, append, check, follow, refuse_without_box
+from portal.reviews.services import Answer, append, check, follow, lock_task, refuse_without_box
 
 UNDO = timedelta(seconds=60)
 _TOO_LATE = "That answer can no longer be undone. Open it under 'My reading' and amend it there."
@@ -107,8 +107,8 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
     asked about again (the label stands until then), and the decision is returned; None where the outcome stands, or nothing is said anew.
     """
     check(answer, task.image)
-    refuse_without_box(task, answer)
     locked, image, given = _held(task)
+    refuse_without_box(locked, answer)
     mine = next((read for read in given if read.reader_id == reader.pk and read.current), None)
     if mine is None:
         raise NotVisible
@@ -151,6 +151,6 @@ def _asked_again(task: ReviewTask, image: Image, reads: list[Read]) -> Decision 
 
 def _held(task: ReviewTask) -> tuple[ReviewTask, Image, list[Read]]:
     """The question and then its image, as `submit_read` holds them, and every answer to it that was ever given."""
-    locked = ReviewTask.objects.select_for_update(no_key=True, of=("self",)).select_related("rules").get(pk=task.pk)
+    locked = lock_task(task)
     image = Image.objects.select_for_update(no_key=True).get(pk=locked.image_id)
     return locked, image, list(Read.objects.filter(task=locked).order_by("id"))

@@ -69,6 +69,23 @@ def test_after_three_an_adjudicator(cast: Cast) -> None:
     assert read(make_user("tess", (Role.READER, None)), "lugol_iodine") is Step.ADJUDICATE
 
 
+def test_who_cannot_tell_calls_the_next_however_clear_the_others_are(cast: Cast) -> None:
+    """That an image cannot be told is a word on it, and the likelihood of the others' words does not know of it."""
+    history(cast, (cast.rita, cast.ravi, tess := make_user("tess", (Role.READER, None))), 60)
+    measure()
+    task = adaptive(cast)
+    assert read(cast.ravi, "cannot_tell") is Step.FURTHER_READER
+    assert read(cast.rita, "regular") is Step.FURTHER_READER
+    assert read(tess, "regular") is Step.SETTLE
+    assert Label.objects.get(image=task.image, current=True).basis["posterior"] >= CLEAR
+
+
+def test_of_two_who_cannot_tell_an_adjudicator_is_asked_and_no_third_in_vain(cast: Cast) -> None:
+    adaptive(cast)
+    assert read(cast.ravi, "cannot_tell") is Step.FURTHER_READER
+    assert read(cast.rita, "cannot_tell") is Step.ADJUDICATE
+
+
 def test_other_rules_ask_nothing_of_it(cast: Cast) -> None:
     history(cast, (cast.rita, cast.ravi))
     measure()
@@ -140,6 +157,22 @@ def test_only_first_words_in_the_open_queue_measure_a_reader(cast: Cast) -> None
     assert {(one.reader, one.kind) for one in evidence.said()} == {(cast.rita.pk, "regular"), (cast.ravi.pk, "unusable")}
     assert set(evidence.own_words(Read.objects.filter(task=task))) == {first, again}
     assert undone.pk < again.pk
+
+
+def test_who_answered_an_image_twice_is_one_witness(cast: Cast) -> None:
+    """And what they said when they were asked again is their word, also where that is no kind."""
+    image = make_image(cast.north, state="in_review")
+    first = make_task(image)
+    make_read(first, cast.rita, "regular")
+    make_read(first, cast.ravi, "regular")
+    ReviewTask.objects.filter(pk=first.pk).update(state="closed")
+    again = ReviewTask.objects.create(image=image)
+    make_read(again, cast.rita, "green_filter", confidence=1)
+    make_read(again, cast.ravi, "cannot_tell")
+    assert sorted((one.reader, one.kind, one.unsure) for one in evidence.said()) == [
+        (cast.rita.pk, "green_filter", True), (cast.ravi.pk, "cannot_tell", False),
+    ]  # fmt: skip
+    assert (measure().answers, measure().images) == (1, 1)
 
 
 def test_what_an_adjudicator_settled_is_taken_for_true(cast: Cast) -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import random
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from portal.accounts.models import User
-from portal.reviews import selectors
 from portal.reviews.agreement import Paired, by_kind, estimates
-from portal.reviews.models import Read, ReviewTask
+from portal.reviews.models import Lease, Read, ReviewTask
+from portal.reviews.quality.pairs import first_pairs
+from portal.reviews.room.looking_back import AMENDABLE
 from tests.cast import Cast, make_image, make_read, make_task
 from tests.portal.reviews import one_by_one
 
@@ -70,13 +74,16 @@ def test_agreement_on_a_kind_by_hand() -> None:
 # ---- pages ------------------------------------------------------------------------------------------------------------
 
 
-def answer(cast: Cast, readers: tuple[User, User], count: int, *, state: str = "closed", apart: int = 4) -> None:
+LONG_AGO = AMENDABLE + timedelta(minutes=1)
+
+
+def answer(cast: Cast, readers: tuple[User, User], count: int, *, state: str = "closed", apart: int = 4, ago: timedelta = LONG_AGO) -> None:
     for number in range(count):
         image = make_image(cast.north, state="in_review", patient=f"P{Read.objects.count() // 2 % 25}")
         task = make_task(image)
         kinds = ("regular", "green_filter") if number % apart == 0 else ("regular", "regular")
         for reader, kind in zip(readers, kinds, strict=True):
-            make_read(task=task, reader=reader, kind=kind, seconds=4.0)
+            make_read(task=task, reader=reader, kind=kind, seconds=4.0, created=timezone.now() - ago)
         ReviewTask.objects.filter(pk=task.pk).update(state=state)
 
 
@@ -107,7 +114,7 @@ def test_first_words_of_readers_alone_count(cast: Cast) -> None:
     gold = ReviewTask.objects.create(image=make_image(cast.north, state="settled"), purpose="gold", for_reader=cast.rita)
     make_read(gold, cast.rita, "regular")
     make_read(gold, cast.ravi, "green_filter")
-    assert [(pair.first, pair.second, pair.readers) for pair in selectors.first_pairs(Read.objects.all())] == [
+    assert [(pair.first, pair.second, pair.readers) for pair in first_pairs(Read.objects.all())] == [
         ("regular", "regular", ("Ravi", "Rita"))
     ]  # fmt: skip
 
@@ -115,7 +122,7 @@ def test_first_words_of_readers_alone_count(cast: Cast) -> None:
 @pytest.mark.django_db
 def test_a_reader_sees_their_own_figures_from_thirty_closed_questions_on(cast: Cast) -> None:
     client = cast.client(cast.rita)
-    assert "You have not read any picture yet" in client.get("/reading/mine/").content.decode()
+    assert "None of your answers is older than 7 days" in client.get("/reading/mine/").content.decode()
     answer(cast, (cast.rita, cast.ravi), 29)
     answer(cast, (cast.rita, cast.ravi), 5, state="open")
     page = client.get("/reading/mine/").content.decode()
@@ -127,3 +134,32 @@ def test_a_reader_sees_their_own_figures_from_thirty_closed_questions_on(cast: C
     assert "Ravi" not in page
     assert "4.0 s" in page
     assert cast.client(cast.alice).get("/reading/mine/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_no_figure_of_their_own_moves_as_long_as_an_answer_can_be_amended(cast: Cast) -> None:
+    """Or a reader could answer, look whether another has answered too, and take back."""
+    client = cast.client(cast.rita)
+    answer(cast, (cast.rita, cast.ravi), 30)
+
+    def figures() -> tuple[object, ...]:
+        page = client.get("/reading/mine/").context
+        return tuple(str(page[name]) for name in ("months", "pairs", "measured", "kinds"))
+
+    before = figures()
+    answer(cast, (cast.rita, cast.ravi), 4, ago=AMENDABLE - timedelta(minutes=1))
+    assert figures() == before
+    answer(cast, (cast.rita, cast.ravi), 1)
+    assert figures() != before
+
+
+@pytest.mark.django_db
+def test_an_amendment_does_not_begin_the_week_anew(cast: Cast) -> None:
+    task = make_task(cast.north)
+    make_read(task, cast.rita, current=False, created=timezone.now() - LONG_AGO)
+    make_read(task, cast.rita, "green_filter", version=2, created=timezone.now() - timedelta(days=2))
+    Lease.objects.create(task=task, reader=cast.rita, token="amended-once", until=Now(), ended=Now())
+    client = cast.client(cast.rita)
+    page = client.get("/reading/mine/")
+    assert (page.context["answers"], [row.reads for row in page.context["months"]]) == ([], [1])
+    assert client.get("/reading/amend/amended-once/").status_code == 409

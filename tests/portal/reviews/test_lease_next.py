@@ -114,6 +114,25 @@ def test_an_adjudicator_never_settles_what_they_have_read(cast: Cast) -> None:
     assert lease_next(reader=other, role="adjudicator") is not None
 
 
+def test_who_held_a_question_to_settle_it_is_no_reader_of_that_image_any_more(cast: Cast) -> None:
+    """They have seen what others said, also where the question goes back to readers; they may still settle it."""
+    task = make_task(cast.north)
+    make_read(task, cast.rita), make_read(task, cast.ravi, "green_filter")
+    ReviewTask.objects.filter(pk=task.pk).update(state="adjudication", reads_needed=2)
+    held = lease_next(reader=cast.ada, role="adjudicator")
+    assert held is not None
+    release(lease=held, reader=cast.ada)
+    ReviewTask.objects.filter(pk=task.pk).update(state="open", reads_needed=3)
+    assert lease_next(reader=cast.ada) is None
+    other = make_user("otto", (Role.ADJUDICATOR, None))
+    assert lease_next(reader=other) is not None
+    ReviewTask.objects.filter(pk=task.pk).update(state="adjudication")
+    assert lease_next(reader=other, role="adjudicator") is not None
+    assert Lease.objects.get(reader=other).adjudicating, "it was taken to read, and shows what others said by now"
+    Lease.objects.filter(reader=other).update(ended=Now())
+    assert lease_next(reader=cast.ada, role="adjudicator") is not None
+
+
 def test_giving_a_picture_back_frees_it(cast: Cast) -> None:
     make_task(cast.north)
     lease = lease_next(reader=cast.rita)
@@ -167,6 +186,8 @@ def test_the_database_and_the_pure_rules_say_the_same(cast: Cast) -> None:
         for person in shuffled[2 : 2 + rng.choice([0, 0, 1])]:
             until = Now() + LEASE if rng.random() < 0.7 else Now() - LEASE
             Lease.objects.create(task=task, reader=person, token=str(rng.random()), until=until)
+        for person in rng.sample(people, rng.choice([0, 0, 1, 2])):
+            _knows(person, task, settled=rng.random() < 0.5)
     facts = [_facts(task) for task in ReviewTask.objects.exclude(state="cancelled").select_related("image")]
     for person in people:
         reader = ReaderFacts(person.pk, frozenset(person.memberships.exclude(site=None).values_list("site", flat=True)))
@@ -177,6 +198,13 @@ def test_the_database_and_the_pure_rules_say_the_same(cast: Cast) -> None:
         settled = {t.id for t in facts if routing.may_adjudicate(reader, t)}
         assert set(selectors.adjudicable_by(person).values_list("pk", flat=True)) == settled
         assert given_out(person, "adjudicator") == settled - mine
+
+
+def _knows(person: User, task: ReviewTask, *, settled: bool) -> None:
+    """Of an earlier question about its image: what others said, or else what the model says."""
+    earlier = ReviewTask.objects.create(image=task.image, state="cancelled")
+    shown = {"adjudicating": True} if settled else {"revealed": Now()}
+    Lease.objects.create(task=earlier, reader=person, token=f"earlier-{earlier.pk}", until=Now(), ended=Now(), **shown)
 
 
 def given_out(person: User, role: queue.Role) -> set[int]:
@@ -199,6 +227,7 @@ def _image(site: Any) -> Any:
 
 def _facts(task: ReviewTask) -> TaskFacts:
     held = Lease.objects.filter(selectors.LIVE, task=task).values_list("reader", flat=True)
+    known = Lease.objects.filter(task__image=task.image)
     where: dict[int, frozenset[int]] = defaultdict(frozenset)
     for person, site in Membership.objects.exclude(site=None).values_list("user", "site"):
         where[person] |= {site}
@@ -211,6 +240,8 @@ def _facts(task: ReviewTask) -> TaskFacts:
         holders=frozenset(held),
         where=where,
         adjudication=task.state == "adjudication",
+        told=frozenset(known.filter(revealed__isnull=False).values_list("reader", flat=True)),
+        settlers=frozenset(known.filter(adjudicating=True).values_list("reader", flat=True)),
     )
 
 

@@ -226,6 +226,7 @@ def test_the_opinion_is_shown_for_some_minutes_and_only_where_the_rules_say_so(c
     token, said = answer(client)
     Lease.objects.filter(token=token).update(ended=Now() - timedelta(minutes=11))
     assert client.get(said["to"]).status_code == 404
+    ReviewRules.objects.create(reveal=False)
     make_task(cast.north)
     token, said = answer(client)
     assert "next" in said

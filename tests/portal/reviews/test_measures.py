@@ -292,3 +292,62 @@ def test_one_that_was_skipped_does_not_come_back_sooner_than_a_review(cast: Cast
     after = lease_next(reader=cast.ravi)
     assert after is not None
     assert (lease.task.purpose, after.task) == ("gold", review)
+
+
+def read_long_ago(site: Site, reader: User) -> ReviewTask:
+    """A question that was settled, and may come again by now."""
+    task = ReviewTask.objects.create(image=make_image(site, state="settled"), state="closed")
+    made = datetime.now(UTC) - timedelta(days=known_images.REPEAT_AFTER_DAYS, hours=1)
+    Read.objects.bulk_create([Read(task=task, reader=reader, kind="regular", created=made)])
+    return task
+
+
+def test_who_has_settled_an_image_since_is_not_measured_by_it(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have seen what others said of it: when it was asked again, after they had read it."""
+    first, second = read_long_ago(cast.north, cast.ada), read_long_ago(cast.north, cast.ada)
+    set_rules(site=None, repeat_share=0.2, actor=cast.stella)
+    drawn(monkeypatch, 0.0)
+    let_go = lease_next(reader=cast.ada)
+    assert let_go is not None
+    assert let_go.task.purpose == Purpose.REPEAT
+    release(lease=let_go, reader=cast.ada)
+    for task in (first, second):
+        again = ReviewTask.objects.create(image=task.image, state="closed")
+        Lease.objects.create(
+            task=again, reader=cast.ada, token=f"settled-{task.pk}", until=again.created, ended=again.created, adjudicating=True
+        )
+    assert lease_next(reader=cast.ada) is None
+
+
+def test_a_site_that_names_others_shows_nobody_else_its_known_pictures(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever purpose, and also where one was open before."""
+    known(cast.north), known(cast.north), read_long_ago(cast.north, cast.ravi)
+    set_rules(site=None, actor=cast.stella, **ALWAYS)
+    drawn(monkeypatch, 0.1)
+    let_go = lease_next(reader=cast.ravi)
+    assert let_go is not None
+    release(lease=let_go, reader=cast.ravi)
+    set_rules(site=cast.north, only_sites=[cast.river.pk], actor=cast.stella)
+    assert lease_next(reader=cast.ravi) is None
+    set_rules(site=None, repeat_share=0.2, actor=cast.stella)
+    assert lease_next(reader=cast.ravi) is None
+    given = lease_next(reader=cast.rita)
+    assert given is None, "rita has read nothing yet"
+    set_rules(site=None, actor=cast.stella, **ALWAYS)
+    assert lease_next(reader=cast.rita) is not None
+
+
+def test_a_qualification_is_complete_without_the_sites_that_shut_a_reader_out(cast: Cast) -> None:
+    rows = [known(cast.north), known(cast.river)]
+    KnownImage.objects.update(qualifying=True)
+    set_rules(site=None, qualify_agreement=0.5, actor=cast.stella)
+    let_go = lease_next(reader=cast.ravi)
+    assert let_go is not None
+    release(lease=let_go, reader=cast.ravi)
+    shut = let_go.task.image.site
+    set_rules(site=shut, only_readers=[cast.rita.pk], actor=cast.stella)
+    other = lease_next(reader=cast.ravi)
+    assert other is not None
+    assert {other.task.image, let_go.task.image} == {row.image for row in rows}
+    submit_read(task=other.task, reader=cast.ravi, answer=Answer("regular"))
+    assert not standing.of(cast.ravi).must_qualify

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 
+import pgtrigger
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from portal.reviews.models import ReviewTask
+from portal.reviews.models import Reliability, ReviewTask
 from portal.reviews.quality.measuring import measure
+from portal.reviews.room.looking_back import AMENDABLE
 from tests.cast import Cast, make_image, make_read
 from tests.portal.reviews.test_quality import measuring, settled, shown
 
@@ -26,11 +29,19 @@ def studied(cast: Cast, count: int = 12) -> None:
         measuring("gold", image, cast.ravi, "regular")
 
 
+def measured_long_ago() -> None:
+    row = measure()
+    with pgtrigger.ignore():
+        Reliability.objects.filter(pk=row.pk).update(created=Now() - AMENDABLE)
+
+
 def test_a_reader_sees_how_well_they_read_and_no_one_elses(cast: Cast) -> None:
     studied(cast)
     client = cast.client(cast.rita)
     assert "How well you read" not in client.get("/reading/mine/").content.decode()
     measure()
+    assert "How well you read" not in client.get("/reading/mine/").content.decode(), "it was made of answers that may still be amended"
+    measured_long_ago()
     page = client.get("/reading/mine/").content.decode()
     for words in (
         "How well you read",
@@ -76,7 +87,7 @@ def test_who_is_moved_by_the_model_is_told_with_n(cast: Cast) -> None:
         if number < 9:
             make_read(task, cast.rita, "green_filter", version=2, revealed=True)
         make_read(task, cast.ravi, "green_filter")
-    measure()
+    measured_long_ago()
     page = re.sub(r"<[^>]+>|\s+", " ", cast.client(cast.sys).get("/reviews/readers/").content.decode())
     page = re.sub(r" +", " ", page)
     assert "Of 12 answers after which the model's opinion was shown" in page

@@ -223,9 +223,12 @@ def test_a_skipped_picture_goes_to_another_reader_and_not_back(cast: Cast) -> No
     assert Lease.objects.get(token=token).skipped == REASONS[0]
 
 
-def test_a_box_is_asked_for_where_the_rules_of_the_question_say_so(cast: Cast) -> None:
+def test_a_box_is_asked_for_where_the_rules_in_force_say_so(cast: Cast) -> None:
+    """And not those that the question began with: what measures a reader always begins with the newest, and would be known by it."""
     tasks(cast, 2)
-    ReviewTask.objects.update(rules=ReviewRules.objects.create(boxes="asked"))
+    ReviewTask.objects.update(rules=ReviewRules.objects.create(boxes="optional"))
+    ReviewRules.objects.create(site=cast.river, boxes="optional")
+    ReviewRules.objects.create(boxes="asked")
     client = cast.client(cast.rita)
     given = turn(client)
     assert given["box_asked"]
