@@ -20,11 +20,15 @@ export function makeAnswer({ form, boxKinds, say, changed }) {
     radio.checked = !radio.checked;
     changed();
   }
-  function missing({ box, boxAsked }) {
+  function missing({ box, boxAsked, reasonAsked }) {
     if (!chosen()) return "Choose an answer first: one key of the list.";
     if (chosen() === "unusable" && !asked().querySelector(":checked")) {
       asked().querySelector("input").focus();
       return "Say why it is unusable: Space marks a reason, Tab goes to the next.";
+    }
+    if (reasonAsked && !form.elements.note.value.trim() && !reasons.some((mark) => mark.checked)) {
+      form.elements.note.focus();
+      return "Say in a few words why. Ctrl and Enter submit.";
     }
     if (boxAsked && !box && boxKinds.includes(chosen())) return "This study asks for a box: draw it around the cervix, then submit.";
     return "";

@@ -22,6 +22,7 @@ export function openRoom(room, undo) {
     width: Number(room.dataset.width), height: Number(room.dataset.height), boxAsked: "boxAsked" in room.dataset,
   };
   const swaps = "swap" in room.dataset;
+  const adjudicating = "adjudicating" in room.dataset;
   const low = "low" in room.dataset;
   let shown = get("picture");
   let full = !low;
@@ -78,20 +79,24 @@ export function openRoom(room, undo) {
   // ---- from turn to turn
   async function take(given) {
     if (!given.token) return location.assign(location.pathname);
+    // what is taken back may belong to the other room
+    if (given.adjudicating !== adjudicating) return location.assign(room.dataset.rooms.split(" ")[+given.adjudicating]);
     Object.assign(turn, given, { boxAsked: given.box_asked });
     for (const name of ["answer", "skip-form", "release-form"]) get(name).elements.token.value = turn.token;
     // with the address, at once: what was marked on the last picture must not be kept as said of this one
     answer.put(turn.draft);
     box.put(turn.draft.box);
+    // not into the note of the next: keys are for the picture
+    get("frame").focus();
     full = !low;
     const image = ahead.take(low ? turn.small : turn.picture);
     const there = await image.decode().then(() => true, () => false);
     put(image);
+    if (adjudicating) tellEarlier(turn.earlier);
     beside.load(turn.token, turn.beside);
     get("skip").open = false;
     get("waiting").textContent = turn.waiting;
     get("saved").textContent = "";
-    document.activeElement?.blur();
     measure();
     trouble.clear();
     if (there) say("");
@@ -99,6 +104,11 @@ export function openRoom(room, undo) {
     clock.begin();
     ready();
     setTimeout(() => ahead.fetch());
+  }
+  // what others answered, drawn by the templates of the page
+  function tellEarlier({ answers = "", boxes = "" }) {
+    get("earlier").innerHTML = answers;
+    get("earlier-boxes").innerHTML = boxes;
   }
   // what is set here is what tests and measurements wait for: the page takes keys for this picture
   function ready() {
@@ -109,7 +119,7 @@ export function openRoom(room, undo) {
   function goOn() { location.assign(swaps ? location.pathname : room.dataset.home || location.pathname); }
 
   async function submit() {
-    const lacks = answer.missing({ box: box.drawn, boxAsked: turn.boxAsked });
+    const lacks = answer.missing({ box: box.drawn, boxAsked: turn.boxAsked, reasonAsked: adjudicating });
     if (lacks) return say(lacks);
     busy = true;
     get("submit").disabled = true;
@@ -156,7 +166,6 @@ export function openRoom(room, undo) {
   }
   undo.form?.addEventListener("submit", (event) => other(event, (said) => {
     undo.end();
-    if (said.next.adjudicating) return location.assign("/adjudication/");
     return take(said.next);
   }));
   get("skip-form")?.addEventListener("submit", (event) => other(event, (said) => take(said.next)));
