@@ -1,5 +1,6 @@
 // The answer as it stands on the page: chosen by keys or by mouse, put back from a draft, complete or not.
-export function makeAnswer({ form, boxKinds, say, changed }) {
+// leave(): where the keys go when a field is left
+export function makeAnswer({ form, boxKinds, say, changed, leave }) {
   const kinds = [...form.querySelectorAll("input[name=kind]")];
   const steps = [...form.querySelectorAll("input[name=confidence]")];
   const reasons = [...form.querySelectorAll("input[name=reasons]")];
@@ -14,7 +15,7 @@ export function makeAnswer({ form, boxKinds, say, changed }) {
     say("");
     changed();
     if (asked()) asked().querySelector("input").focus();
-    else if (document.activeElement?.closest(".reasons")) document.activeElement.blur();
+    else if (document.activeElement?.closest(".reasons")) leave();
   }
   function step(radio) {
     radio.checked = !radio.checked;
