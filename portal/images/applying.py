@@ -71,8 +71,7 @@ def newest_of(upload: Upload) -> Work | None:
 def apply_held(*, held: MetadataTable, seen: str, actor: User) -> tables.Applied | None:
     """Apply a table that somebody has looked at; None where a worker does it. Raises WrongState as `tables.apply_held`."""
     access.require(actor, "correct", site=held.site_id)
-    locked = MetadataTable.objects.select_for_update(no_key=True, of=("self",)).select_related("site", "upload").get(pk=held.pk)
-    table_jobs.require_idle(locked)
+    locked = table_jobs.take(held)
     rows = len(tables.sheet_of(locked, tables.opened(locked)).rows) - 1
     if _at_once(locked, rows):
         return tables.apply_held(held=locked, seen=seen, actor=actor)

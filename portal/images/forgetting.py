@@ -16,8 +16,6 @@ from portal.core.errors import WrongState
 from portal.images import table_jobs
 from portal.images.locks import lock
 from portal.images.models import FileOutcome, MetadataTable, Upload, UploadFile
-from portal.jobs.models import Job
-from portal.jobs.services import LIVE
 
 FORGOTTEN = "It was held for {days} days and not applied, and is forgotten. Send it again if it is still wanted."
 WAITING = (FileOutcome.EXPECTED, FileOutcome.MISSING)
@@ -26,9 +24,8 @@ WAITING = (FileOutcome.EXPECTED, FileOutcome.MISSING)
 @transaction.atomic
 def forget_tables() -> int:
     """The beat: the cells of tables that nobody applied in so many days go; that there was one stays. Returns how many."""
-    at_work = Job.objects.filter(kind=table_jobs.KIND, state__in=LIVE).values("subject_id")
-    old = MetadataTable.objects.filter(created__lt=_then(), applied=None).exclude(cells=b"").exclude(pk__in=at_work)
-    found = list(old.select_for_update(no_key=True, skip_locked=True).defer("cells").order_by("pk")[:1000])
+    old = MetadataTable.objects.filter(created__lt=_then(), applied=None).exclude(cells=b"")
+    found = list(MetadataTable.objects.filter(pk__in=table_jobs.take_idle(old, most=1000)).defer("cells").order_by("pk"))
     MetadataTable.objects.filter(pk__in=[one.pk for one in found]).update(cells=b"", refused=FORGOTTEN.format(days=settings.TABLE_DAYS))
     record_all(
         [event(actor_id=None, action="table.forgotten", subject=one, site_id=one.site_id, days=settings.TABLE_DAYS) for one in found]

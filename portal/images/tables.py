@@ -62,13 +62,14 @@ class Applied:
 
 @transaction.atomic
 def hold_table(*, site: Site, upload: Upload | None, data: bytes, name: str, actor: User) -> MetadataTable:
-    """Keep a table until it is applied or given up. Raises BadInput where it cannot be read at all; says nothing of its rows."""
+    """Keep a table until it is applied or given up, in place of those that the same person held before and that nobody is at. Raises
+    BadInput where it cannot be read at all; says nothing of its rows."""
     access.require(actor, "correct", site=site.pk)
     if upload and upload.cancelled:
         raise WrongState(_CANCELLED)
     grids = _open(data)
     earlier = MetadataTable.objects.filter(site=site, upload=upload, created_by=actor, applied=None).exclude(cells=b"")
-    earlier.exclude(pk__in=table_jobs.live(site.pk).values("subject_id")).update(cells=b"", refused="")
+    MetadataTable.objects.filter(pk__in=table_jobs.take_idle(earlier)).update(cells=b"", refused="")
     return MetadataTable.objects.create(
         site=site, upload=upload, created_by=actor, name=_name(name), sha256=hashlib.sha256(data).hexdigest(), cells=pack(grids)
     )
@@ -77,17 +78,17 @@ def hold_table(*, site: Site, upload: Upload | None, data: bytes, name: str, act
 @transaction.atomic
 def choose_sheet(*, held: MetadataTable, sheet: str) -> None:
     """Read another sheet of the workbook."""
-    table_jobs.require_idle(held)
-    if sheet not in {grid.name for grid in opened(held).sheets}:
+    row = table_jobs.take(held)
+    if sheet not in {grid.name for grid in opened(row).sheets}:
         raise BadInput("The workbook has no such sheet. Choose one of the list.")
-    MetadataTable.objects.filter(pk=held.pk).update(sheet=sheet)
+    MetadataTable.objects.filter(pk=row.pk).update(sheet=sheet)
 
 
 @transaction.atomic
 def give_up_table(*, held: MetadataTable) -> None:
     """The table is not to be applied: its cells are forgotten."""
-    table_jobs.require_idle(held)
-    MetadataTable.objects.filter(pk=held.pk, applied=None).update(cells=b"", refused="")
+    row = table_jobs.take(held)
+    MetadataTable.objects.filter(pk=row.pk, applied=None).update(cells=b"", refused="")
 
 
 @transaction.atomic

@@ -160,6 +160,8 @@ def check(answer: Answer, image: Image) -> None:
         raise BadInput("Choose what the picture shows first.")
     if answer.role == "adjudicator" and answer.kind == CANNOT_TELL:
         raise BadInput("An adjudicator's word is the last: choose a kind, or 'unusable' with its reasons.")
+    if answer.role == "adjudicator" and not (answer.note.strip() or answer.reasons):
+        raise BadInput("Say in a few words why: your reason is kept with your word.", code="no_reason")
     if answer.kind == Kind.UNUSABLE and not answer.reasons:
         raise BadInput("Say why the picture is unusable: mark one reason at least.")
     if not set(answer.reasons) <= set(REASONS_OF.get(answer.kind, ())):

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
@@ -124,10 +125,18 @@ def _submit(request: UserRequest, role: Role) -> HttpResponse:
     if role == "reader" and looking_back.will_reveal(lease):
         return _revealing(request, lease)
     if wants_json(request):
-        return JsonResponse({"recorded": True, "undo": UNDO_SECONDS, "next": turns.after(lease, reader=request.user, role=role)})
+        return JsonResponse({"recorded": True, "undo": UNDO_SECONDS, "next": _drawn(turns.after(lease, reader=request.user, role=role))})
     drafts.forget(lease)
     messages.success(request, "Recorded.")
     return redirect(_home(role))
+
+
+def _drawn(turn: dict[str, Any]) -> dict[str, Any]:
+    """A turn for the page's script. What an adjudicator is shown of others comes drawn, by the templates of the page itself."""
+    if not turn.get("earlier"):
+        return turn
+    answers, boxes = (render_to_string(f"reading/_earlier{part}.html", turn) for part in ("", "_boxes"))
+    return {**turn, "earlier": {"answers": answers, "boxes": boxes}}
 
 
 def _revealing(request: UserRequest, lease: Lease) -> HttpResponse:
@@ -176,7 +185,7 @@ def reading_undo(request: UserRequest) -> HttpResponse:
     lease = undo(task=_lease(request).task, reader=request.user)
     role = _room_of(request, lease)
     if wants_json(request):
-        return JsonResponse({"undone": True, "next": turns.of(lease, reader=request.user, role=role)})
+        return JsonResponse({"undone": True, "next": _drawn(turns.of(lease, reader=request.user, role=role))})
     messages.info(request, "Undone. Here is the picture again, with what you had answered.")
     return redirect(_home(role))
 
@@ -201,9 +210,10 @@ def give_back(request: UserRequest) -> HttpResponse:
 def reading_skip(request: UserRequest) -> HttpResponse:
     lease = _lease(request)
     skips.skip(lease=lease, reader=request.user, reason=request.POST.get("why", ""))
-    role = _room_of(request, lease)
+    # in the room where they are: the question may have gone to the adjudicators, or back, while they held it
+    role: Role = "adjudicator" if "adjudicating" in request.POST and access.can(request.user, "adjudicate") else "reader"
     if wants_json(request):
-        return JsonResponse({"skipped": True, "next": turns.next_turn(request.user, role)})
+        return JsonResponse({"skipped": True, "next": _drawn(turns.next_turn(request.user, role))})
     messages.info(request, "Skipped. The picture goes to another reader, and does not come to you again today.")
     return redirect(_home(role))
 

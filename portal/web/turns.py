@@ -8,12 +8,13 @@ from typing import Any
 
 from django.db import transaction
 from django.urls import reverse
+from django.utils.crypto import salted_hmac
 
 from portal.accounts.models import User
 from portal.audit import services as audit
 from portal.reviews import queue, rest, routing, selectors
 from portal.reviews.leases import Role, lease_next
-from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.models import Lease, Read, ReviewTask
 from portal.reviews.room import beside, drafts
 
 NOTHING = {"reader": "There is nothing for you to read now.", "adjudicator": "There is nothing for you to settle now."}
@@ -61,8 +62,13 @@ def of(lease: Lease | None, *, reader: User, role: Role) -> dict[str, Any]:
 
 
 def _earlier(task: ReviewTask) -> list[dict[str, Any]]:
-    """Earlier answers for an adjudicator: by letter, without names."""
+    """Earlier answers for an adjudicator: by letter, without names. Who came first, who broke a tie, and who is the same reader in two
+    questions is not to be told from the letters; for one question they stay, as the adjudicator's reason may name them."""
+
+    def drawn(read: Read) -> str:
+        return salted_hmac("portal.web.turns.earlier", f"{task.pk}:{read.reader_id}", algorithm="sha256").hexdigest()
+
     return [
         {"letter": letter, "kind": read.kind, "reasons": read.reasons, "note": read.note, "box": read.box}
-        for letter, read in zip(string.ascii_uppercase, selectors.answers(task), strict=False)
+        for letter, read in zip(string.ascii_uppercase, sorted(selectors.answers(task), key=drawn), strict=False)
     ]

@@ -276,8 +276,12 @@ def test_an_adjudicator_sees_the_earlier_answers_without_names(browser_page: Pag
     expect(page.locator(".earlier-answers li")).to_have_count(3)
     screenshot(page, "adjudication-1280")
     expect(page.locator("main")).not_to_contain_text("Rita")
+    expect(page.locator("#room[data-ready]")).to_be_visible()
     page.keyboard.press("g")
     page.keyboard.press("Enter")
+    expect(page.locator("#note")).to_be_focused()  # why?
+    page.keyboard.type("a green cast")
+    page.keyboard.press("Control+Enter")
     expect(page.locator(".page-head")).to_contain_text("Nothing waits for you")
     label = Label.objects.get(current=True)
     assert (label.kind, label.provenance) == ("green_filter", "adjudication")

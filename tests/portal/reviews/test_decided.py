@@ -40,7 +40,7 @@ def test_an_adjudicator_after_three(cast: Cast) -> None:
     read(cast.rita, "regular")
     read(cast.ravi, "green_filter")
     read(make_user("tess", (Role.READER, None)), "lugol_iodine")
-    read(cast.ada, "green_filter", role="adjudicator")
+    read(cast.ada, "green_filter", role="adjudicator", note="a green cast")
     page = page_of(cast, task.image)
     assert "by the built-in rule of one read: 1 × regular, 1 × green filter, 1 × lugol iodine, then an adjudicator: green filter." in page
 

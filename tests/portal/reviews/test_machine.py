@@ -105,7 +105,7 @@ class Room(RuleBasedStateMachine):
             return
         role: Any = "adjudicator" if name in ADJUDICATORS else "reader"
         reasons = {"unusable": ("blurred",), "cannot_tell": ("between_kinds",)}.get(kind, ())
-        answer = Answer(kind, reasons=reasons, role=role, confidence=1 if unsure else 3)
+        answer = Answer(kind, reasons=reasons, role=role, note="why", confidence=1 if unsure else 3)
         if self._do(submit_read, task=lease.task, reader=reader, answer=answer):
             self.answers += 1
             assert Read.objects.filter(task=lease.task, reader=reader, current=True, kind=kind).count() == 1
@@ -125,7 +125,7 @@ class Room(RuleBasedStateMachine):
         reasons = {"unusable": ("blurred",), "cannot_tell": ("between_kinds",)}.get(kind, ())
         before = Read.objects.count()
         role: Any = "adjudicator" if name in ADJUDICATORS else "reader"
-        self._do(amend, task=task, reader=self.by_name[name], answer=Answer(kind, reasons=reasons, role=role))
+        self._do(amend, task=task, reader=self.by_name[name], answer=Answer(kind, reasons=reasons, role=role, note="why"))
         self.answers += Read.objects.count() - before
 
     @rule(name=people, place=places, how=st.sampled_from(["release", "skip", "run out", "run out"]))

@@ -99,7 +99,7 @@ def act(dice: random.Random, reader: User) -> None:
         time_passes(timedelta(hours=13))
     else:
         said = dice.choice(KINDS) if role == "adjudicator" else dice.choice([*KINDS, "cannot_tell"])
-        submit_read(task=lease.task, reader=reader, answer=Answer(said, role=role))  # type: ignore[arg-type]
+        submit_read(task=lease.task, reader=reader, answer=Answer(said, role=role, note="why"))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_two_who_disagree_call_a_third_and_then_an_adjudicator(cast: Cast) -> No
     read(cast.rita, "regular")
     assert read(cast.ravi, "green_filter") is Step.FURTHER_READER
     assert read(third, "lugol_iodine") is Step.ADJUDICATE
-    assert read(cast.ada, "green_filter", role="adjudicator") is Step.SETTLE
+    assert read(cast.ada, "green_filter", role="adjudicator", note="a green cast") is Step.SETTLE
     label = Label.objects.get(image=task.image, current=True)
     assert (label.kind, label.provenance, label.actor) == ("green_filter", Provenance.ADJUDICATION, cast.ada)
     assert len(label.basis["reads"]) == 4
@@ -124,7 +124,8 @@ def test_a_late_answer_is_refused_when_the_place_is_taken(cast: Cast, answered: 
         Answer("regular", note="x" * 2001),
         Answer("regular", box=(10.0, 10.0, 5.0, 20.0)),
         Answer("regular", box=(0.0, 0.0, 5000.0, 20.0)),
-        Answer("cannot_tell", role="adjudicator"),
+        Answer("cannot_tell", role="adjudicator", note="why"),
+        Answer("regular", role="adjudicator", note=" "),
     ],
 )
 def test_an_answer_that_cannot_be_used_says_why_and_keeps_the_lease(cast: Cast, answer: Answer) -> None:

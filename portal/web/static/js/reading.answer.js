@@ -1,5 +1,6 @@
 // The answer as it stands on the page: chosen by keys or by mouse, put back from a draft, complete or not.
-export function makeAnswer({ form, boxKinds, say, changed }) {
+// leave(): where the keys go when a field is left
+export function makeAnswer({ form, boxKinds, say, changed, leave }) {
   const kinds = [...form.querySelectorAll("input[name=kind]")];
   const steps = [...form.querySelectorAll("input[name=confidence]")];
   const reasons = [...form.querySelectorAll("input[name=reasons]")];
@@ -14,17 +15,21 @@ export function makeAnswer({ form, boxKinds, say, changed }) {
     say("");
     changed();
     if (asked()) asked().querySelector("input").focus();
-    else if (document.activeElement?.closest(".reasons")) document.activeElement.blur();
+    else if (document.activeElement?.closest(".reasons")) leave();
   }
   function step(radio) {
     radio.checked = !radio.checked;
     changed();
   }
-  function missing({ box, boxAsked }) {
+  function missing({ box, boxAsked, reasonAsked }) {
     if (!chosen()) return "Choose an answer first: one key of the list.";
     if (chosen() === "unusable" && !asked().querySelector(":checked")) {
       asked().querySelector("input").focus();
       return "Say why it is unusable: Space marks a reason, Tab goes to the next.";
+    }
+    if (reasonAsked && !form.elements.note.value.trim() && !reasons.some((mark) => mark.checked)) {
+      form.elements.note.focus();
+      return "Say in a few words why. Ctrl and Enter submit.";
     }
     if (boxAsked && !box && boxKinds.includes(chosen())) return "This study asks for a box: draw it around the cervix, then submit.";
     return "";

@@ -3,9 +3,9 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const REPEATED = new Set(["zoom_in", "zoom_out", "darker", "brighter", "softer", "harder"]);
 
 // keys: key -> command; answer.act(key): what a key says about the picture, if anything
-export function bindKeys({ keys, commands, answer, box, view, submit, note, help, asleep }) {
+export function bindKeys({ keys, commands, answer, box, view, submit, leave, note, help, asleep }) {
   const fixed = {
-    Enter: submit, "?": () => help.showModal(), Escape: () => box.toggle(false), Delete: box.remove, Backspace: box.remove,
+    Enter: submit, "?": () => help.showModal(), Escape: leave, Delete: box.remove, Backspace: box.remove,
     "=": keys["="] ? null : view.zoomIn,
   };
 
@@ -17,8 +17,8 @@ export function bindKeys({ keys, commands, answer, box, view, submit, note, help
     return { act: fixed[event.key] };
   }
   function inNote(event) {
-    if (event.key === "Escape") note.blur();
-    if (event.key === "Enter" && event.ctrlKey) submit();
+    if (event.key === "Escape") leave();
+    if (event.key === "Enter" && event.ctrlKey && !event.repeat) submit();
   }
   function arrow(event) {
     if (event.target.matches("input[type=range], input[type=radio]") && !box.active) return;

@@ -22,6 +22,7 @@ export function openRoom(room, undo) {
     width: Number(room.dataset.width), height: Number(room.dataset.height), boxAsked: "boxAsked" in room.dataset,
   };
   const swaps = "swap" in room.dataset;
+  const adjudicating = "adjudicating" in room.dataset;
   const low = "low" in room.dataset;
   let shown = get("picture");
   let full = !low;
@@ -29,7 +30,7 @@ export function openRoom(room, undo) {
 
   const picture = () => shown;
   const say = (text) => { get("hint").textContent = text; };
-  const answer = makeAnswer({ form, boxKinds: room.dataset.boxKinds.split(" "), say, changed: () => marked() });
+  const answer = makeAnswer({ form, boxKinds: room.dataset.boxKinds.split(" "), say, changed: () => marked(), leave });
   const drafts = makeDrafts({ form, address: room.dataset.draft, saved: get("saved"), fields: () => answer.fields() });
   // between two pictures nothing is marked on either
   const marked = () => !busy && drafts.changed();
@@ -40,6 +41,13 @@ export function openRoom(room, undo) {
   const beside = makeBeside({ main: get("stage"), picture, down: view.down, changed: () => box.redraw() });
   const trouble = makeTrouble({ place: get("trouble"), login: room.dataset.login, again: () => form.requestSubmit(), next: goOn });
   const ahead = makeAhead({ address: low ? "" : room.dataset.ahead, form });
+
+  // back to the picture, from wherever the keys were
+  function leave() {
+    box.toggle(false);
+    if (get("skip")) get("skip").open = false;
+    get("frame").focus();
+  }
 
   // ---- the picture
   function moved({ scale }) {
@@ -68,30 +76,40 @@ export function openRoom(room, undo) {
   }
   function showBox(now) {
     get("box-toggle").setAttribute("aria-pressed", now.active);
-    get("box-remove").hidden = !now.box;
-    get("box-back").hidden = !now.active || !now.steps;
+    hide(get("box-remove"), !now.box);
+    hide(get("box-back"), !now.active || !now.steps);
     if (now.active) say(now.box ? "Arrows move the box, Shift with arrows sizes it. The box key ends." : "Drag a box, or press an arrow key to begin with one.");
     else if (get("hint").dataset.box) say("");
     get("hint").dataset.box = now.active ? "1" : "";
   }
 
+  // a button that vanishes under somebody's fingers leaves them at the next
+  function hide(button, away) {
+    if (away && button === document.activeElement) get("box-toggle").focus();
+    button.hidden = away;
+  }
+
   // ---- from turn to turn
   async function take(given) {
     if (!given.token) return location.assign(location.pathname);
+    // what is taken back may belong to the other room
+    if (given.adjudicating !== adjudicating) return location.assign(room.dataset.rooms.split(" ")[+given.adjudicating]);
     Object.assign(turn, given, { boxAsked: given.box_asked });
     for (const name of ["answer", "skip-form", "release-form"]) get(name).elements.token.value = turn.token;
     // with the address, at once: what was marked on the last picture must not be kept as said of this one
     answer.put(turn.draft);
     box.put(turn.draft.box);
+    // not into the note of the next: keys are for the picture
+    get("frame").focus();
     full = !low;
     const image = ahead.take(low ? turn.small : turn.picture);
     const there = await image.decode().then(() => true, () => false);
     put(image);
+    if (adjudicating) tellEarlier(turn.earlier);
     beside.load(turn.token, turn.beside);
     get("skip").open = false;
     get("waiting").textContent = turn.waiting;
     get("saved").textContent = "";
-    document.activeElement?.blur();
     measure();
     trouble.clear();
     if (there) say("");
@@ -100,19 +118,25 @@ export function openRoom(room, undo) {
     ready();
     setTimeout(() => ahead.fetch());
   }
+  // what others answered, drawn by the templates of the page
+  function tellEarlier({ answers = "", boxes = "" }) {
+    get("earlier").innerHTML = answers;
+    get("earlier-boxes").innerHTML = boxes;
+  }
   // what is set here is what tests and measurements wait for: the page takes keys for this picture
   function ready() {
     busy = false;
-    get("submit").disabled = false;
+    get("submit").removeAttribute("aria-disabled");
     room.dataset.ready = turn.token;
   }
   function goOn() { location.assign(swaps ? location.pathname : room.dataset.home || location.pathname); }
 
   async function submit() {
-    const lacks = answer.missing({ box: box.drawn, boxAsked: turn.boxAsked });
+    const lacks = answer.missing({ box: box.drawn, boxAsked: turn.boxAsked, reasonAsked: adjudicating });
     if (lacks) return say(lacks);
     busy = true;
-    get("submit").disabled = true;
+    // and not disabled, or whoever is refused would have lost their place
+    get("submit").setAttribute("aria-disabled", "true");
     get("seconds").value = clock.seconds().toFixed(3);
     await drafts.stop();
     const token = turn.token;
@@ -156,7 +180,6 @@ export function openRoom(room, undo) {
   }
   undo.form?.addEventListener("submit", (event) => other(event, (said) => {
     undo.end();
-    if (said.next.adjudicating) return location.assign("/adjudication/");
     return take(said.next);
   }));
   get("skip-form")?.addEventListener("submit", (event) => other(event, (said) => take(said.next)));
@@ -181,7 +204,7 @@ export function openRoom(room, undo) {
     darker: () => view.brighter(-1), brighter: () => view.brighter(1), softer: () => view.harder(-1), harder: () => view.harder(1),
   };
   bindKeys({
-    keys: JSON.parse(room.dataset.keys), commands, answer, box, view, submit: () => form.requestSubmit(),
+    keys: JSON.parse(room.dataset.keys), commands, answer, box, view, leave, submit: () => form.requestSubmit(),
     note: get("note"), help: get("help"), asleep: () => busy,
   });
   for (const [id, act] of Object.entries({
