@@ -16,7 +16,7 @@ from portal.accounts.http import UserRequest
 from portal.ml import Interval
 from portal.reviews.agreement import MEASURES, Paired, by_kind, estimates
 from portal.reviews.models import Read
-from portal.reviews.quality.pairs import first_pairs
+from portal.reviews.quality.pairs import MOST_QUESTIONS, first_pairs
 from portal.reviews.room import looking_back, own
 from portal.web import drawings, readers
 
@@ -44,6 +44,7 @@ def agreement(request: UserRequest) -> HttpResponse:
     parts = [(title, list(_groups(pairs, key))) for title, key in _GROUPS]
     context = {
         "pairs": len(pairs),
+        "most": MOST_QUESTIONS,
         "measures": MEASURES,
         "all": _cells(whole),
         "parts": [(title, [(label, _cells(found)) for label, found in groups]) for title, groups in parts],

@@ -13,7 +13,7 @@ from portal.accounts.http import UserRequest
 from portal.core.text import number
 from portal.reviews import selectors
 from portal.reviews.models import Read, ReviewTask
-from portal.reviews.quality.pairs import first_pairs
+from portal.reviews.quality.pairs import MOST_QUESTIONS, first_pairs
 from portal.reviews.services import reopen
 from portal.web import agreed
 
@@ -35,6 +35,7 @@ def review_list(request: UserRequest) -> HttpResponse:
         "figures": selectors.queue_figures(access.visible(ReviewTask, request.user)),
         "measured": agreed.named(pairs),
         "pairs": len(pairs),
+        "most": MOST_QUESTIONS,
         "patients": len({pair.patient for pair in pairs}),
     }
     return render(request, "reading/queue.html", context)

@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models.functions import RowNumber
 
+from portal.accounts.models import Site, User
 from portal.reviews.agreement import Paired
 from portal.reviews.consensus import CANNOT_TELL
 from portal.reviews.models import Purpose, Read, ReviewTask
+from portal.reviews.quality.evidence import own_words
+
+MOST_QUESTIONS = 50_000
+"""The newest so many that two have answered tell how far readers agree; more would only take longer."""
+_COLUMNS = ("task", "reader", "kind", "task__image__exam__patient", "task__image__site", "last")
+_BLIND = Q(role="reader", revealed=False, undone=False)
 
 
 def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None) -> list[Paired]:
-    """The first two readers' answers to every question that has two, `cannot_tell` left out: adjudicators have seen both, and who was
-    shown the model's opinion has too. So it is the first word of each that counts here.
+    """The first two readers' answers to every question that has two, of the newest MOST_QUESTIONS, `cannot_tell` left out: adjudicators
+    have seen both, and who was shown the model's opinion has too. So it is the first word of each that counts here. `month`: of the
+    newest blind word. Three statements, whatever the number of answers.
 
     `tasks`: of these questions alone.
     """
-    rows = reads.filter(role="reader", revealed=False, undone=False, task__purpose=Purpose.REVIEW)
-    rows = rows if tasks is None else rows.filter(task__in=tasks)
-    by_task: dict[int, dict[int, tuple[str, str]]] = {}
-    about: dict[int, tuple[int | None, str, str]] = {}
-    columns = (
-        "task",
-        "reader",
-        "kind",
-        "reader__name",
-        "reader__email",
-        "task__image__exam__patient",
-        "task__image__site__name",
-        "created",
+    asked = ReviewTask.objects.all() if tasks is None else tasks
+    newest = asked.filter(purpose=Purpose.REVIEW, answered__gte=2).order_by("-pk").values("pk")[:MOST_QUESTIONS]
+    last = Read.objects.filter(_BLIND, task=OuterRef("task")).order_by("-pk").values("created")[:1]
+    words = own_words(reads.filter(task__in=newest)).annotate(
+        place=Window(RowNumber(), partition_by="task", order_by="pk"), last=Subquery(last)
     )
-    for task, reader, kind, name, email, patient, site, created in rows.order_by("id").values_list(*columns):
-        by_task.setdefault(task, {}).setdefault(reader, (kind, name or email))
-        about[task] = (patient, site, f"{created:%Y-%m}")
-    first = {task: list(said.values())[:2] for task, said in by_task.items() if len(said) > 1}
-    return [_paired(said, about[task]) for task, said in first.items() if CANNOT_TELL not in {kind for kind, _ in said}]
+    first: dict[int, list[_Word]] = {}
+    for task, *word in words.filter(place__lte=2).order_by("pk").values_list(*_COLUMNS).iterator():
+        first.setdefault(task, []).append((word[0], word[1], (word[2], word[3], f"{word[4]:%Y-%m}")))
+    pairs = [said for said in first.values() if len(said) == 2 and CANNOT_TELL not in {kind for _, kind, _ in said}]
+    readers = User.objects.filter(pk__in={reader for two in pairs for reader, *_ in two})
+    people = {reader.pk: reader.name or reader.email for reader in readers}
+    sites = dict(Site.objects.filter(pk__in={site for two in pairs for _, _, (_, site, _) in two}).values_list("pk", "name"))
+    return [_paired(two, people, sites) for two in pairs]
 
 
-def _paired(said: list[tuple[str, str]], about: tuple[int | None, str, str]) -> Paired:
+_Word = tuple[int, str, tuple[int | None, int, str]]
+"""Who said what, about an image of which patient and site, in which month."""
+
+
+def _paired(two: list[_Word], people: dict[int, str], sites: dict[int, str]) -> Paired:
     """In the order of the readers' names: who came first says nothing."""
-    (one, one_name), (other, other_name) = sorted(said, key=lambda answer: answer[1])
-    return Paired(one, other, *about, (one_name, other_name))
+    one, other = sorted(two, key=lambda word: people[word[0]])
+    patient, site, month = one[2]
+    return Paired(one[1], other[1], patient, sites[site], month, (people[one[0]], people[other[0]]))

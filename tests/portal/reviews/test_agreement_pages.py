@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from portal.accounts.models import User
+from portal.accounts.models import Role, User
 from portal.reviews.agreement import Paired, by_kind, estimates
 from portal.reviews.models import Lease, Read, ReviewTask
 from portal.reviews.quality.pairs import first_pairs
 from portal.reviews.room.looking_back import AMENDABLE
-from tests.cast import Cast, make_image, make_read, make_task
+from tests.cast import Cast, make_image, make_read, make_task, make_user
 from tests.portal.reviews import one_by_one
 
 KINDS = ("regular", "green_filter", "lugol_iodine")
@@ -117,6 +119,59 @@ def test_first_words_of_readers_alone_count(cast: Cast) -> None:
     assert [(pair.first, pair.second, pair.readers) for pair in first_pairs(Read.objects.all())] == [
         ("regular", "regular", ("Ravi", "Rita"))
     ]  # fmt: skip
+
+
+def one_after_another(reads: QuerySet[Read]) -> list[Paired]:
+    """The same by walking over every answer there is, in its order."""
+    said: dict[int, dict[int, tuple[str, str]]] = {}
+    about: dict[int, tuple[int | None, str, str]] = {}
+    for read in reads.filter(role="reader", revealed=False, undone=False, task__purpose="review").order_by("id"):
+        image = read.task.image
+        said.setdefault(read.task_id, {}).setdefault(read.reader_id, (read.kind, read.reader.name or read.reader.email))
+        about[read.task_id] = (image.exam.patient_id if image.exam else None, image.site.name, f"{read.created:%Y-%m}")
+    found = []
+    for task, by_reader in said.items():
+        two = sorted(list(by_reader.values())[:2], key=lambda answer: answer[1])
+        if len(two) == 2 and "cannot_tell" not in {kind for kind, _ in two}:
+            found.append(Paired(two[0][0], two[1][0], *about[task], (two[0][1], two[1][1])))
+    return found
+
+
+def mixed(cast: Cast, count: int) -> None:
+    """Answers of every sort: taken back, amended, after the model's opinion, of a third reader and an adjudicator, over three months."""
+    chance = random.Random(11)
+    readers = [cast.rita, cast.ravi, make_user("tess", (Role.READER, None))]
+    User.objects.filter(pk=readers[2].pk).update(name="")
+    images = [
+        make_image(site, state="settled", patient=patient) for site, patient in ((cast.north, "A"), (cast.river, None), (cast.north, "B"))
+    ]
+    for number in range(count):
+        task = ReviewTask.objects.create(image=chance.choice(images), state=chance.choice(["closed", "cancelled"]))
+        ago = timedelta(days=30 * chance.randrange(3), hours=count - number)
+        for reader in chance.sample(readers, chance.choice([1, 2, 2, 3])):
+            words = [dict[str, bool](), {"undone": True}, {}, {"revealed": True}][: chance.choice([1, 1, 3, 4])]
+            words = words[1:] if chance.random() < 0.2 else words
+            for version, word in enumerate(words, 1):
+                kind = chance.choice([*KINDS, "cannot_tell"])
+                latest = version == len(words)
+                about: dict[str, Any] = {"version": version, "current": latest and not word.get("undone"), **word}
+                make_read(task, reader, kind, created=timezone.now() - ago + timedelta(minutes=version), **about)
+        if task.state == "closed":
+            make_read(task, cast.ada, "regular", role="adjudicator")
+
+
+@pytest.mark.django_db
+def test_the_first_two_words_of_each_question_are_those_that_a_walk_over_all_finds(cast: Cast, monkeypatch: pytest.MonkeyPatch) -> None:
+    mixed(cast, 60)
+    found = first_pairs(Read.objects.all())
+    assert found == one_after_another(Read.objects.all())
+    assert len({pair.month for pair in found}) > 1
+    assert {pair.readers for pair in found} == {("Ravi", "Rita"), ("Ravi", "tess@example.org"), ("Rita", "tess@example.org")}
+    closed = ReviewTask.objects.filter(state="closed")
+    assert first_pairs(Read.objects.all(), tasks=closed) == one_after_another(Read.objects.filter(task__in=closed))
+    newest = list(ReviewTask.objects.filter(answered__gte=2).order_by("-pk").values_list("pk", flat=True)[:9])
+    monkeypatch.setattr("portal.reviews.quality.pairs.MOST_QUESTIONS", 9)
+    assert first_pairs(Read.objects.all()) == one_after_another(Read.objects.filter(task__in=newest)), "of more, the newest"
 
 
 @pytest.mark.django_db
