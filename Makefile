@@ -97,7 +97,7 @@ poison: $(READY) ## 20 pictures that crash, stall or fatten their decoder among 
 race: $(READY) ## 20 readers as processes on 1,000 questions: nothing over-assigned, lost or closed short; RACE_ARGS='--seed 8'
 	@$(PY) -m tests.portal.reviews race $(RACE_ARGS)
 
-machine: $(READY) ## Whatever can happen in the reading room in any order, 300 times 60 steps; MACHINE_ARGS='--examples 2000'
+machine: $(READY) ## Whatever can happen in the reading room in any order, 300 times 60 steps; cut off, go on with MACHINE_ARGS='--from 12'
 	@$(PY) -m tests.portal.reviews machine $(MACHINE_ARGS)
 
 security: $(READY) ## Weaknesses of locked packages and of the code, settings, schema, 10,000 cases as everybody; SECURITY_ARGS='--only bandit'

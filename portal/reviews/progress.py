@@ -1,4 +1,4 @@
-"""How far reading has come, by site and by week, and what stands still. Aggregates alone: no row of a question reaches Python."""
+"""How far reading has come, by site and by week, and who reads. Aggregates alone: no row of a question reaches Python."""
 
 from __future__ import annotations
 
@@ -26,8 +26,7 @@ from django.db.models.functions import Coalesce, Now, TruncDate, TruncWeek
 
 from portal.accounts.access import READERS
 from portal.accounts.models import User
-from portal.reviews import selectors
-from portal.reviews.models import LIVE_STATES, Lease, Purpose, Read, ReviewTask, TaskState
+from portal.reviews.models import LIVE_STATES, Purpose, Read, ReviewTask, TaskState
 from portal.reviews.remaining import Pace, Waiting
 
 LATELY = timedelta(days=90)
@@ -149,50 +148,10 @@ def paces() -> dict[str, Pace]:
     return {row["role"]: Pace(row["count"], row["mean"], row["deviation"] or 0.0) for row in counted}
 
 
-# ---- what stands still ------------------------------------------------------------------------------------------------
-@dataclass(frozen=True, slots=True)
-class Stuck:
-    """Open questions that none of the people who read here now may be given."""
-
-    site: str
-    images: int
-    patients: int
-    oldest: datetime
-
-
+# ---- who is there ----------------------------------------------------------------------------------------------------
 def reading_now() -> QuerySet[User]:
     """Who may be given a picture today: with a role for it, not switched off and not away."""
     today = TruncDate(Now())
     away = Q(reading__away_from__lte=today) & (Q(reading__away_until__isnull=True) | Q(reading__away_until__gte=today))
     people = User.objects.filter(is_active=True, memberships__role__in=READERS)
     return people.exclude(pk__in=people.filter(away).values("pk")).distinct().order_by("pk")
-
-
-def stuck(tasks: QuerySet[ReviewTask], readers: Sequence[User]) -> list[Stuck]:
-    """By site: questions alike in what routing looks at (the site, the rule, who has answered) are asked about by one example, so that
-    whatever routing says is said here too. What somebody holds right now is left out. 2 queries."""
-    held = Lease.objects.filter(selectors.LIVE, task=OuterRef("pk"))
-    alike = tasks.filter(_OPEN, ~Exists(held), purpose=Purpose.REVIEW).order_by()
-    rows = alike.values("image__site__name", "rules", "reads_needed", "readers").annotate(
-        example=Min("pk"), images=Count("pk"), patients=Count("image__exam__patient", distinct=True), oldest=Min("created")
-    )
-    groups: list[dict[str, Any]] = [dict(row) for row in rows]
-    open_to_somebody = _readable([row["example"] for row in groups], readers)
-    by_name: dict[str, Stuck] = {}
-    for row in groups:
-        if row["example"] not in open_to_somebody:
-            by_name[row["image__site__name"]] = _more(by_name.get(row["image__site__name"]), row)
-    return [by_name[name] for name in sorted(by_name, key=str.casefold)]
-
-
-def _readable(examples: Sequence[int], readers: Sequence[User]) -> set[int]:
-    parts = [selectors.readable_by(reader).filter(pk__in=examples).order_by().values_list("pk", flat=True) for reader in readers]
-    return set(parts[0].union(*parts[1:])) if parts and examples else set()
-
-
-def _more(found: Stuck | None, row: dict[str, Any]) -> Stuck:
-    """A patient may be counted in two groups: the number is an upper bound, and said to be one."""
-    more = Stuck(row["image__site__name"], row["images"], row["patients"], row["oldest"])
-    if found is None:
-        return more
-    return Stuck(found.site, found.images + more.images, found.patients + more.patients, min(found.oldest, more.oldest))

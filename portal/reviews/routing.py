@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -49,6 +49,11 @@ def _from_elsewhere(reader: ReaderFacts, task: TaskFacts) -> bool:
         return False
     others = task.readers | task.holders - {reader.id}
     return len(task.readers) >= 2 or not any(task.where.get(other, frozenset()) & reader.sites for other in others)
+
+
+def takes_part(reader: ReaderFacts, only_sites: Collection[int], only_readers: Collection[int]) -> bool:
+    """Whether a rule that names who takes part means this person; one that names nobody means everybody."""
+    return not (only_sites or only_readers) or reader.id in only_readers or not reader.sites.isdisjoint(only_sites)
 
 
 def may_adjudicate(reader: ReaderFacts, task: TaskFacts) -> bool:

@@ -16,7 +16,7 @@ from portal.audit import services as audit
 from portal.core.errors import BadInput
 from portal.core.text import counted
 from portal.reviews.models import Boxes, ReviewRules
-from portal.reviews.routing import MOST_NEEDED, ReaderFacts, can_be_read
+from portal.reviews.routing import MOST_NEEDED, ReaderFacts, can_be_read, takes_part
 
 LARGEST_SHARE = 0.2
 """Of what a reader is given, for known pictures and for repeats each."""
@@ -136,11 +136,16 @@ class Line:
 
 def lines(sites: Iterable[Site]) -> list[Line]:
     """The rule for all, then of each site, and whether its readers can settle its pictures at all."""
-    newest = {row.site_id: row for row in ReviewRules.objects.order_by("site", "-pk").distinct("site").select_related("set_by")}
-    whole = newest.get(None) or ReviewRules()
+    own = newest()
+    whole = own.get(None) or ReviewRules()
     readers = _readers()
-    every = [Line(site, newest.get(site.pk) or whole, site.pk in newest) for site in sites]
-    return [Line(None, whole, own=None in newest), *(replace(line, few=_few(line, readers)) for line in every)]
+    every = [Line(site, own.get(site.pk) or whole, site.pk in own) for site in sites]
+    return [Line(None, whole, own=None in own), *(replace(line, few=_few(line, readers)) for line in every)]
+
+
+def newest() -> dict[int | None, ReviewRules]:
+    """The newest rule of every site that has one of its own, by its id, and of all others by None. 1 query."""
+    return {row.site_id: row for row in ReviewRules.objects.order_by("site", "-pk").distinct("site").select_related("set_by")}
 
 
 def _readers() -> list[ReaderFacts]:
@@ -154,8 +159,8 @@ def _readers() -> list[ReaderFacts]:
 
 def _few(line: Line, readers: Sequence[ReaderFacts]) -> str:
     assert line.site is not None
-    rule, named = line.rule, bool(line.rule.only_sites or line.rule.only_readers)
-    taking = [one for one in readers if not named or one.id in rule.only_readers or one.sites & set(rule.only_sites)]
+    rule = line.rule
+    taking = [one for one in readers if takes_part(one, rule.only_sites, rule.only_readers)]
     can = partial(can_be_read, line.site.pk, readers=taking, own_site_first=settings.READ_OWN_SITE_FIRST)
     who = f"{len(taking)} reader{'' if len(taking) == 1 else 's'} can take part"
     if not can(rule.reads_needed):

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from portal.accounts import access
 from portal.accounts.http import UserRequest
-from portal.reviews import progress, remaining
+from portal.reviews import progress, remaining, standstill
 from portal.reviews.models import ReviewTask
 from portal.reviews.progress import LATELY, WEEKS, SiteProgress, Week
 from portal.web import bars, drawings
@@ -39,7 +39,7 @@ def review_progress(request: UserRequest) -> HttpResponse:
         "left": remaining.left(waiting, paces.get("reader"), paces.get("adjudicator")),
         "pace": paces.get("reader"),
         "enough": remaining.ENOUGH,
-        "stuck": progress.stuck(tasks, readers),
+        "still": standstill.standstill(tasks, readers),
         "readers": len(readers),
         "lately": LATELY.days,
         "newest_weeks": WEEKS,

@@ -1,7 +1,7 @@
 """`make race` and `make machine`: the long forms of what the suite does shortly.
 
 `python -m tests.portal.reviews race [--readers 20] [--tasks 1000] [--seed 7]`
-`python -m tests.portal.reviews machine [--examples 300] [--steps 60]`
+`python -m tests.portal.reviews machine [--examples 300] [--steps 60] [--from 12]`: rounds of ten examples; each says how far it is.
 """
 
 from __future__ import annotations
@@ -26,9 +26,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--examples", type=int, default=300)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--from", dest="first", type=int, default=1, help="the round of the machine to begin with")
     options = parser.parse_args()
     if options.what == "machine":
-        long = {"WINNOW_MACHINE_EXAMPLES": str(options.examples), "WINNOW_MACHINE_STEPS": str(options.steps)}
+        long = {
+            "WINNOW_MACHINE_EXAMPLES": str(options.examples), "WINNOW_MACHINE_STEPS": str(options.steps),
+            "WINNOW_MACHINE_FROM": str(options.first),
+        }  # fmt: skip
         command = [sys.executable, "-m", "pytest", "-q", "-n0", "tests/portal/reviews/test_machine.py"]
         return subprocess.run(command, cwd=ROOT, env={**os.environ, **long}).returncode
     return _race(options)

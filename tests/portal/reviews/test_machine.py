@@ -1,19 +1,23 @@
 """Whatever can happen in the reading room, in any order: what must hold, holds after every step (a state machine, on the real database).
 
-WINNOW_MACHINE_EXAMPLES and WINNOW_MACHINE_STEPS make it longer: `make machine`.
+WINNOW_MACHINE_EXAMPLES and WINNOW_MACHINE_STEPS make it longer: `make machine`. It goes by rounds of ROUND examples, each drawn from a seed
+of its own, says before each how far it is, and begins where WINNOW_MACHINE_FROM says: what was cut off is continued, and what failed
+is run again.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.db.models.functions import Now
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
 
@@ -31,6 +35,9 @@ from tests.portal.reviews import looks
 
 EXAMPLES = int(os.environ.get("WINNOW_MACHINE_EXAMPLES", "12"))
 STEPS = int(os.environ.get("WINNOW_MACHINE_STEPS", "25"))
+FROM = int(os.environ.get("WINNOW_MACHINE_FROM", "1"))
+ROUND = 10
+LONG = EXAMPLES > 2 * ROUND
 PEOPLE = ("rita", "ravi", "rosa", "roy", "ada", "otto")
 READERS, ADJUDICATORS = PEOPLE[:4], PEOPLE[4:]
 KINDS = ("regular", "regular", "green_filter", "lugol_iodine", "cannot_tell", "unusable")
@@ -215,12 +222,33 @@ class Room(RuleBasedStateMachine):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whatever_happens_in_any_order() -> None:
+def test_whatever_happens_in_any_order(capsys: pytest.CaptureFixture[str]) -> None:
     logging.getLogger("django.request").setLevel(logging.CRITICAL)
+    if not LONG:
+        play(EXAMPLES, derandomize=True)
+        return
+    for number in told(range(FROM, -(-EXAMPLES // ROUND) + 1), capsys):
+        seed(number)(Room)
+        play(ROUND, derandomize=False)
+
+
+def play(examples: int, *, derandomize: bool) -> None:
     run_state_machine_as_test(
         Room,
         settings=settings(
-            max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, derandomize=EXAMPLES < 100, print_blob=True,
+            max_examples=examples, stateful_step_count=STEPS, deadline=None, derandomize=derandomize, print_blob=True, database=None,
             suppress_health_check=list(HealthCheck), phases=(Phase.generate, Phase.shrink),
         ),
     )  # fmt: skip
+
+
+def told(rounds: range, capsys: pytest.CaptureFixture[str]) -> Iterator[int]:
+    """Each of the rounds, and on the screen how far they are, how long the rest takes, and how to go on where they are cut off."""
+    began = time.monotonic()
+    for done, number in enumerate(rounds):
+        with capsys.disabled():
+            left = f", about {(time.monotonic() - began) / done * (len(rounds) - done) / 60:.0f} min left" if done else ""
+            where = f"{time.strftime('%H:%M:%S')} round {number} of {rounds.stop - 1}, {ROUND} times {STEPS} steps{left}"
+            sys.stderr.write(f"{where}; if it is cut off, go on with MACHINE_ARGS='--from {number}'\n")
+            sys.stderr.flush()
+        yield number

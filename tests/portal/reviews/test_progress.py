@@ -8,10 +8,10 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from portal.accounts.models import Membership, Role, User
+from portal.accounts.models import Role, User
 from portal.reviews import progress
 from portal.reviews.models import ReaderSettings, ReviewTask
-from portal.reviews.progress import by_site, by_week, paces, reading_now, stuck, waiting
+from portal.reviews.progress import by_site, by_week, paces, reading_now, waiting
 from portal.reviews.remaining import Left, Pace, Waiting, left
 from tests.cast import Cast, make_image, make_read, make_task, make_user
 
@@ -91,7 +91,7 @@ def test_paces_by_role(cast: Cast) -> None:
     assert paces() == {"reader": Pace(2, 6.0, 2.0)}
 
 
-# ---- what stands still ------------------------------------------------------------------------------------------------
+# ---- who is there -----------------------------------------------------------------------------------------------------
 def names(people: object) -> list[str]:
     return [person.name for person in people]  # type: ignore[attr-defined]
 
@@ -107,28 +107,10 @@ def test_who_reads_now(cast: Cast) -> None:
 
 
 @pytest.mark.django_db
-def test_what_no_reader_may_be_given_is_told(cast: Cast) -> None:
-    """North's images may not be read first by people of north, and by nobody twice."""
-    fresh, half = make_task(cast.north), make_task(make_image(cast.north, state="in_review", patient="P2"))
-    ReviewTask.objects.update(reads_needed=2)
-    make_read(half, cast.ravi)
-    everyone = list(reading_now())
-    assert stuck(ReviewTask.objects.all(), everyone) == []
-    assert [(one.site, one.images, one.patients) for one in stuck(ReviewTask.objects.all(), [cast.ravi])] == [("North", 1, 1)]
-    Membership.objects.filter(user=cast.rita).delete()
-    Membership.objects.create(user=cast.rita, role=Role.READER, site=cast.north)
-    (one,) = stuck(ReviewTask.objects.all(), [cast.rita])
-    assert (one.images, one.oldest) == (1, fresh.created)
-    (both,) = stuck(ReviewTask.objects.all(), [])
-    assert (both.images, both.patients) == (2, 2)
-    assert half.pk
-
-
-@pytest.mark.django_db
 def test_many_questions_take_as_many_queries_as_few(cast: Cast) -> None:
     def everything() -> None:
-        tasks, readers = ReviewTask.objects.all(), list(reading_now())
-        by_site(tasks), by_week(tasks), paces(), stuck(tasks, readers)
+        tasks = ReviewTask.objects.all()
+        by_site(tasks), by_week(tasks), paces(), list(reading_now())
 
     for number in range(3):
         make_read(make_task(cast.north), cast.ravi, seconds=number)
@@ -138,5 +120,5 @@ def test_many_questions_take_as_many_queries_as_few(cast: Cast) -> None:
         make_read(make_task(cast.river), make_user(f"reader{number}", (Role.READER, None)), seconds=number)
     with CaptureQueriesContext(connection) as many:
         everything()
-    assert len(many) == len(few) == 9
+    assert len(many) == len(few) == 7
     assert progress.WEEKS == 12
