@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from portal.embedded import OWNER
 from tests import servers

@@ -15,7 +15,7 @@ WHERE lease.id IN (
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0002_chain_and_rights"), ("reviews", "0009_rules_of_open_questions")]
+    dependencies = [("audit", "0002_chain_and_rights"), ("reviews", "0010_alike")]
     operations = [
         migrations.AddField(
             model_name="lease",
