@@ -132,6 +132,8 @@ def test_it_works_on_a_tablet(new_page: Callable[..., Page], login: Any, cast: C
     ready(page)
     screenshot(page, "reading-820")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    sizes = page.locator("label.kind, #submit, .tools .btn, .leave .btn").evaluate_all("all => all.map((one) => one.offsetHeight)")
+    assert [size for size in sizes if 0 < size < 44] == [], "what is pressed by a finger"
     page.locator("label.kind", has_text="Regular").tap()
     page.get_by_role("button", name="Submit and next").tap()
     expect(page.locator(".page-head")).to_contain_text("Nothing waits for you")

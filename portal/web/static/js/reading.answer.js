@@ -22,7 +22,7 @@ export function makeAnswer({ form, boxKinds, say, changed, leave }) {
     changed();
   }
   function missing({ box, boxAsked, reasonAsked }) {
-    if (!chosen()) return "Choose an answer first: one key of the list.";
+    if (!chosen()) return "Choose an answer first: one of the list.";
     if (chosen() === "unusable" && !asked().querySelector(":checked")) {
       asked().querySelector("input").focus();
       return "Say why it is unusable: Space marks a reason, Tab goes to the next.";

@@ -1,6 +1,9 @@
 // Asks the server, and keeps what is marked: there at every change, and in this browser while the line or the login is away.
 const KEPT = "winnow.draft.";
 const PAUSE = 400;
+const WHERE = {
+  200: "Kept.", 0: "Kept in this browser until the line is back.", 401: "Kept in this browser: your login has expired.",
+};
 const OLDEST = 24 * 3600 * 1000;
 
 // Chromium's cookie is the newest: logging in again in another tab changes it
@@ -44,7 +47,7 @@ export function makeDrafts({ form, address, saved, fields }) {
     if (token !== form.elements.token.value) return;
     if (status === 200) localStorage.removeItem(here(token));
     else keepHere();
-    saved.textContent = status === 200 ? "Kept." : "Kept in this browser until the line is back.";
+    saved.textContent = WHERE[status] || "Kept in this browser.";
   }
   function changed() {
     saved.textContent = "";
