@@ -21,7 +21,7 @@ from portal.reviews.skips import SKIPPED_FOR
 MOST_KINDS = 5_000
 """Judged for thirty readers in about a second. With more, those whose oldest question is youngest are left out, and that is said."""
 
-_KEPT_OUT = Q(revealed__isnull=False) | (Q(task=OuterRef("pk"), ended__gt=Now() - SKIPPED_FOR) & ~Q(skipped=""))
+_KEPT_OUT = Q(revealed__isnull=False) | Q(adjudicating=True) | (Q(task=OuterRef("pk"), ended__gt=Now() - SKIPPED_FOR) & ~Q(skipped=""))
 """Of leases on any question about the same image: who is not asked for what they have seen or skipped, whatever else routing says."""
 
 
