@@ -107,7 +107,9 @@ class ReviewTask(Created):
     answered = models.IntegerField(default=0, help_text="Answers of readers that count now, not of adjudicators.")
     priority = models.FloatField(default=0, help_text="Higher is read sooner: how much is in doubt, less what is asked already, 0..1.")
     look = models.SmallIntegerField(null=True, help_text="Of the image, as its analysis has it.")
-    alike = models.SmallIntegerField(default=0, help_text="Open questions of the site about images of the same look, when this was asked.")
+    alike = models.SmallIntegerField(
+        db_default=0, default=0, help_text="Open questions of the site about images of the same look, when this was asked."
+    )
     closed = models.DateTimeField(null=True)
     note = models.CharField(max_length=500, blank=True, help_text="Why a person asks. Not in the audit trail: it may tell of a patient.")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, null=True, related_name="+", db_index=False, editable=False)

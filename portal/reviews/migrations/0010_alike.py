@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
             model_name="reviewtask",
             name="alike",
             field=models.SmallIntegerField(
-                default=0, help_text="Open questions of the site about images of the same look, when this was asked."
+                db_default=0, default=0, help_text="Open questions of the site about images of the same look, when this was asked."
             ),
         ),
         migrations.AddField(
