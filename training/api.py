@@ -19,15 +19,13 @@ from inference import bundle as bundles
 from inference.api import Analyzer
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
-from inference.detector import CervixDetector, DetectorConfig, state_of, to_file_pixels
+from inference.detector import CervixDetector, DetectorConfig
 from inference.fusion import Fusion
-from inference.preprocess import Picture, Pixels, crop_to, letterbox
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
-from inference.types import CLASSIFIED_KINDS, Box, DetectorState, Kind, Progress
+from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
 from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
-from training.augment import WIDE_MARGIN, WIDER
 from training.config import Preset, ResNeStRecipe, preset_of
-from training.data import open_records
+from training.crops import Crops, find_boxes, read_crops
 from training.engine import Reporter
 from training.evaluation import evaluate
 from training.manifest import Record, Snapshot, count_patients, read_snapshot
@@ -48,16 +46,6 @@ WEIGHTS = {
 """How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
 
 Start = dict[str, dict[str, Tensor]]
-
-
-@dataclass(frozen=True, slots=True)
-class Crops:
-    """One decode of every record, three ways: at ResNeSt's and Deep SAD's sizes as inference sees them, and wide ones for augmentation."""
-
-    resnest: Pixels
-    deep_sad: Pixels
-    wide: Pixels
-    wide_small: Pixels
 
 
 def train(
@@ -277,36 +265,6 @@ def targets_of(records: Sequence[Record]) -> NDArray[np.int64]:
     """Indices into CLASSIFIED_KINDS."""
     order: dict[Kind, int] = {kind: index for index, kind in enumerate(CLASSIFIED_KINDS)}
     return np.array([order[record.kind] for record in records], dtype=np.int64)
-
-
-def find_boxes(finder: CervixDetector, records: Sequence[Record], device: str, *, cancelled: Callable[[], bool]) -> list[Box | None]:
-    """The box that inference would crop to, None where it would take the whole frame."""
-    side = finder.config.size
-    finder.eval()
-    boxes: list[Box | None] = []
-    for first in range(0, len(records), 64):
-        group = open_records(records[first : first + 64], lambda _, p: (*letterbox(p, side), p.width, p.height), cancelled=cancelled)
-        images = torch.from_numpy(np.stack([one[0] for one in group])).to(device).permute(0, 3, 1, 2).float() / 255.0
-        for found, (_, factor, width, height) in zip(finder.detect(images), group, strict=True):
-            sure = state_of(found) is DetectorState.FOUND
-            boxes.append(to_file_pixels(found[0], factor, width, height) if sure else None)
-    return boxes
-
-
-def read_crops(records: Sequence[Record], boxes: Sequence[Box | None], size: int, *, cancelled: Callable[[], bool]) -> Crops:
-    """All crops that training needs, from one decode."""
-    place = {id(record): box for record, box in zip(records, boxes, strict=True)}
-
-    def cut(record: Record, picture: Picture) -> tuple[Pixels, Pixels, Pixels, Pixels]:
-        box = place[id(record)]
-        small, large = round(DEEP_SAD_SIZE * WIDER), round(size * WIDER)
-        return (
-            crop_to(picture, box, size), crop_to(picture, box, DEEP_SAD_SIZE),
-            crop_to(picture, box, large, margin=WIDE_MARGIN), crop_to(picture, box, small, margin=WIDE_MARGIN),
-        )  # fmt: skip
-
-    made = open_records(records, cut, cancelled=cancelled)
-    return Crops(*(np.stack([one[i] for one in made]) for i in range(4)))
 
 
 def round_as_saved(model: nn.Module) -> None:
