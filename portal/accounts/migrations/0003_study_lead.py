@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -52,5 +54,10 @@ class Migration(migrations.Migration):
                 ),
                 name="membership_known_role",
             ),
+        ),
+        refuse_to_lose(
+            "accounts 0003",
+            {"people who lead the study": "SELECT count(*) FROM accounts_membership WHERE role = 'study_lead'"},
+            instead="Take that role from them first, on the page of people, or by `manage.py shell`; then go back again.",
         ),
     ]

@@ -8,6 +8,8 @@ import pgtrigger.migrations
 from django.conf import settings
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -294,5 +296,15 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="draft",
             constraint=models.UniqueConstraint(fields=("task", "reader"), name="one_draft_a_task_and_reader"),
+        ),
+        refuse_to_lose(
+            "reviews 0003",
+            {
+                "answers that were amended or taken back": "SELECT count(*) FROM reviews_read WHERE NOT current OR undone OR version > 1",
+                "rules of three reads": "SELECT count(*) FROM reviews_reviewrules WHERE reads_needed = 3",
+                "questions that measure readers": "SELECT count(*) FROM reviews_reviewtask WHERE purpose <> 'review'",
+                "answers with a confidence": "SELECT count(*) FROM reviews_read WHERE confidence IS NOT NULL",
+                "readers' settings": "SELECT count(*) FROM reviews_readersettings",
+            },
         ),
     ]

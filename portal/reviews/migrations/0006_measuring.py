@@ -6,6 +6,8 @@ import django.db.models.functions.datetime
 from django.conf import settings
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -191,5 +193,13 @@ class Migration(migrations.Migration):
                 condition=models.Q(("kind__in", ["regular", "green_filter", "lugol_iodine", "not_cervix", "post_treatment", "unusable"])),
                 name="known_kind",
             ),
+        ),
+        refuse_to_lose(
+            "reviews 0006",
+            {
+                "qualifications of readers": "SELECT count(*) FROM reviews_qualification",
+                "known pictures": "SELECT count(*) FROM reviews_knownimage",
+                "rules that say who takes part": "SELECT count(*) FROM reviews_reviewrules WHERE only_sites <> '{}' OR only_readers <> '{}'",
+            },
         ),
     ]

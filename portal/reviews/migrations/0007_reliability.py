@@ -5,6 +5,8 @@ import pgtrigger.compiler
 import pgtrigger.migrations
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -38,4 +40,5 @@ class Migration(migrations.Migration):
                 ),
             ),
         ),
+        refuse_to_lose("reviews 0007", {"measurements of readers, which labels may rest on": "SELECT count(*) FROM reviews_reliability"}),
     ]

@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 
 class Migration(migrations.Migration):
     dependencies = [("reviews", "0007_reliability")]
@@ -25,5 +27,11 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="lease",
             index=models.Index(condition=models.Q(("revealed__isnull", False)), fields=["reader", "task"], name="lease_revealed"),
+        ),
+        refuse_to_lose(
+            "reviews 0008",
+            {
+                "who skipped a picture, or knows the model's opinion of it": "SELECT count(*) FROM reviews_lease WHERE skipped <> '' OR revealed IS NOT NULL"
+            },
         ),
     ]
