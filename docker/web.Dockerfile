@@ -10,7 +10,7 @@ ENV PIP_NO_CACHE_DIR=1
 COPY requirements/uv.txt requirements/web.txt requirements/
 RUN python -m venv /venv \
     && /venv/bin/pip install --no-cache-dir --require-hashes -r requirements/uv.txt \
-    && /venv/bin/uv pip sync --no-cache --python /venv/bin/python --require-hashes requirements/web.txt
+    && /venv/bin/uv pip sync --no-cache --compile-bytecode --python /venv/bin/python --require-hashes requirements/web.txt
 
 FROM python:3.11-slim
 RUN useradd --system --create-home --uid 10001 winnow && install -d -o winnow /data
