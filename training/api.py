@@ -60,6 +60,7 @@ def train(
     """
     torch.set_num_threads(config.threads)
     preset, data = preset_of(config) if recipes is None else recipes, read_snapshot(snapshot)
+    preset.resnest.members()  # refused now, and not after the detector has been trained
     checks.before(data, config.parts)
     start, parts = _start(config)
     claim(out, config, data, preset)

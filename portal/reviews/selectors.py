@@ -98,7 +98,8 @@ _SEEN = "(image.state = 'in_review' OR (task.purpose <> 'review' AND image.state
 _HELD = "lease.ended IS NULL AND lease.until > statement_timestamp()"
 _IN_HAND = Prepared("lease_in_hand", "bigint, text", f"""
     SELECT {joined.LEASE} FROM reviews_lease AS lease JOIN ({joined.WITH_IMAGE}) ON lease.task_id = task.id
-    WHERE lease.reader_id = $1 AND {_HELD} AND task.state = $2 AND {_SEEN} ORDER BY lease.reserved, lease.id LIMIT 1
+    WHERE lease.reader_id = $1 AND {_HELD} AND task.state = $2 AND {_SEEN} AND ($2 <> 'open' OR NOT lease.adjudicating)
+    ORDER BY lease.reserved, lease.id LIMIT 1
 """)  # noqa: S608  # nosec B608 # our own words  # fmt: skip
 _BY_TOKEN = Prepared("lease_by_token", "bigint, text, boolean", f"""
     SELECT {joined.LEASE} FROM reviews_lease AS lease JOIN ({joined.WITH_IMAGE}) ON lease.task_id = task.id

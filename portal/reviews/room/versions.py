@@ -129,7 +129,10 @@ def amend(*, task: ReviewTask, reader: User, answer: Answer) -> Decision | None:
         return None
     words = blind_words(given)
     # where the amendment ends a disagreement, nobody is asked in vain
+    was = locked.state
     _ask_as_they_came(locked, words)
+    # as `follow` ends the leases of those whom the question is taken back from
+    locked.state = was
     return follow(locked, image, words)
 
 
