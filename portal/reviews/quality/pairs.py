@@ -17,12 +17,12 @@ _COLUMNS = ("task", "reader", "kind", "task__image__exam__patient", "task__image
 _BLIND = Q(role="reader", revealed=False, undone=False)
 
 
-def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None) -> list[Paired]:
+def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = None, of: User | None = None) -> list[Paired]:
     """The first two readers' answers to every question that has two, of the newest MOST_QUESTIONS, `cannot_tell` left out: adjudicators
     have seen both, and who was shown the model's opinion has too. So it is the first word of each that counts here. `month`: of the
     newest blind word. Three statements, whatever the number of answers.
 
-    `tasks`: of these questions alone.
+    `tasks`: of these questions alone. `of`: those of which this person gave one; who answered third is in none.
     """
     asked = ReviewTask.objects.all() if tasks is None else tasks
     newest = asked.filter(purpose=Purpose.REVIEW, answered__gte=2).order_by("-pk").values("pk")[:MOST_QUESTIONS]
@@ -34,6 +34,8 @@ def first_pairs(reads: QuerySet[Read], *, tasks: QuerySet[ReviewTask] | None = N
     for task, *word in words.filter(place__lte=2).order_by("pk").values_list(*_COLUMNS).iterator():
         first.setdefault(task, []).append((word[0], word[1], (word[2], word[3], f"{word[4]:%Y-%m}")))
     pairs = [said for said in first.values() if len(said) == 2 and CANNOT_TELL not in {kind for _, kind, _ in said}]
+    if of is not None:
+        pairs = [said for said in pairs if of.pk in {reader for reader, *_ in said}]
     readers = User.objects.filter(pk__in={reader for two in pairs for reader, *_ in two})
     people = {reader.pk: reader.name or reader.email for reader in readers}
     sites = dict(Site.objects.filter(pk__in={site for two in pairs for _, _, (_, site, _) in two}).values_list("pk", "name"))

@@ -44,7 +44,7 @@ def own_reads(reader: User) -> list[OwnMonth]:
 def own_pairs(reader: User) -> list[Paired]:
     """The pairs of answers of which this person gave one, of questions that are closed."""
     answered = _standing(reader).values("task")
-    return first_pairs(Read.objects.all(), tasks=ReviewTask.objects.filter(pk__in=answered, state=TaskState.CLOSED))
+    return first_pairs(Read.objects.all(), tasks=ReviewTask.objects.filter(pk__in=answered, state=TaskState.CLOSED), of=reader)
 
 
 def measured() -> Reliability | None:
