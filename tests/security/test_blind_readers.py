@@ -327,6 +327,9 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_leak_is_found(rooms: Rooms, fault: str) -> None:
     place, said = FAULTS[fault]
+    found: list[str] = []
     with patch.object(*place):
-        found, _ = _compared(rooms, seeds=SEEDS[:1])
+        # an order may happen to be that of the kinds at the first picture
+        for seeds in (SEEDS[:1], SEEDS):
+            found = found if any(said in told for told in found) else list(_compared(rooms, seeds=seeds)[0])
     assert any(said in told for told in found), found
