@@ -16,7 +16,7 @@ from portal.audit import services as audit
 from portal.core.errors import WrongState
 from portal.core.statements import Prepared
 from portal.reviews import queue, rest, selectors
-from portal.reviews.models import Lease, ReviewTask
+from portal.reviews.models import Lease, ReviewTask, TaskState
 from portal.reviews.quality import known_images
 from portal.reviews.queue import Role as Role
 from portal.reviews.standing import Standing, enter
@@ -81,18 +81,27 @@ def _next(reader: User, role: Role, standing: Standing, *, ahead: bool = False) 
             task = task or (known_images.left_over(standing) if role == "reader" else None)
         if task is None:
             return None
-        lease = _take(task, reader, ahead=ahead, action="reserve" if ahead else "lease", role=role)
+        lease = _take(task, reader, role, ahead=ahead, action="reserve" if ahead else "lease")
         if lease:
             return lease
     return None
 
 
-def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = "lease", **said: Any) -> Lease | None:
+def _take(task: ReviewTask, reader: User, role: Role, *, ahead: bool = False, action: str = "lease", **said: Any) -> Lease | None:
     """A lease on a locked task, if answers are still missing, and its event: between the choice and the lock somebody else may have been
-    quicker, and only a statement of its own sees that. A dead lease of the same reader is buried first."""
+    quicker, or the question have gone to the other room, and only a statement of its own sees that. A dead lease of the same reader is
+    buried first."""
     span = AHEAD if ahead else LEASE
     row = _TAKE.first(
-        task.pk, reader.pk, secrets.token_urlsafe(32), span.total_seconds(), ahead, action, task.image.site_id, json.dumps(said)
+        task.pk,
+        reader.pk,
+        secrets.token_urlsafe(32),
+        span.total_seconds(),
+        ahead,
+        action,
+        task.image.site_id,
+        json.dumps({"role": role, **said}),
+        role,
     )
     if row is None:
         return None
@@ -103,7 +112,7 @@ def _take(task: ReviewTask, reader: User, *, ahead: bool = False, action: str = 
 
 _TAKE = Prepared(
     "take_lease",
-    "bigint, bigint, text, double precision, boolean, text, bigint, text",
+    "bigint, bigint, text, double precision, boolean, text, bigint, text, text",
     """
 WITH buried AS (
     UPDATE reviews_lease SET ended = until WHERE task_id = $1 AND reader_id = $2 AND ended IS NULL
@@ -121,7 +130,8 @@ INSERT INTO reviews_lease (task_id, reader_id, token, until, reserved, adjudicat
 SELECT $1, $2, $3, statement_timestamp() + make_interval(secs => $4), $5, task.state = 'adjudication'
 FROM task, taken, (SELECT count(*) FROM buried) AS first_of_all
 WHERE NOT taken.mine
-  AND ((task.state = 'open' AND task.answered + taken.held < task.reads_needed) OR (task.state = 'adjudication' AND taken.held = 0))
+  AND ((task.state = 'open' AND $9 = 'reader' AND task.answered + taken.held < task.reads_needed)
+    OR (task.state = 'adjudication' AND $9 = 'adjudicator' AND taken.held = 0))
 RETURNING id, token, until, created
 ), told AS (
     INSERT INTO audit_auditevent (actor_id, action, subject_type, subject_id, site_id, details)
@@ -138,7 +148,7 @@ def hold(*, task: ReviewTask, reader: User) -> Lease:
 
     Raises WrongState where somebody else has taken the place in the meantime.
     """
-    lease = _take(task, reader, again=True)
+    lease = _take(task, reader, "adjudicator" if task.state == TaskState.ADJUDICATION else "reader", again=True)
     if lease is None:
         raise WrongState("Somebody else reads this picture by now, so the answer stands. Amend it under 'My reading'.", code="too_late")
     return lease
