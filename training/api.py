@@ -60,9 +60,9 @@ def train(
     """
     torch.set_num_threads(config.threads)
     preset, data = preset_of(config) if recipes is None else recipes, read_snapshot(snapshot)
-    preset.resnest.members()  # refused now, and not after the detector has been trained
     checks.before(data, config.parts)
     start, parts = _start(config)
+    members_of(parts.get("resnest", {}), preset.resnest)  # refused now, and not after the detector has been trained
     claim(out, config, data, preset)
     target = out / BUNDLE
     if target.is_dir():
@@ -251,10 +251,19 @@ class _Run:
 
 
 def members_of(known: dict[str, Any], recipe: ResNeStRecipe) -> tuple[tuple[str, int, str], ...]:
-    """Backbone, size and start weights of the classifier's networks: as the start bundle has them, else as the recipe."""
+    """Backbone, size and start weights of the classifier's networks: as the start bundle has them, else as the recipe.
+
+    Raises TrainingRefused where the recipe names further networks that the start bundle does not have.
+    """
+    _, *asked = recipe.members()
     if not known:
         return recipe.members()
-    return tuple((name, size, "") for name, size in ResNeStConfig.from_json(known).members)
+    kept = ResNeStConfig.from_json(known)
+    if asked and tuple((name, size) for name, size, _ in asked) != kept.more:
+        raise TrainingRefused(
+            f"more = {recipe.more!r} cannot be added to the networks of a start bundle. Leave it out, or train the classifier anew (fresh)."
+        )
+    return tuple((name, size, "") for name, size in kept.members)
 
 
 def classified(records: Sequence[Record]) -> list[Record]:

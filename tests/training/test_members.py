@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,24 @@ def test_a_recipe_names_its_networks_with_what_each_starts_from() -> None:
 def test_what_cannot_be_read_is_refused_in_words(more: str, weights: str) -> None:
     with pytest.raises(TrainingRefused, match="BACKBONE@SIZE"):
         ResNeStRecipe(backbone="a", size=64, more=more, more_weights=weights).members()
+
+
+def test_networks_that_a_start_bundle_lacks_are_refused_and_not_ignored() -> None:
+    one = {"backbone": "a", "size": 64, "classes": 3}
+    two = {**one, "more": [["b", 32]]}
+    recipe = ResNeStRecipe(backbone="a", size=64, more="b@32")
+    assert api.members_of(two, recipe) == api.members_of(two, ResNeStRecipe()) == (("a", 64, ""), ("b", 32, ""))
+    assert api.members_of(one, ResNeStRecipe()) == (("a", 64, ""),)
+    with pytest.raises(TrainingRefused, match="start bundle"):
+        api.members_of(one, recipe)
+
+
+def test_what_cannot_be_read_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    config.PRESETS["unreadable"] = replace(toys.TINY, resnest=replace(toys.TINY.resnest, more="test_resnet"))
+    snapshot = toys.write_snapshot(tmp_path / "snap")
+    with pytest.raises(TrainingRefused, match="BACKBONE@SIZE"):
+        api.train(everything(preset="unreadable"), snapshot, tmp_path / "run", report=lambda _: None, cancelled=lambda: False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_weights_go_together_and_apart_again() -> None:
