@@ -3,6 +3,8 @@ the adjudicator itself."""
 
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 FILL = """
 UPDATE reviews_lease AS lease SET adjudicating = true
 WHERE lease.id IN (
@@ -32,4 +34,7 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
+        refuse_to_lose(
+            "reviews 0011", {"who has seen what others said of an image": "SELECT count(*) FROM reviews_lease WHERE adjudicating"}
+        ),
     ]

@@ -12,9 +12,10 @@ import django
 def main() -> None:
     django.setup()
     from django.core.management import CommandError, call_command
+    from django.db.models.functions import Now
 
     from portal.accounts.models import Membership
-    from portal.reviews.models import Read, ReviewTask
+    from portal.reviews.models import Lease, Read, ReviewTask
     from tests.cast import make_cast, make_read, make_task
 
     def migrate(*where: str) -> str:
@@ -24,10 +25,14 @@ def main() -> None:
             return str(refused)
         return ""
 
+    migrate()
     cast = make_cast()
     task = make_task(cast.north)
     make_read(task, cast.ravi)
     told = {"plain": migrate("reviews", "0002"), "forth": migrate()}
+    lease = Lease.objects.create(task=task, reader=cast.ada, token="t", until=Now(), adjudicating=True)
+    told["known"] = migrate("reviews", "0010")
+    lease.delete()
     make_read(task, cast.rita, current=False)
     make_read(task, cast.rita, "green_filter", version=2, confidence=1)
     told |= {"amended": migrate("reviews", "0002"), "led": migrate("accounts", "0002")}

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from django.db import connections
 
 from portal.embedded import OWNER
 from tests import servers
@@ -19,10 +18,9 @@ from tests.conftest import ROOT
 
 @pytest.fixture
 def scratch(django_db_setup: None) -> Iterator[str]:
-    """A copy of the tests' database, empty as it is, for the owner."""
-    connections.close_all()
+    """A database of its own, for the owner. No copy of the tests' one, to which a server of another test may be connected."""
     with psycopg.connect(servers.postgres.url("postgres", role=OWNER), autocommit=True) as db:
-        db.execute("CREATE DATABASE scratch_back TEMPLATE winnow")
+        db.execute(f"CREATE DATABASE scratch_back OWNER {OWNER}")
         yield servers.postgres.url("scratch_back", role=OWNER)
         db.execute("DROP DATABASE scratch_back WITH (FORCE)")
 
@@ -34,6 +32,7 @@ def test_going_back_loses_nothing_or_is_refused_in_words(scratch: str) -> None:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert [told[name] for name in ("plain", "forth", "not led", "forth again")] == [""] * 4
+    assert told["known"].startswith("reviews 0011 cannot be undone")
     assert told["amended"].startswith("reviews 0003 cannot be undone, as what came with it would be lost: answers that were amended")
     assert "bring back the backup" in told["amended"]
     assert "people who lead the study (1). Take that role from them first" in told["led"]
