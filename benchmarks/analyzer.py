@@ -88,7 +88,9 @@ def measure(bundle: Path, device: str, batch: int, count: int) -> None:
     )
     timed("quality", len(some), lambda: [quality.measure(crop_to(p, None, quality.SIDE)) for p in some])
     lite = timed(f"detector {side} px", batch, lambda: analyzer.detector.detect(squares))
-    timed(f"ResNeSt {crop} px", batch, lambda: analyzer.resnest.both(crops))
+    shown = analyzer.resnest.config.frame_size
+    frames = torch.rand(batch, 3, shown, shown, device=device) if shown else None
+    timed(" + ".join(str(member) for member in analyzer.resnest.config.members), batch, lambda: analyzer.resnest.both(crops, frames))
     timed("Deep SAD", batch, lambda: analyzer.deep_sad(small))
     print(f"at most {megabytes():.0f} MB")
     reference, square = CervixDetector(REFERENCE).to(device).eval(), torch.rand(1, 3, REFERENCE.size, REFERENCE.size, device=device)

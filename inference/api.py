@@ -141,7 +141,7 @@ class Analyzer:
         found = self.find(pictures)
         pairs = list(zip(pictures, found, strict=True))
         crops = self.tensor([crop_to(picture, one.crop, self.resnest.config.size) for picture, one in pairs])
-        logits, embeddings, places = self.resnest.with_places(crops)
+        logits, embeddings, places = self.resnest.with_places(crops, self.frames(pictures))
         heat = torch.sigmoid(non_regular_logit(places)).tolist() if places is not None else [[]] * len(pairs)
         distances = self.deep_sad(self.tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
         rows = zip(
@@ -182,6 +182,11 @@ class Analyzer:
             colour=colours(picture, found.crop), region=region_of(picture, found.crop), heat=tuple(tuple(row) for row in heat),
             look=self.known.look(embedding) if self.known else None,
         )  # fmt: skip
+
+    def frames(self, pictures: Sequence[Picture]) -> Tensor | None:
+        """The whole frames (N, 3, S, S) for the classifier; None where it sees none."""
+        side = self.resnest.config.frame_size
+        return self.tensor([crop_to(picture, None, side) for picture in pictures]) if side else None
 
     def tensor(self, pixels: Sequence[Pixels]) -> Tensor:
         """Pictures of one size (N, S, S, 3) of bytes as the networks take them: (N, 3, S, S), RGB in [0, 1], on their device."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from inference.members import FRAME, Member, further
 from inference.types import CLASSIFIED_KINDS
 
 
@@ -18,33 +19,39 @@ from inference.types import CLASSIFIED_KINDS
 class ResNeStConfig:
     """Everything that rebuilds the network; stored in bundle.json. `backbone`: any timm name. `size`: side of the crop in pixels.
 
-    `more`: backbones and sizes of further networks, none larger than `size`, that are asked too.
+    `more`: further networks that are asked too; of those that see the crop none is larger than `size`.
     """
 
     backbone: str = "resnest14d"
     size: int = 96
     classes: int = len(CLASSIFIED_KINDS)
-    more: tuple[tuple[str, int], ...] = ()
+    more: tuple[Member, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "more": [[one.backbone, one.size, one.view] for one in self.more]}
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ResNeStConfig:
-        """Bundles of before there were further networks have none."""
-        return ResNeStConfig(**{**values, "more": tuple((str(name), int(size)) for name, size in values.get("more", ()))})
+        return ResNeStConfig(**{**values, "more": further(values)})
 
     @property
-    def members(self) -> tuple[tuple[str, int], ...]:
-        """Backbone and size of every network, the first one first."""
-        return ((self.backbone, self.size), *self.more)
+    def members(self) -> tuple[Member, ...]:
+        """Every network, the first one first."""
+        return (Member(self.backbone, self.size), *self.more)
+
+    @property
+    def frame_size(self) -> int:
+        """Side in pixels of the frames that the classifier asks for; 0 where no network sees the frame."""
+        return max((one.size for one in self.more if one.view == FRAME), default=0)
 
 
 class CropClassifier(nn.Module):
     """A timm network over cervix crops (N, 3, size, size), RGB in [0, 1]. Never `channels_last`: 2.6 times slower for ResNeSt.
 
     With further networks the logits are the mean of all of theirs: each has outliers of its own, and those decide what is found where few
-    regular images may be called otherwise. Embedding and places are the first one's.
+    regular images may be called otherwise. A filter lies on the whole frame, and a faint one shows on speculum and shadows before it does
+    on the cervix: so a network may see `frames` (N, 3, frame_size, frame_size), the pictures squeezed to a square. Embedding and places
+    are the first one's.
     """
 
     config: ResNeStConfig
@@ -57,35 +64,37 @@ class CropClassifier(nn.Module):
         known = cast(Any, self.net).pretrained_cfg
         for name in ("mean", "std"):
             self.register_buffer(name, torch.tensor(known[name]).view(1, 3, 1, 1), persistent=False)
-        further = (ResNeStConfig(backbone=name, size=size, classes=config.classes) for name, size in config.more)
+        further = (ResNeStConfig(backbone=one.backbone, size=one.size, classes=config.classes) for one in config.more)
         self.more = nn.ModuleList(CropClassifier(one) for one in further)
 
-    def forward(self, crops: Tensor) -> Tensor:
-        """Logits (N, classes) in the order of CLASSIFIED_KINDS."""
-        return self.both(crops)[0]
+    def forward(self, crops: Tensor, frames: Tensor | None = None) -> Tensor:
+        """Logits (N, classes) in the order of CLASSIFIED_KINDS. Raises ValueError where a network needs the frames and there are none."""
+        return self.both(crops, frames)[0]
 
-    def both(self, crops: Tensor) -> tuple[Tensor, Tensor]:
+    def both(self, crops: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits (N, classes) and the average-pool vector (N, D), which is the paper's t-SNE feature (D = 2,048 for ResNeSt)."""
         logits, embedding, _ = self._whole(crops)
-        return self._agreed(logits, crops), embedding
+        return self._agreed(logits, crops, frames), embedding
 
-    def _agreed(self, own: Tensor, crops: Tensor) -> Tensor:
-        """The mean of this network's logits (N, classes) and those of the further ones, which see the crops at their own sizes."""
+    def _agreed(self, own: Tensor, crops: Tensor, frames: Tensor | None) -> Tensor:
+        """The mean of this network's logits (N, classes) and those of the further ones, which see crops or frames at their own sizes."""
         said = [own]
-        for member in self.more:
-            side = cast(CropClassifier, member).config.size
-            seen = crops if side == crops.shape[-1] else F.interpolate(crops, size=(side, side), mode="bilinear", antialias=True)
-            said.append(member(seen))
+        for member, net in zip(self.config.more, self.more, strict=True):
+            shown = frames if member.view == FRAME else crops
+            if shown is None:
+                raise ValueError(f"{member} cannot be asked without the frames")
+            side = member.size
+            said.append(net(shown if side == shown.shape[-1] else F.interpolate(shown, size=(side, side), mode="bilinear", antialias=True)))
         return torch.stack(said).mean(dim=0)
 
-    def with_places(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def with_places(self, crops: Tensor, frames: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """As `both`, and the logits (N, h, w, classes) of each place of the crops by itself, whose mean is the whole's (class activation
         mapping: Zhou et al. 2016). None where the backbone's embedding is not the mean over places.
 
         What further networks say moves all places alike: where a kind is seen is the first one's word.
         """
         own, embedding, features = self._whole(crops)
-        logits = self._agreed(own, crops)
+        logits = self._agreed(own, crops, frames)
         # timm's networks keep the channels second, or last
         if features.ndim == 4 and features.shape[1] == embedding.shape[1]:
             features = features.permute(0, 2, 3, 1)

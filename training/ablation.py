@@ -44,7 +44,7 @@ def measure(
         r for r in read_snapshot(snapshot).split(split) if r.measurable and r.kind in CLASSIFIED_KINDS and (not sites or r.site in sites)
     ]
     answers = answer_all(analyzer, records, BATCH)
-    backbone = " + ".join(f"{name} at {size} px" for name, size in analyzer.resnest.config.members)
+    backbone = " + ".join(str(member) for member in analyzer.resnest.config.members)
     rows = [_row(f"classifier alone ({backbone})", scored(answers, by_classifier))]
     if untinted is not None:
         rows.insert(0, _row("the same, trained without synthetic tints", _plain(untinted, device, records)))

@@ -21,11 +21,13 @@ from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
 from inference.detector import CervixDetector, DetectorConfig
 from inference.fusion import Fusion
-from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
+from inference.members import FRAME, Member
+from inference.preprocess import Pixels
+from inference.resnest import CropClassifier, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
 from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
-from training.config import Preset, ResNeStRecipe, preset_of
-from training.crops import Crops, find_boxes, read_crops
+from training.config import Preset, preset_of
+from training.crops import Crops, find_boxes, read_crops, read_frames
 from training.engine import Reporter
 from training.evaluation import evaluate
 from training.manifest import Record, Snapshot, count_patients, read_snapshot
@@ -62,7 +64,7 @@ def train(
     preset, data = preset_of(config) if recipes is None else recipes, read_snapshot(snapshot)
     checks.before(data, config.parts)
     start, parts = _start(config)
-    members_of(parts.get("resnest", {}), preset.resnest)  # refused now, and not after the detector has been trained
+    resnest.members_of(parts.get("resnest", {}), preset.resnest)  # refused now, and not after the detector has been trained
     claim(out, config, data, preset)
     target = out / BUNDLE
     if target.is_dir():
@@ -129,9 +131,12 @@ class _Run:
         crops = read_crops(everything, boxes, size, cancelled=self.reporter.cancelled)
         rows = np.cumsum([0, len(train_set), len(held), len(tuning)])
         in_train, in_held, in_tuning = (slice(int(a), int(b)) for a, b in itertools.pairwise(rows))
-        sorter, figures["resnest"] = self._resnest(everything, boxes, crops, (in_train, in_held), (targets_of(train_set), targets_of(held)))
+        sorter, frames, figures["resnest"] = self._resnest(
+            everything, boxes, crops, (in_train, in_held), (targets_of(train_set), targets_of(held))
+        )
         measure, figures["deep_sad"] = self._deep_sad(crops, in_train, train_set)
-        fusion, figures["calibration"] = self._calibrate(sorter, measure, crops, in_train, in_tuning, tuning)
+        logits = resnest.logits_of(sorter, crops.resnest[in_tuning], frames[in_tuning] if frames is not None else None)
+        fusion, figures["calibration"] = self._calibrate(logits, measure, crops, in_train, in_tuning, tuning)
         architectures = {"detector": finder.config.as_json(), "resnest": sorter.config.as_json(), "deep_sad": {"size": DEEP_SAD_SIZE}}
         about = self._about(architectures, fusion, figures)
         about["quality"] = self._quality(Analyzer(about, "", (finder, sorter, measure), self.config.device))
@@ -168,30 +173,41 @@ class _Run:
     def _resnest(
         self, records: Sequence[Record], boxes: Sequence[Box | None], crops: Crops, rows: tuple[slice, slice],
         targets: tuple[NDArray[np.int64], NDArray[np.int64]],
-    ) -> tuple[CropClassifier, dict[str, float]]:  # fmt: skip
-        """The classifier: every network of it by itself, on crops of its own size."""
+    ) -> tuple[CropClassifier, Pixels | None, dict[str, float]]:  # fmt: skip
+        """The classifier, every network of it by itself on what it sees; and all frames, where it asks for them."""
         in_train, in_held = rows
         known = self.parts.get("resnest", {})
-        members = members_of(known, self.preset.resnest)
-        model = CropClassifier(resnest.config_of([(name, size) for name, size, _ in members]))
-        start = self.start.get("resnest")
+        members = resnest.members_of(known, self.preset.resnest)
+        model = CropClassifier(resnest.config_of([member for member, _ in members]))
+        start, side = self.start.get("resnest"), model.config.frame_size
+        frames = read_frames(records, side, cancelled=self.reporter.cancelled)[0] if side else None
         if "resnest" not in self.config.parts:
             model.load_state_dict(start or {})
         else:
             trained = []
-            for number, (name, size, weights) in enumerate(members):
-                seen = crops if size == crops.resnest.shape[1] else read_crops(records, boxes, size, cancelled=self.reporter.cancelled)
+            for number, (member, weights) in enumerate(members):
+                large, shown = self._shown(member, records, boxes, crops)
                 one, _ = resnest.train(
-                    seen.wide[in_train], targets[0], seen.resnest[in_held], targets[1],
-                    replace(self.preset.resnest, backbone=name, size=size, weights=weights, more="", more_weights=""),
+                    large[in_train], targets[0], shown[in_held], targets[1],
+                    replace(self.preset.resnest, backbone=member.backbone, size=member.size, weights=weights, more="", more_weights=""),
                     start=resnest.own_of(start, number) if start else None, out=self.out / f"member-{number}" if number else self.out,
                     seed=self.config.seed + number, device=self.config.device, reporter=self.reporter.part_of(number, len(members)),
+                    of_frames=member.view == FRAME,
                 )  # fmt: skip
                 trained.append(one.state_dict())
             model.load_state_dict(resnest.together(trained))
             round_as_saved(model)
         model.to(self.config.device).eval()
-        return model, resnest.figures_on(model, crops.resnest[in_held], targets[1])
+        return model, frames, resnest.figures_on(model, crops.resnest[in_held], targets[1], frames[in_held] if frames is not None else None)
+
+    def _shown(self, member: Member, records: Sequence[Record], boxes: Sequence[Box | None], crops: Crops) -> tuple[Pixels, Pixels]:
+        """What a network sees of each record: with room for augmentation, and as inference shows it."""
+        if member.view == FRAME:
+            shown, large = read_frames(records, member.size, cancelled=self.reporter.cancelled)
+            return large, shown
+        if member.size != crops.resnest.shape[1]:
+            crops = read_crops(records, boxes, member.size, cancelled=self.reporter.cancelled)
+        return crops.wide, crops.resnest
 
     def _deep_sad(self, crops: Crops, in_train: slice, train_set: Sequence[Record]) -> tuple[DeepSAD, dict[str, float]]:
         if "deep_sad" not in self.config.parts:
@@ -209,10 +225,10 @@ class _Run:
         return model, figures
 
     def _calibrate(
-        self, sorter: CropClassifier, measure: DeepSAD, crops: Crops, in_train: slice, in_tuning: slice, tuning: Sequence[Record]
+        self, said: Tensor, measure: DeepSAD, crops: Crops, in_train: slice, in_tuning: slice, tuning: Sequence[Record]
     ) -> tuple[Fusion, dict[str, float]]:
         self.reporter.at("calibration", 0.0, f"calibrating on {len(tuning)} pictures")
-        logits = non_regular_logit(resnest.logits_of(sorter, crops.resnest[in_tuning])).double().numpy()
+        logits = non_regular_logit(said).double().numpy()
         distances = deep_sad.distances_of(measure, crops.deep_sad[in_tuning])
         positive = targets_of(tuning) > 0
         figures = {
@@ -248,22 +264,6 @@ class _Run:
 
     def _start_hash(self) -> str:
         return bundles.read_manifest(Path(self.config.start))[1] if self.config.start else "random"
-
-
-def members_of(known: dict[str, Any], recipe: ResNeStRecipe) -> tuple[tuple[str, int, str], ...]:
-    """Backbone, size and start weights of the classifier's networks: as the start bundle has them, else as the recipe.
-
-    Raises TrainingRefused where the recipe names further networks that the start bundle does not have.
-    """
-    _, *asked = recipe.members()
-    if not known:
-        return recipe.members()
-    kept = ResNeStConfig.from_json(known)
-    if asked and tuple((name, size) for name, size, _ in asked) != kept.more:
-        raise TrainingRefused(
-            f"more = {recipe.more!r} cannot be added to the networks of a start bundle. Leave it out, or train the classifier anew (fresh)."
-        )
-    return tuple((name, size, "") for name, size in kept.members)
 
 
 def classified(records: Sequence[Record]) -> list[Record]:

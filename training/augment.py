@@ -6,6 +6,7 @@ Every random number comes from the generator that is handed in, so that an epoch
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -66,6 +67,22 @@ def classifier_views(images: Tensor, size: int, rng: Generator) -> Tensor:
     return warp(images, matrices, size)
 
 
+FRAME_ROOM = 1.25
+"""Side of the frames that views are cut from, in sides of the view."""
+
+
+def frame_views(images: Tensor, size: int, rng: Generator) -> Tensor:
+    """Turned by +-180 degrees, mirrored, at 0.6-1.05 of the frame's side, from whole frames squeezed to a square."""
+    count = len(images)
+    side, stretch = uniform(count, 0.6, 1.05, rng), torch.exp(uniform(count, -0.12, 0.12, rng))
+    room, mirror = (1 - side).clamp(min=0), torch.where(chance(count, 0.5, rng), -1.0, 1.0)
+    matrices = output_to_input(
+        uniform(count, -math.pi, math.pi, rng), side * stretch * mirror, side / stretch,
+        uniform(count, -1, 1, rng) * room, uniform(count, -1, 1, rng) * room,
+    )  # fmt: skip
+    return warp(images, matrices, size)
+
+
 def cropped_views(images: Tensor, size: int, rng: Generator) -> Tensor:
     """The paper's views from inference crops: random resized crop (area 0.08-1, ratio 3:4-4:3), turned by +-15 degrees, mirrored."""
     count = len(images)
@@ -97,16 +114,40 @@ def _per_image(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-def light(images: Tensor, rng: Generator, *, gain: float = 0.07) -> Tensor:
+@dataclass(frozen=True, slots=True)
+class Light:
+    """How cameras show the same scene, one row each: logarithms of gamma, contrast, saturation and exposure (N,), channel gains (N, 3)."""
+
+    gamma: Tensor
+    gains: Tensor
+    contrast: Tensor
+    saturation: Tensor
+    exposure: Tensor
+
+    def of(self, rows: Tensor) -> Light:
+        return Light(self.gamma[rows], self.gains[rows], self.contrast[rows], self.saturation[rows], self.exposure[rows])
+
+    def on(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) in this light."""
+        out = images.clamp(1e-4, 1) ** _per_image(torch.exp(self.gamma))
+        out = out * self.gains.view(-1, 3, 1, 1)
+        middle = out.mean((1, 2, 3), keepdim=True)
+        out = (out - middle) * _per_image(torch.exp(self.contrast)) + middle
+        grey = _luma(out)
+        out = grey + (out - grey) * _per_image(torch.exp(self.saturation))
+        return (out * _per_image(torch.exp(self.exposure))).clamp(0, 1)
+
+
+def some_light(count: int, rng: Generator, *, gain: float = 0.07) -> Light:
     """Small global channel gain, gamma, contrast and saturation: what differs between devices, and no hue shift (colour is the signal)."""
-    count = len(images)
-    out = images.clamp(1e-4, 1) ** _per_image(torch.exp(uniform(count, -0.45, 0.45, rng)))
-    out = out * (1 + (torch.rand(count, 3, 1, 1, generator=rng) * 2 - 1) * gain)
-    middle = out.mean((1, 2, 3), keepdim=True)
-    out = (out - middle) * _per_image(torch.exp(uniform(count, -0.3, 0.45, rng))) + middle
-    grey = _luma(out)
-    out = grey + (out - grey) * _per_image(torch.exp(uniform(count, -0.4, 0.4, rng)))
-    return (out * _per_image(torch.exp(uniform(count, -0.25, 0.2, rng)))).clamp(0, 1)
+    gamma = uniform(count, -0.45, 0.45, rng)
+    gains = 1 + (torch.rand(count, 3, generator=rng) * 2 - 1) * gain
+    return Light(gamma, gains, uniform(count, -0.3, 0.45, rng), uniform(count, -0.4, 0.4, rng), uniform(count, -0.25, 0.2, rng))
+
+
+def light(images: Tensor, rng: Generator, *, gain: float = 0.07) -> Tensor:
+    """Each image (N, 3, H, W) in a light of its own."""
+    return some_light(len(images), rng, gain=gain).on(images)
 
 
 def soften(images: Tensor, rng: Generator) -> Tensor:

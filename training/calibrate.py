@@ -56,28 +56,47 @@ class Parts:
     patients: NDArray[np.str_]
 
 
-def fit_parts(parts: Parts, positive: NDArray[np.bool_], training_distances: Floats) -> Fusion:
-    """The fusion of all parts. Distance of the embedding and score of the box count only where they help on sites left out of the fit.
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What the parts say of made-up shots of cameras that nobody has seen, and which of them are non-regular."""
 
+    parts: Parts
+    positive: NDArray[np.bool_]
+
+
+def fit_parts(parts: Parts, positive: NDArray[np.bool_], training_distances: Floats, elsewhere: Elsewhere | None = None) -> Fusion:
+    """The fusion of all parts. Distance of the embedding and score of the box count only where they help on patients, or sites, left out.
+
+    On known sources every part is right nearly always, and their weights are arbitrary there: what each is worth on another camera is
+    learned `elsewhere`, which counts as much as the real images together. How sure to be is then learned on the real images alone.
     Isotonic on top above 1,000 positives.
     """
     base = fit(parts.logits, parts.distances, positive, training_distances)
-    columns = np.stack(
-        [np.clip(parts.logits, -LOGIT_LIMIT, LOGIT_LIMIT), np.log(parts.distances + 1e-6), parts.neighbours, 1.0 - parts.detector], axis=1
-    )
-    folds = _folds(parts, positive)
-    tried = {used: _crossed_loss(columns[:, list(used)], positive, folds) for used in ((0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3))}
-    best = min(tried, key=lambda used: tried[used] + LEAST_GAIN * (len(used) - 2))
-    intercept, found = non_negative_logistic(columns[:, list(best)], positive)
-    weights = dict(zip(best, found.tolist(), strict=True))
+    real = _columns(parts)
+    columns, truth, weights, folds = real, positive, np.ones(len(real)), _folds(parts, positive)
+    if elsewhere is not None:
+        columns, truth = np.concatenate([real, _columns(elsewhere.parts)]), np.concatenate([positive, elsewhere.positive])
+        weights = np.concatenate([weights, np.full(len(elsewhere.positive), len(real) / max(1, len(elsewhere.positive)))])
+        folds = by_patient(np.concatenate([parts.patients, elsewhere.parts.patients]))
+    tried = {used: _crossed_loss(columns[:, list(used)], truth, folds, weights) for used in ((0, 1), (0, 1, 2), (0, 1, 3), (0, 1, 2, 3))}
+    best = list(min(tried, key=lambda used: tried[used] + LEAST_GAIN * (len(used) - 2)))
+    intercept, found = non_negative_logistic(columns[:, best], truth, weights)
+    if elsewhere is not None:
+        shift, scale = non_negative_logistic((intercept + real[:, best] @ found)[:, None], positive)
+        intercept, found = shift + float(scale[0]) * intercept, float(scale[0]) * found
+    by_part = dict(zip(best, found.tolist(), strict=True))
     fused = replace(
-        base, intercept=intercept, w_logit=weights[0], w_distance=weights[1], w_neighbours=weights.get(2, 0.0),
-        w_detector=weights.get(3, 0.0), far=FAR,
+        base, intercept=intercept, w_logit=by_part[0], w_distance=by_part[1], w_neighbours=by_part.get(2, 0.0),
+        w_detector=by_part.get(3, 0.0), far=FAR,
     )  # fmt: skip
     if positive.sum() <= ISOTONIC_ABOVE:
         return fused
-    odds = intercept + columns[:, list(best)] @ found
-    return replace(fused, steps=isotonic_steps(odds, positive))
+    return replace(fused, steps=isotonic_steps(intercept + real[:, best] @ found, positive))
+
+
+def _columns(parts: Parts) -> Floats:
+    limited = np.clip(parts.logits, -LOGIT_LIMIT, LOGIT_LIMIT)
+    return np.stack([limited, np.log(parts.distances + 1e-6), parts.neighbours, 1.0 - parts.detector], axis=1)
 
 
 def _folds(parts: Parts, positive: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -86,21 +105,27 @@ def _folds(parts: Parts, positive: NDArray[np.bool_]) -> NDArray[np.int64]:
     both = [site for site in sites if len(set(positive[parts.sites == site].tolist())) == 2]
     if len(both) >= 2:
         return np.array([sites.index(site) for site in parts.sites.tolist()])
-    order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(parts.patients.tolist()))).tolist())}
-    return np.array([order[patient] % 5 for patient in parts.patients.tolist()])
+    return by_patient(parts.patients)
 
 
-def _crossed_loss(features: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64]) -> float:
+def by_patient(patients: NDArray[np.str_], folds: int = 5) -> NDArray[np.int64]:
+    """The fold of each row (N,): a patient is in one, the same for the same patients."""
+    order = {patient: k for k, patient in enumerate(np.random.default_rng(5).permutation(sorted(set(patients.tolist()))).tolist())}
+    return np.array([order[patient] % folds for patient in patients.tolist()], dtype=np.int64)
+
+
+def _crossed_loss(features: Floats, positive: NDArray[np.bool_], folds: NDArray[np.int64], weights: Floats) -> float:
     """Log loss of images whose fold had no part in the fit."""
-    losses = []
+    losses, counted = [], []
     for fold in np.unique(folds):
         out = folds == fold
         if len(set(positive[~out].tolist())) < 2:
             continue
-        intercept, weights = non_negative_logistic(features[~out], positive[~out])
-        odds = intercept + features[out] @ weights
+        intercept, found = non_negative_logistic(features[~out], positive[~out], weights[~out])
+        odds = intercept + features[out] @ found
         losses.append(np.logaddexp(0, odds) - positive[out] * odds)
-    return float(np.concatenate(losses).mean()) if losses else math.inf
+        counted.append(weights[out])
+    return float(np.average(np.concatenate(losses), weights=np.concatenate(counted))) if losses else math.inf
 
 
 def isotonic_steps(odds: Floats, positive: NDArray[np.bool_]) -> tuple[tuple[float, float], ...]:
@@ -141,8 +166,9 @@ def devices_of(devices: Sequence[str], positive: NDArray[np.bool_]) -> list[str]
     return sorted(name for name, count in least.items() if name and count >= LEAST_OF_DEVICE)
 
 
-def non_negative_logistic(features: Floats, positive: NDArray[np.bool_]) -> tuple[float, Floats]:
+def non_negative_logistic(features: Floats, positive: NDArray[np.bool_], counts: Floats | None = None) -> tuple[float, Floats]:
     """Logistic regression (N, K) with weights >= 0 and Platt's targets; returns intercept and weights (K,) for the raw features.
+    `counts` (N,): how much each row counts, 1 without.
 
     Platt (1999): (N+ + 1) / (N+ + 2) and 1 / (N- + 2) instead of 1 and 0, so that separable data give no infinite slope.
     """
@@ -150,12 +176,13 @@ def non_negative_logistic(features: Floats, positive: NDArray[np.bool_]) -> tupl
     x = (features - mean) / spread
     n_pos, n_neg = int(positive.sum()), int((~positive).sum())
     target = np.where(positive, (n_pos + 1) / (n_pos + 2), 1 / (n_neg + 2))
+    share = np.full(len(x), 1 / len(x)) if counts is None else counts / counts.sum()
 
     def loss(w: Floats) -> tuple[float, Floats]:
         z = w[0] + x @ w[1:]
-        value = float((np.logaddexp(0, z) - target * z).mean() + 0.5 * RIDGE * (w[1:] ** 2).sum() / len(x) ** 0.5)
-        error = 1 / (1 + np.exp(-z)) - target
-        gradient = np.concatenate([[error.mean()], x.T @ error / len(x) + RIDGE * w[1:] / len(x) ** 0.5])
+        value = float(share @ (np.logaddexp(0, z) - target * z) + 0.5 * RIDGE * (w[1:] ** 2).sum() / len(x) ** 0.5)
+        error = share * (1 / (1 + np.exp(-z)) - target)
+        gradient = np.concatenate([[error.sum()], x.T @ error + RIDGE * w[1:] / len(x) ** 0.5])
         return value, gradient
 
     bounds = [(None, None)] + [(0.0, None)] * x.shape[1]

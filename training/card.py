@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from inference.bundle import read_manifest
+from inference.members import Member, further
 
 Report = Mapping[str, Any]
 
@@ -70,9 +71,8 @@ def write(bundle: Path, left_out: Mapping[str, Report], reports: Mapping[str, Re
 
 
 def _members(classifier: Mapping[str, Any]) -> str:
-    members = [(classifier["backbone"], classifier["size"]), *classifier.get("more", ())]
-    named = [f"{name}, {size} px" for name, size in members]
-    return named[0] if len(named) == 1 else f"mean of {len(named)} networks ({'; '.join(named)})"
+    named = [str(member) for member in (Member(classifier["backbone"], classifier["size"]), *further(classifier))]
+    return f"{named[0]} of the crop" if len(named) == 1 else f"mean of {len(named)} networks ({'; '.join(named)})"
 
 
 def head(about: Mapping[str, Any], digest: str) -> str:
@@ -87,7 +87,7 @@ def head(about: Mapping[str, Any], digest: str) -> str:
         ),
         (
             "classifier",
-            f"{_members(parts['resnest'])} crops, three classes; the average pool of the first is the embedding",
+            f"{_members(parts['resnest'])}, three classes; the average pool of the first is the embedding",
         ),
         ("Deep SAD", "32 px, 520,544 parameters, started from an autoencoder"),
         ("fusion", f"logistic, weights >= 0 on {', '.join(_weighed(fusion))}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from inference.members import CROP, FRAME, Member
 from training.explained import explained
 from training.types import TrainConfig, TrainingRefused
 
@@ -51,20 +52,27 @@ class ResNeStRecipe:
     views: str = explained(TURNED, "turned (+-180 degrees, light and blur) or cropped (the paper's: random resized crop, rotation, mirror)")
     optimizer: str = explained(ADAMW, "adamw (cosine with warm-up) or adam (the paper's: constant rate)")
     weights: str = explained("", "what the backbone starts from: a local file, hub, or empty for random (training/start_weights.py)")
-    more: str = explained("", "further networks whose logits are averaged with the first one's: BACKBONE@SIZE, separated by commas")
+    more: str = explained(
+        "", "further networks whose logits are averaged with the first one's: BACKBONE@SIZE, or BACKBONE@SIZE:frame for one that sees the "
+        "whole frame, separated by commas",
+    )  # fmt: skip
     more_weights: str = explained("", "what each of these starts from, as `weights`, separated by commas; empty for random")
 
-    def members(self) -> tuple[tuple[str, int, str], ...]:
-        """Backbone, size and start weights of every network, the first one first. Raises TrainingRefused for what cannot be read."""
+    def members(self) -> tuple[tuple[Member, str], ...]:
+        """Every network and its start weights, the first one first. Raises TrainingRefused for what cannot be read."""
         named = [one.strip().partition("@") for one in self.more.split(",") if one.strip()]
         starts = [one.strip() for one in self.more_weights.split(",")] if self.more_weights else [""] * len(named)
-        if len(starts) != len(named) or not all(size.isdigit() and 0 < int(size) <= self.size for _, _, size in named):
+        asked = [(name, *rest.partition(":")) for name, _, rest in named]
+        read = [Member(name, int(size) if size.isdigit() else 0, view or CROP) for name, size, _, view in asked]
+        if len(starts) != len(read) or not all(self._fits(one) for one in read):
             raise TrainingRefused(
-                f"more = {self.more!r} must name BACKBONE@SIZE for each further network, none larger than {self.size} pixels, "
-                "and more_weights as many files."
+                f"more = {self.more!r} must name BACKBONE@SIZE or BACKBONE@SIZE:frame for each further network, crops no larger than "
+                f"{self.size} pixels, and more_weights as many files."
             )
-        further = ((name, int(size), start) for (name, _, size), start in zip(named, starts, strict=True))
-        return ((self.backbone, self.size, self.weights), *further)
+        return ((Member(self.backbone, self.size), self.weights), *zip(read, starts, strict=True))
+
+    def _fits(self, one: Member) -> bool:
+        return one.size > 0 and (one.view == FRAME or (one.view == CROP and one.size <= self.size))
 
 
 @dataclass(frozen=True, slots=True)

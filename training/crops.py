@@ -12,7 +12,7 @@ from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.detector import CervixDetector, state_of, to_file_pixels
 from inference.preprocess import Picture, Pixels, crop_to, letterbox
 from inference.types import Box, DetectorState
-from training.augment import WIDE_MARGIN, WIDER
+from training.augment import FRAME_ROOM, WIDE_MARGIN, WIDER
 from training.data import open_records
 from training.manifest import Record
 
@@ -55,3 +55,10 @@ def read_crops(records: Sequence[Record], boxes: Sequence[Box | None], size: int
 
     made = open_records(records, cut, cancelled=cancelled)
     return Crops(*(np.stack([one[i] for one in made]) for i in range(4)))
+
+
+def read_frames(records: Sequence[Record], size: int, *, cancelled: Callable[[], bool]) -> tuple[Pixels, Pixels]:
+    """The whole frames squeezed to a square as inference sees them (N, size, size, 3), and larger ones for augmentation."""
+    large = round(size * FRAME_ROOM)
+    made = open_records(records, lambda _, picture: (crop_to(picture, None, size), crop_to(picture, None, large)), cancelled=cancelled)
+    return np.stack([one for one, _ in made]), np.stack([one for _, one in made])

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Generator
 
 from inference import assessment
 from inference import bundle as bundles
@@ -25,6 +24,7 @@ from inference.preprocess import Picture, Pixels, crop_to
 from inference.resnest import non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Evidence, Kind
 from training import calibrate, context, exams, novelty
+from training.augment import WIDE_MARGIN
 from training.context import Table
 from training.data import open_records
 from training.manifest import Record, Snapshot, count_patients, read_snapshot
@@ -32,9 +32,8 @@ from training.types import TrainingRefused
 
 MOST_TRAINING = 2000
 """So many training images say what is near and what is usual; more would only take longer."""
-COPIES = 3
-"""Copies of each held-out regular picture for made-up exams."""
-EXAMS = 1500
+EXAMS, PER_PICTURE = 800, 4
+"""Made-up exams of held-out regular pictures: so many for each, and no more than so many."""
 BATCH = 32
 Nets = tuple[Any, Any, Any]
 
@@ -50,12 +49,30 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One analysed record. `crop` and `frame` (S, S, 3) only of held-out regular pictures, of which copies are made."""
+    """One analysed record. `crop` and `frame`, with the room of `exams.sides`, only of held-out regular pictures, of which exams are
+    made up."""
 
     record: Record
     said: Analysis
     crop: Pixels | None
     frame: Pixels | None
+
+
+@dataclass(frozen=True, slots=True)
+class _MadeUp:
+    """Shots of made-up exams, as the networks see them; of the detector, what it said of the picture that a shot shows."""
+
+    plan: exams.Plan
+    shown: list[_Seen]
+    said: list[Analysis]
+
+    @property
+    def records(self) -> list[Record]:
+        """As if somebody had sent the shots."""
+        return [
+            replace(one.record, kind=CLASSIFIED_KINDS[kind], exam=f"made-up-{exam}", device="")
+            for one, kind, exam in zip(self.shown, self.plan.kinds.tolist(), self.plan.exams.tolist(), strict=True)
+        ]
 
 
 def refit(bundle: Path, snapshot: Path, out: Path, *, device: str = "cpu", seed: int = 7, name: str = "") -> Path:
@@ -99,13 +116,13 @@ def fit(about: dict[str, Any], nets: Nets, data: Snapshot, *, device: str, seed:
     held = _see(analyzer, tuning, cancelled, keep=True)
     kept = novelty.fit(_embeddings(trained), _embeddings(held), seed=seed)
     distances = np.array([one.said.deep_sad_distance for one in trained])
-    fusion = calibrate.fit_parts(_parts(held, kept.distances(_embeddings(held))), positive, distances)
-    judged = [
-        _evidence(one.said, fusion, near, one.record.device) for one, near in zip(held, kept.distances(_embeddings(held)), strict=True)
-    ]
-    real = _table(judged, tuning)
-    copied = _copies(analyzer, held, fusion, kept, seed)
-    learned, figures = context.fit(real, exams.make_up(context.joined([real.rows(real.targets == 0), copied]), EXAMS, seed=seed))
+    elsewhere = _make_up(analyzer, held, seed)
+    invented = [_Seen(record, said, None, None) for record, said in zip(elsewhere.records, elsewhere.said, strict=True)]
+    near, far = kept.distances(_embeddings(held)), kept.distances(_embeddings(invented))
+    others = calibrate.Elsewhere(_parts(invented, far), elsewhere.plan.kinds > 0)
+    fusion = calibrate.fit_parts(_parts(held, near), positive, distances, others)
+    real, made_up = (_table(_judged(seen, fusion, away), [one.record for one in seen]) for seen, away in ((held, near), (invented, far)))
+    learned, figures = context.fit(real, made_up)
     counts = {"images": float(len(tuning)), "patients": float(count_patients(tuning)), "non_regular": float(positive.sum())}
     return Fitted(
         about={
@@ -123,7 +140,7 @@ _NEUTRAL = Fusion(
 
 def _see(analyzer: Analyzer, records: Sequence[Record], cancelled: Callable[[], bool], *, keep: bool) -> list[_Seen]:
     seen: list[_Seen] = []
-    side = max(analyzer.resnest.config.size, comparing.SIDE)
+    side = _side(analyzer)
     for first in range(0, len(records), BATCH):
         group = records[first : first + BATCH]
         pictures = open_records(group, lambda _, picture: picture, cancelled=cancelled)
@@ -133,9 +150,15 @@ def _see(analyzer: Analyzer, records: Sequence[Record], cancelled: Callable[[], 
     return seen
 
 
+def _side(analyzer: Analyzer) -> int:
+    """Of the shots, in pixels: what the networks and the comparison see is made smaller, never larger."""
+    return max(analyzer.resnest.config.size, analyzer.resnest.config.frame_size, comparing.SIDE)
+
+
 def _cuts(picture: Picture, said: Analysis, side: int) -> tuple[Pixels, Pixels]:
     box: Box | None = said.box if said.detector_state is DetectorState.FOUND else None
-    return crop_to(picture, box, side), crop_to(picture, None, side)
+    crop, frame = exams.sides(side)
+    return crop_to(picture, box, crop, margin=WIDE_MARGIN), crop_to(picture, None, frame)
 
 
 def _embeddings(seen: Sequence[_Seen]) -> NDArray[np.float64]:
@@ -154,9 +177,13 @@ def _score(said: Analysis) -> float:
     return said.box.score if said.box else 0.0
 
 
-def _evidence(said: Analysis, fusion: Fusion, near: float, device: str) -> Evidence:
+def _judged(seen: Sequence[_Seen], fusion: Fusion, near: NDArray[np.float64]) -> list[Evidence]:
     """As the finished bundle will say it."""
-    p = fusion.probability(said.logit, said.deep_sad_distance, neighbours=float(near), detector=_score(said))
+    return [_evidence(one.said, fusion, float(distance), one.record.device) for one, distance in zip(seen, near, strict=True)]
+
+
+def _evidence(said: Analysis, fusion: Fusion, near: float, device: str) -> Evidence:
+    p = fusion.probability(said.logit, said.deep_sad_distance, neighbours=near, detector=_score(said))
     kind = likeliest(fused_probabilities(p, said.probabilities))
     return replace(assessment.evidence(said, device=device), p_non_regular=p, kind=kind)
 
@@ -172,25 +199,21 @@ def _table(judged: Sequence[Evidence], records: Sequence[Record]) -> Table:
 
 
 @torch.inference_mode()
-def _copies(analyzer: Analyzer, held: Sequence[_Seen], fusion: Fusion, kept: Any, seed: int) -> Table:
-    """Copies of the held-out regular pictures, some under a filter or stain, as the networks and the fusion see them."""
+def _make_up(analyzer: Analyzer, held: Sequence[_Seen], seed: int) -> _MadeUp:
     base = [one for one in held if one.crop is not None and one.frame is not None]
-    rng = Generator().manual_seed(seed)
-    tables: list[Table] = []
-    for first in range(0, COPIES * len(base), BATCH):
-        group = [base[k % len(base)] for k in range(first, min(first + BATCH, COPIES * len(base)))]
-        crops, frames = (np.stack([getattr(one, part) for one in group]) for part in ("crop", "frame"))
-        crops, frames, kinds = exams.copies(crops, frames, rng)
-        said = _said_of_crops(analyzer, crops, frames, [one.said for one in group])
-        near = kept.distances(np.array([one.embedding for one in said], dtype=np.float64))
-        judged = [_evidence(one, fusion, d, source.record.device) for one, d, source in zip(said, near, group, strict=True)]
-        tables.append(_table(judged, [replace(one.record, kind=CLASSIFIED_KINDS[k]) for one, k in zip(group, kinds, strict=True)]))
-    return context.joined(tables)
+    plan = exams.plan(["/".join(one.record.patient_key) for one in base], min(EXAMS, PER_PICTURE * len(base)), seed=seed)
+    crops, frames = (np.stack([getattr(one, part) for one in base]) for part in ("crop", "frame"))
+    shown, said = [base[row] for row in plan.pictures.tolist()], []
+    for rows, some_crops, some_frames in exams.shots(plan, crops, frames, _side(analyzer), batch=BATCH, seed=seed):
+        said += _said_of_shots(analyzer, some_crops, some_frames, [one.said for one in shown[rows]])
+    return _MadeUp(plan, shown, said)
 
 
-def _said_of_crops(analyzer: Analyzer, crops: Pixels, frames: Pixels, originals: Sequence[Analysis]) -> list[Analysis]:
-    """Analyses of crops (N, S, S, 3) as such; of the detector, what it said of the original."""
-    logits, embeddings = analyzer.resnest.both(analyzer.tensor(_sized(crops, analyzer.resnest.config.size)))
+def _said_of_shots(analyzer: Analyzer, crops: Pixels, frames: Pixels, originals: Sequence[Analysis]) -> list[Analysis]:
+    """Analyses of crops and frames (N, S, S, 3) as such; of the detector, what it said of the original."""
+    config = analyzer.resnest.config
+    shown = analyzer.tensor(_sized(frames, config.frame_size)) if config.frame_size else None
+    logits, embeddings = analyzer.resnest.both(analyzer.tensor(_sized(crops, config.size)), shown)
     distances = analyzer.deep_sad(analyzer.tensor(_sized(crops, DEEP_SAD_SIZE))).tolist()
     odds, shares = non_regular_logit(logits).tolist(), torch.softmax(logits, 1).tolist()
     colours = [

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,14 +16,16 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from inference.members import Member
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from training import parallel, start_weights
-from training.augment import classifier_views, cropped_views, inner, light, soften, tint_some, to_float
+from training.augment import classifier_views, cropped_views, frame_views, inner, light, soften, tint_some, to_float
 from training.config import ADAM, BINARY, CROPPED, ResNeStRecipe, refuse_words
 from training.engine import Loop, Reporter, fit
 from training.losses import class_weights, log_odds_of_weights, weighted_binary
 from training.metrics import auroc
+from training.types import TrainingRefused
 
 SHARES = (0.62, 0.16, 0.22)
 """Shares of regular, green and iodine pictures in an epoch, before synthetic tints turn regular ones into green and iodine."""
@@ -31,8 +34,10 @@ SHARES = (0.62, 0.16, 0.22)
 def train(
     wide: Pixels, targets: NDArray[np.int64], held: Pixels, held_targets: NDArray[np.int64], recipe: ResNeStRecipe, *,
     start: dict[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter, backbone: str = "", size: int = 0,
+    of_frames: bool = False,
 ) -> tuple[CropClassifier, dict[str, float]]:  # fmt: skip
     """Train on wide crops (N, S, S, 3) with targets (N,) by CLASSIFIED_KINDS; `held` are inference crops that choose the epoch.
+    `of_frames`: both are whole frames instead.
 
     Returns the model in eval mode and `auroc` and `loss` on the held crops. `backbone` and `size` override the recipe (those of `start`).
     """
@@ -57,7 +62,7 @@ def train(
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, Tensor]]:
         order = (every if recipe.objective == BINARY else balanced)(targets, steps * recipe.batch, rng)
         for chosen in torch.split(order, recipe.batch):
-            yield batch_of(wide, targets, parallel.mine(chosen), side, recipe, rng)
+            yield batch_of(wide, targets, parallel.mine(chosen), side, recipe, rng, of_frames=of_frames)
 
     counts = torch.tensor([int((targets == 0).sum()), int((targets > 0).sum())])
     weights = class_weights(counts).to(device)
@@ -77,10 +82,26 @@ def train(
     return model, figures_on(model, held, held_targets)
 
 
-def config_of(members: Sequence[tuple[str, int]]) -> ResNeStConfig:
-    """Of networks by backbone and size, the first of which gives the embedding."""
-    (backbone, size), *further = members
-    return ResNeStConfig(backbone=backbone, size=size, more=tuple(further))
+def members_of(known: Mapping[str, Any], recipe: ResNeStRecipe) -> tuple[tuple[Member, str], ...]:
+    """The classifier's networks and their start weights: as the start bundle has them, else as the recipe.
+
+    Raises TrainingRefused where the recipe names further networks that the start bundle does not have.
+    """
+    _, *asked = recipe.members()
+    if not known:
+        return recipe.members()
+    kept = ResNeStConfig.from_json(known)
+    if asked and tuple(member for member, _ in asked) != kept.more:
+        raise TrainingRefused(
+            f"more = {recipe.more!r} cannot be added to the networks of a start bundle. Leave it out, or train the classifier anew (fresh)."
+        )
+    return tuple((member, "") for member in kept.members)
+
+
+def config_of(members: Sequence[Member]) -> ResNeStConfig:
+    """Of networks, the first of which gives the embedding."""
+    first, *further = members
+    return ResNeStConfig(backbone=first.backbone, size=first.size, more=tuple(further))
 
 
 def own_of(states: Mapping[str, Tensor], number: int) -> dict[str, Tensor]:
@@ -142,32 +163,37 @@ def balanced(targets: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
 
 
 def batch_of(
-    wide: Pixels, targets: NDArray[np.int64], chosen: Tensor, side: int, recipe: ResNeStRecipe, rng: Generator
+    wide: Pixels, targets: NDArray[np.int64], chosen: Tensor, side: int, recipe: ResNeStRecipe, rng: Generator, *, of_frames: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Augmented crops (N, 3, side, side) and targets, some of them turned green or iodine."""
+    """Augmented crops or frames (N, 3, side, side) and targets, some of them turned green or iodine."""
     images, classes = to_float(torch.from_numpy(wide[chosen.numpy()])), torch.from_numpy(targets[chosen.numpy()])
-    if recipe.views == CROPPED:
+    if recipe.views == CROPPED and not of_frames:
         images = cropped_views(inner(images), side, rng)
         return tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
-    images = classifier_views(images, side, rng)
+    images = (frame_views if of_frames else classifier_views)(images, side, rng)
     images, classes = tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
     return soften(light(images, rng), rng), classes
 
 
 @torch.inference_mode()
-def logits_of(model: CropClassifier, crops: Pixels, *, batch: int = 64) -> Tensor:
-    """Logits (N, 3) of inference crops, on the CPU."""
+def logits_of(model: CropClassifier, crops: Pixels, frames: Pixels | None = None, *, batch: int = 64) -> Tensor:
+    """Logits (N, 3) of inference crops, and of their frames where the model asks for them, on the CPU."""
     device = next(model.parameters()).device
-    parts = [model(to_float(torch.from_numpy(crops[i : i + batch])).to(device)).float().cpu() for i in range(0, len(crops), batch)]
+
+    def shown(pixels: Pixels, first: int) -> Tensor:
+        return to_float(torch.from_numpy(pixels[first : first + batch])).to(device)
+
+    starts = range(0, len(crops), batch)
+    parts = [model(shown(crops, i), None if frames is None else shown(frames, i)).float().cpu() for i in starts]
     return torch.cat(parts) if parts else torch.zeros(0, model.config.classes)
 
 
-def figures_on(model: CropClassifier, crops: Pixels, targets: NDArray[np.int64]) -> dict[str, float]:
+def figures_on(model: CropClassifier, crops: Pixels, targets: NDArray[np.int64], frames: Pixels | None = None) -> dict[str, float]:
     """Class-balanced cross-entropy and AUROC of non-regular on inference crops; NaN where there are none."""
     model.eval()
     if not len(crops):
         return {"loss": float("nan"), "auroc": float("nan")}
-    logits, truth = logits_of(model, crops), torch.from_numpy(targets)
+    logits, truth = logits_of(model, crops, frames), torch.from_numpy(targets)
     counts = torch.bincount(truth, minlength=logits.shape[1])
     weights = torch.where(counts > 0, 1.0 / counts.clamp(min=1), 0.0)
     loss = F.cross_entropy(logits, truth, weight=weights)

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from inference.deep_sad import DeepSAD, Encoder, away_from_zero
 from inference.detector import CervixDetector, state_of, to_file_pixels
+from inference.members import Member
 from inference.quality import SIDE, measure
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from inference.types import Box, DetectorState
@@ -117,19 +118,30 @@ def test_a_backbone_whose_answer_is_no_average_has_no_places() -> None:
 
 def test_further_networks_are_asked_too_and_the_answer_is_the_mean_of_their_logits() -> None:
     torch.manual_seed(3)
-    model = CropClassifier(ResNeStConfig(backbone="resnet18", size=64, more=(("test_resnet", 32), ("resnet10t", 64)))).eval()
-    crops = torch.rand(2, 3, 64, 64)
-    first, (second, third) = CropClassifier(ResNeStConfig(backbone="resnet18", size=64)).eval(), model.more
+    more = (Member("test_resnet", 32), Member("resnet10t", 64), Member("test_resnet", 48, "frame"))
+    model = CropClassifier(ResNeStConfig(backbone="resnet18", size=64, more=more)).eval()
+    crops, frames = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 48, 48)
+    assert model.config.frame_size == 48
+    first, (second, third, fourth) = CropClassifier(ResNeStConfig(backbone="resnet18", size=64)).eval(), model.more
     first.load_state_dict({name: value for name, value in model.state_dict().items() if not name.startswith("more.")})
     with torch.inference_mode():
-        logits, embedding, each = model.with_places(crops)
+        logits, embedding, each = model.with_places(crops, frames)
         own, seen = first.both(crops)
         smaller = F.interpolate(crops, size=(32, 32), mode="bilinear", antialias=True)
-        expected = (own + second(smaller) + third(crops)) / 3
+        expected = (own + second(smaller) + third(crops) + fourth(frames)) / 4
     torch.testing.assert_close(logits, expected)
-    torch.testing.assert_close(model(crops), expected)
+    torch.testing.assert_close(model(crops, frames), expected)
     torch.testing.assert_close(embedding, seen)
     assert each is not None
     torch.testing.assert_close(each.mean(dim=(1, 2)), logits, rtol=1e-3, atol=1e-4)
-    assert ResNeStConfig.from_json(json.loads(json.dumps(model.config.as_json()))) == model.config
-    assert ResNeStConfig.from_json({"backbone": "resnet18", "size": 64, "classes": 3}).members == (("resnet18", 64),)
+    with pytest.raises(ValueError, match="without the frames"):
+        model(crops)
+
+
+def test_what_rebuilds_a_classifier_goes_through_json_and_older_bundles_are_read() -> None:
+    config = ResNeStConfig(backbone="resnet18", size=64, more=(Member("test_resnet", 32), Member("test_resnet", 48, "frame")))
+    assert ResNeStConfig.from_json(json.loads(json.dumps(config.as_json()))) == config
+    one = {"backbone": "resnet18", "size": 64, "classes": 3}
+    assert ResNeStConfig.from_json(one).members == (Member("resnet18", 64),)
+    assert ResNeStConfig.from_json(one).frame_size == 0
+    assert ResNeStConfig.from_json({**one, "more": [["test_resnet", 32]]}).members[1:] == (Member("test_resnet", 32, "crop"),)

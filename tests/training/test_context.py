@@ -62,8 +62,8 @@ def test_known_signs_are_kept() -> None:
 def test_how_sure_to_be_is_learned_on_real_exams_whatever_the_made_up_ones_hold() -> None:
     real = clinic("steady", wander=0.25)
     # Made-up exams with hardly any regular picture
-    pool = clinic("steady", wander=0.25, seed=4)
-    stained = exams.make_up(pool.rows((pool.targets > 0) | (np.arange(len(pool)) % 10 == 0)), 800, seed=2)
+    pool = clinic("steady", wander=0.25, seed=4, patients=300)
+    stained = pool.rows((pool.targets > 0) | (np.arange(len(pool)) % 10 == 0))
     learned, _ = context.fit(real, stained)
     assert learned.weights is not None
     fresh, green, iodine = context.beside_others(clinic("steady", wander=0.25, seed=9, patients=200))
@@ -105,11 +105,29 @@ def test_a_device_on_which_it_does_not_help_is_left_out_and_teaches_the_others_n
     assert directions(ours) == pytest.approx(directions(theirs), abs=0.02)
 
 
-def test_where_each_answers_for_itself_as_well_as_beside_others_there_is_no_comparison() -> None:
-    same = clinic("twins", wander=0.03, seed=1)
-    sure = np.where(same.targets[:, None] > 0, same.signals * 0 + [8, 8, 0, 0, 0, 0, 0, 0], same.signals * 0 - [8, 8, 0, 0, 0, 0, 0, 0])
-    learned, figures = context.fit(replace(same, signals=sure), exams.make_up(clinic("steady", wander=0.03), 400, seed=2))
-    assert figures["real_log_loss_beside"] >= figures["real_log_loss_alone"] - context.GAIN
+def certain(device: str) -> Table:
+    """Images that each answer for themselves, with hardly a doubt."""
+    same = clinic(device, wander=0.03, seed=1)
+    signs = np.where(same.targets > 0, 5.0, -6.0)[:, None]
+    return replace(same, signals=np.concatenate([signs, signs, np.zeros((len(same), 6))], axis=1))
+
+
+def test_what_helps_on_cameras_that_nobody_has_seen_is_kept_where_the_known_ones_lose_nothing() -> None:
+    learned, figures = context.fit(certain("twins"), clinic("", wander=0.03))
+    assert figures["real_log_loss_beside"] <= figures["real_log_loss_alone"] + context.GAIN
+    assert learned.weights is not None
+    # ... but on the known camera there is nothing to be gained
+    assert learned.of("twins") is None
+
+
+def test_where_known_cameras_would_lose_there_is_no_comparison() -> None:
+    # Too few to teach much: colours wander there without meaning anything
+    few = certain("twins").rows(np.arange(70))
+    rng = np.random.default_rng(3)
+    real = replace(few, signals=np.concatenate([few.signals[:, :2], rng.normal(0, 1.5, (70, 5)), few.signals[:, 7:]], axis=1))
+    learned, figures = context.fit(real, clinic("", wander=0.03, patients=600))
+    assert figures["log_loss_beside"] < figures["log_loss_alone"] - context.GAIN
+    assert figures["real_log_loss_beside"] > figures["real_log_loss_alone"] + context.GAIN
     assert learned == Context(None, {})
 
 
@@ -135,14 +153,62 @@ def test_groups_in_which_nothing_looks_regular_are_not_compared() -> None:
     assert len(kept) > 15
 
 
-def test_made_up_exams_stay_within_one_patient_and_repeat_with_their_seed() -> None:
-    pool = clinic("steady", wander=0.03, patients=5)
-    one, two = (exams.make_up(pool, 20, seed=3) for _ in range(2))
-    assert np.array_equal(one.signals, two.signals)
-    for exam in set(one.exams.tolist()):
-        mine = one.exams == exam
-        assert len(set(one.patients[mine].tolist())) == 1
-        assert 2 <= mine.sum() <= 6
+def test_made_up_exams_show_one_patient_each_by_one_camera_and_repeat_with_their_seed() -> None:
+    patients = ["a", "a", "a", "b", "c", "c"]
+    one, two = (exams.plan(patients, 60, seed=3) for _ in range(2))
+    assert np.array_equal(one.pictures, two.pictures)
+    assert np.array_equal(one.kinds, two.kinds)
+    for exam in range(60):
+        mine = one.pictures[one.exams == exam]
+        assert len({patients[picture] for picture in mine}) == 1
+        assert 2 <= len(mine) <= exams.MOST
+    assert {0, 1, 2} == set(one.kinds.tolist())
+    # A patient with many pictures comes no oftener than one with a single one
+    assert 10 <= len({exam for exam, picture in zip(one.exams.tolist(), one.pictures.tolist(), strict=True) if picture == 3}) <= 30
+    assert len(one.cameras.gamma) == 60
+
+
+def test_shots_of_an_exam_share_its_camera_and_filters_show_on_crop_and_frame() -> None:
+    rng = np.random.default_rng(4)
+    wide, large = exams.sides(48)
+    crops, frames = (np.tile(rng.integers(90, 160, (1, side, side, 3), dtype=np.uint8), (3, 1, 1, 1)) for side in (wide, large))
+    made = exams.plan(["a", "b", "c"], 40, seed=3)
+    parts = list(exams.shots(made, crops, frames, 48, batch=32, seed=5))
+    again = list(exams.shots(made, crops, frames, 48, batch=32, seed=5))
+    assert all(np.array_equal(x, y) for one, other in zip(parts, again, strict=True) for x, y in zip(one[1:], other[1:], strict=True))
+    crop, frame = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
+    assert crop.shape == frame.shape == (len(made), 48, 48, 3)
+    # The middle, as the edge of a turned frame is black
+    red = [
+        np.log(pixels[:, 16:32, 16:32, 0].mean((1, 2)) + 1) - np.log(pixels[:, 16:32, 16:32, 1].mean((1, 2)) + 1)
+        for pixels in (crop, frame)
+    ]
+    regular, green = made.kinds == 0, made.kinds == 1
+    for shown in red:
+        assert shown[green].mean() < shown[regular].mean() - 0.2
+    within = [shots.std() for e in range(40) if len(shots := red[0][(made.exams == e) & regular]) > 1]
+    assert np.mean(within) < 0.6 * red[0][regular].std()
+
+
+def test_what_a_part_is_worth_elsewhere_sets_the_weights_and_the_known_sources_how_sure_to_be() -> None:
+    rng = np.random.default_rng(2)
+
+    def parts(positive: np.ndarray, logits: np.ndarray, distances: np.ndarray, name: str) -> calibrate.Parts:
+        names = exams.texts([f"{name}-{k // 3}" for k in range(len(positive))])
+        zeros = np.zeros(len(positive))
+        return calibrate.Parts(logits, np.exp(distances), zeros, zeros + 0.9, exams.texts([name] * len(positive)), names)
+
+    known, other = rng.random(600) < 0.4, rng.random(1800) < 0.5
+    here = parts(known, np.where(known, 2.0, -2.0) + rng.normal(0, 1, 600), np.where(known, 2.0, -2.0) + rng.normal(0, 1, 600), "known")
+    # On another camera the distance says nothing
+    there = parts(other, np.where(other, 2.0, -2.0) + rng.normal(0, 1, 1800), 2.0 + rng.normal(0, 2, 1800), "other")
+    plain = calibrate.fit_parts(here, known, here.distances)
+    careful = calibrate.fit_parts(here, known, here.distances, calibrate.Elsewhere(there, other))
+    assert plain.w_distance > 0.8 * plain.w_logit
+    assert careful.w_distance < 0.5 * careful.w_logit
+    p = np.array([careful.probability(x, y, detector=0.9) for x, y in zip(here.logits, here.distances, strict=True)])
+    assert p.mean() == pytest.approx(known.mean(), abs=0.03)
+    assert p[p > 0.9].mean() == pytest.approx(known[p > 0.9].mean(), abs=0.05)
 
 
 def test_without_a_bound_in_force_the_fusion_is_plain_logistic_regression() -> None:

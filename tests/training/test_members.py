@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from inference import bundle as bundles
+from inference.members import Member
 from tests.training import toys
 from tests.training.test_train import everything
 from training import api, config, resnest
@@ -19,12 +20,15 @@ torch.set_num_threads(1)
 
 
 def test_a_recipe_names_its_networks_with_what_each_starts_from() -> None:
-    recipe = ResNeStRecipe(backbone="a", size=64, weights="w", more="b@64, c@32", more_weights="x, y")
-    assert recipe.members() == (("a", 64, "w"), ("b", 64, "x"), ("c", 32, "y"))
-    assert ResNeStRecipe(backbone="a", size=64, more="b@32").members() == (("a", 64, ""), ("b", 32, ""))
+    recipe = ResNeStRecipe(backbone="a", size=64, weights="w", more="b@64, c@32, d@96:frame", more_weights="x, y, z")
+    networks = (Member("a", 64), Member("b", 64), Member("c", 32), Member("d", 96, "frame"))
+    assert recipe.members() == tuple(zip(networks, "wxyz", strict=True))
+    assert ResNeStRecipe(backbone="a", size=64, more="b@32").members() == ((Member("a", 64), ""), (Member("b", 32), ""))
 
 
-@pytest.mark.parametrize(("more", "weights"), [("b", ""), ("b@x", ""), ("b@128", ""), ("b@0", ""), ("b@32", "x,y")])
+@pytest.mark.parametrize(
+    ("more", "weights"), [("b", ""), ("b@x", ""), ("b@128", ""), ("b@0", ""), ("b@32", "x,y"), ("b@32:face", ""), ("b@0:frame", "")]
+)
 def test_what_cannot_be_read_is_refused_in_words(more: str, weights: str) -> None:
     with pytest.raises(TrainingRefused, match="BACKBONE@SIZE"):
         ResNeStRecipe(backbone="a", size=64, more=more, more_weights=weights).members()
@@ -34,10 +38,12 @@ def test_networks_that_a_start_bundle_lacks_are_refused_and_not_ignored() -> Non
     one = {"backbone": "a", "size": 64, "classes": 3}
     two = {**one, "more": [["b", 32]]}
     recipe = ResNeStRecipe(backbone="a", size=64, more="b@32")
-    assert api.members_of(two, recipe) == api.members_of(two, ResNeStRecipe()) == (("a", 64, ""), ("b", 32, ""))
-    assert api.members_of(one, ResNeStRecipe()) == (("a", 64, ""),)
-    with pytest.raises(TrainingRefused, match="start bundle"):
-        api.members_of(one, recipe)
+    kept = ((Member("a", 64), ""), (Member("b", 32), ""))
+    assert resnest.members_of(two, recipe) == resnest.members_of(two, ResNeStRecipe()) == kept
+    assert resnest.members_of(one, ResNeStRecipe()) == kept[:1]
+    for lacking, asked in ((one, recipe), (two, replace(recipe, more="b@32:frame"))):
+        with pytest.raises(TrainingRefused, match="start bundle"):
+            resnest.members_of(lacking, asked)
 
 
 def test_what_cannot_be_read_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
@@ -61,7 +67,7 @@ def test_a_champion_of_two_networks_is_trained_further_as_two(tmp_path: Path) ->
     run = {"report": lambda _: None, "cancelled": lambda: False}
     first = api.train(everything(), snapshot, tmp_path / "one", **run)  # type: ignore[arg-type]
     about, _ = bundles.verify(first)
-    assert about["parts"]["resnest"]["more"] == [["test_resnet", 24]]
+    assert about["parts"]["resnest"]["more"] == [["test_resnet", 40, "frame"]]
     again = api.train(everything(start=str(first), parts=("resnest",)), snapshot, tmp_path / "two", **run)  # type: ignore[arg-type]
     old, new = (bundles.load_tensors(path, "resnest") for path in (first, again))
     assert old.keys() == new.keys()

@@ -27,7 +27,7 @@ TINY = Preset(
         synthetic_iodine=0.1,
         ema=0.9,
         lr=3e-3,
-        more="test_resnet@24",
+        more="test_resnet@40:frame",
     ),
     deep_sad=DeepSADRecipe(epochs=6, ae_epochs=2, batch=16),
     quality=QualityRecipe(images=16, held=12, scenes=16, strips=4),
