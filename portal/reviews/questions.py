@@ -130,15 +130,20 @@ def objection(case: Case, label: Label | None) -> Question | None:
 
 
 def move_in_queue(waiting: Sequence[Case]) -> None:
-    """Skips a task that is being answered right now: the caller holds the image's row, and an answer takes task before image."""
+    """Give open questions the doubt and the look that a new analysis has: two models number their looks each for itself, so that those of
+    one must not be counted among the other's.
+
+    Skips a task that is being answered right now: the caller holds the image's row, and an answer takes task before image.
+    """
     if not waiting:
         return
-    priorities = {case.image.pk: case.routed.priority for case in waiting}
+    cases = {case.image.pk: case for case in waiting}
     held = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True)
-    tasks = list(held.filter(image__in=priorities, state=TaskState.OPEN, purpose=Purpose.REVIEW))
+    tasks = list(held.filter(image__in=cases, state=TaskState.OPEN, purpose=Purpose.REVIEW))
     for task in tasks:
-        task.priority = order.soon(priorities[task.image_id], task.alike)
-    ReviewTask.objects.bulk_update(tasks, ["priority"])
+        case = cases[task.image_id]
+        task.priority, task.look = order.soon(case.routed.priority, task.alike), case.beside.analysis.look
+    ReviewTask.objects.bulk_update(tasks, ["priority", "look"])
 
 
 def open_tasks(questions: Sequence[Question], *, actor: User | None = None, note: str = "") -> list[ReviewTask]:

@@ -65,9 +65,11 @@ def test_a_new_models_doubt_keeps_what_its_twins_cost(cast: Cast) -> None:
     triage([looking(cast.north, 7, 0.5) for _ in range(2)])
     last = ReviewTask.objects.get(alike=1)
     image = Image.objects.get(pk=last.image_id)
-    triage([(image, make_analysis(image, version=make_version(), p_non_regular=0.4))])
+    triage([(image, make_analysis(image, version=make_version(), p_non_regular=0.4, look=3))])
     last.refresh_from_db()
     assert last.alike == 1
+    # Looks are numbered by each model for itself
+    assert last.look == 3
     assert last.priority == pytest.approx(0.8 - ALIKE_STEP)
 
 
