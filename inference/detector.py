@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.retinanet import RetinaNet, retinanet_resnet50_fpn_v2
-from torchvision.ops import FeaturePyramidNetwork
+from torchvision.ops import FeaturePyramidNetwork, box_iou, clip_boxes_to_image
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
 from inference.types import Box, DetectorState
@@ -34,6 +34,9 @@ class DetectorConfig:
 
     `score_scale`, `score_shift`: the score is sigmoid(scale * logit + shift), fitted on validation so that it is the probability that the
     best box overlaps the cervix by half: focal loss alone leaves scores far too low for FOUND at 0.5 to mean anything.
+
+    `vote_iou`: a box that is kept becomes the mean of all that overlap it by so much, by their scores (box voting: Gidaris and Komodakis
+    2015): neighbouring anchors each see the cervix a little otherwise. 0 keeps it as it is.
     """
 
     arch: str = "retinanet_lite"
@@ -44,6 +47,7 @@ class DetectorConfig:
     nms_iou: float = 0.5
     score_scale: float = 1.0
     score_shift: float = 0.0
+    vote_iou: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -128,7 +132,22 @@ class CervixDetector(nn.Module):
         split = {name: list(torch.split(value, counts, dim=1)) for name, value in outputs.items()}
         split_anchors = [list(torch.split(a, counts)) for a in anchors]
         found = self.net.postprocess_detections(split, split_anchors, listed.image_sizes)
+        if self.config.vote_iou > 0:
+            for number, one in enumerate(found):
+                scores = torch.sigmoid(outputs["cls_logits"][number, :, CERVIX])
+                likely = scores > self.config.score_threshold
+                boxes = self.net.box_coder.decode_single(outputs["bbox_regression"][number, likely], anchors[number][likely])
+                one["boxes"] = voted(
+                    one["boxes"], clip_boxes_to_image(boxes, listed.image_sizes[number]), scores[likely], self.config.vote_iou
+                )
         return [_boxes(one) for one in found]
+
+
+def voted(kept: Tensor, candidates: Tensor, scores: Tensor, least: float) -> Tensor:
+    """Boxes (K, 4), each the mean of the candidates (N, 4) that overlap it by `least` or more, weighted by their scores (N,)."""
+    weights = scores * (box_iou(kept, candidates) >= least)
+    total = weights.sum(dim=1, keepdim=True)
+    return torch.where(total > 0, weights @ candidates / total.clamp(min=1e-9), kept)
 
 
 def _boxes(found: dict[str, Tensor]) -> list[Box]:

@@ -28,6 +28,9 @@ class DetectorRecipe:
     weight_decay: float = explained(0.02, "of the weight matrices")
     negatives: float = explained(0.15, "share of pictures without a cervix in an epoch, 0 to 1")
     epoch_images: int = explained(1200, "pictures an epoch; 0 means all")
+    vote_iou: float = explained(
+        0.5, "a box becomes the mean of those that overlap it by so much, by their scores; 0: the best one as it is"
+    )
     weights: str = explained("", "what the backbone starts from: a local file, hub, or empty for random (training/start_weights.py)")
 
 
@@ -137,7 +140,16 @@ class Preset:
 
 
 PAPER_DETECTOR = DetectorRecipe(
-    arch="retinanet_v2", backbone="resnet50", size=704, channels=256, epochs=50, batch=8, lr=1e-4, weight_decay=1e-4, epoch_images=0
+    vote_iou=0.0,
+    arch="retinanet_v2",
+    backbone="resnet50",
+    size=704,
+    channels=256,
+    epochs=50,
+    batch=8,
+    lr=1e-4,
+    weight_decay=1e-4,
+    epoch_images=0,
 )
 PAPER_RESNEST_224 = ResNeStRecipe(
     backbone="resnest50d", size=224, epochs=100, batch=64, lr=5e-4, weight_decay=0.0, synthetic_green=0.0, synthetic_iodine=0.0,

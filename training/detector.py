@@ -49,7 +49,9 @@ def train(
     canvases = with_strips(load_canvases(records_for(train_set), side, cancelled=reporter.cancelled))
     held = load_canvases([r for r in validation if r.box is not None], recipe.size, cancelled=reporter.cancelled)
     torch.manual_seed(seed)
-    model = CervixDetector(DetectorConfig(arch=recipe.arch, backbone=recipe.backbone, size=recipe.size, channels=recipe.channels))
+    model = CervixDetector(
+        DetectorConfig(arch=recipe.arch, backbone=recipe.backbone, size=recipe.size, channels=recipe.channels, vote_iou=recipe.vote_iou)
+    )
     if start is not None:
         model.load_state_dict(start)
     else:

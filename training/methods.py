@@ -40,6 +40,7 @@ class Method:
 
 
 LITE = DetectorRecipe()
+LITE_PAPER = replace(LITE, size=320, backbone="resnet18", epochs=50, epoch_images=0, vote_iou=0.0)
 V2 = replace(PAPER_DETECTOR, size=512, epochs=25, lr=3e-4, epoch_images=1200)
 SAD = DeepSADRecipe()
 AT_224 = ResNeStRecipe(backbone="resnest50d", size=224, epochs=25, batch=64, lr=5e-4, epoch_images=0)
@@ -64,7 +65,7 @@ ALL = (
     ),
     Method(
         "retinanet_lite", "RetinaNet, light", "detector",
-        _three(replace(LITE, size=320, backbone="resnet18", epochs=50, epoch_images=0), LITE, DetectorRecipe(epochs=6, epoch_images=256)),
+        _three(LITE_PAPER, LITE, DetectorRecipe(epochs=6, epoch_images=256)),
     ),
     Method("deep_sad", "Deep SAD, started from an autoencoder", "deep_sad", _sad()),
     Method("deep_sad_no_ae", "Deep SAD from random weights", "deep_sad", _sad(ae_init=False)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -231,6 +232,25 @@ def test_boxes_are_decoded_and_suppressed_as_written_out(detector: CervixDetecto
         mine = [(scores[anchor, 1], *boxes[anchor]) for anchor in kept][: len(found)]
         assert found
         assert np.allclose([(b.score, b.x0, b.y0, b.x1, b.y1) for b in found], mine, atol=2e-3)
+
+
+def test_a_box_is_the_mean_of_those_that_overlap_it_by_their_scores(detector: CervixDetector) -> None:
+    images = torch.rand(2, 3, 128, 128)
+    voting = CervixDetector(replace(SMALL, vote_iou=0.6)).eval()
+    voting.load_state_dict(detector.state_dict())
+    outputs, anchors, _, _ = detector.heads(images)
+    moved = 0.0
+    for image, (best, found) in enumerate(zip(detector.detect(images), voting.detect(images), strict=True)):
+        scores = torch.sigmoid(outputs["cls_logits"][image, :, 1] * SMALL.score_scale + SMALL.score_shift).detach().double().numpy()
+        boxes = decoded(outputs["bbox_regression"][image].detach().double().numpy(), anchors[image].double().numpy()).clip(0, 128)
+        assert [b.score for b in found] == [b.score for b in best]
+        for was, now in zip(best, found, strict=True):
+            before = np.array([was.x0, was.y0, was.x1, was.y1])
+            near = (overlaps(before[None], boxes)[0] >= 0.6) & (scores > SMALL.score_threshold)
+            expected = np.average(boxes[near], axis=0, weights=scores[near])
+            assert np.allclose([now.x0, now.y0, now.x1, now.y1], expected, atol=5e-3)
+            moved = max(moved, float(np.abs(expected - before).max()))
+    assert moved > 0.5
 
 
 # --- calibration, intervals, agreement --------------------------------------------------------------------------------------------
