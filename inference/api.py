@@ -101,6 +101,8 @@ class Analyzer:
             net.to(self.device).eval()
         self.fusion, self.known = fusing.Fusion.from_json(about["fusion"]), known
         self.judge = quality.Judge.from_json(about["quality"]) if "quality" in about else None
+        # Whoever fits a judge needs it too
+        self.textured = self.judge is None or self.judge.by_texture
 
     @classmethod
     def open(cls, path: Path, device: str = "cpu") -> Analyzer:
@@ -144,6 +146,8 @@ class Analyzer:
         logits, embeddings, places = self.resnest.with_places(crops, self.frames(pictures))
         heat = torch.sigmoid(non_regular_logit(places)).tolist() if places is not None else [[]] * len(pairs)
         distances = self.deep_sad(self.tensor([crop_to(picture, one.crop, DEEP_SAD_SIZE) for picture, one in pairs]))
+        squares = [crop_to(picture, one.crop, quality.SIDE) for picture, one in pairs]
+        textures = self.resnest.texture(self.tensor(squares)).tolist() if self.textured else [[]] * len(pairs)
         rows = zip(
             pairs,
             non_regular_logit(logits).tolist(),
@@ -151,13 +155,15 @@ class Analyzer:
             distances.tolist(),
             embeddings.tolist(),
             heat,
+            squares,
+            textures,
             strict=True,
         )
         return [self._analysis(picture, one, *numbers) for (picture, one), *numbers in rows]
 
     def _analysis(
         self, picture: Picture, found: Found, logit: float, shares: list[float], distance: float, embedding: list[float],
-        heat: list[list[float]],
+        heat: list[list[float]], square: Pixels, texture: list[float],
     ) -> Analysis:  # fmt: skip
         probabilities = {kind.value: share for kind, share in zip(CLASSIFIED_KINDS, shares, strict=True)}
         score = found.box.score if found.box else 0.0
@@ -165,10 +171,10 @@ class Analyzer:
         ood = self.known.rank(neighbours) if self.known and neighbours is not None else None
         p = self.fusion.probability(logit, distance, neighbours=neighbours or 0.0, detector=score)
         route, reasons = fusing.route(self.fusion, p, logit, distance, found.state, ood=ood)
-        measures = {**quality.measure(crop_to(picture, found.crop, quality.SIDE)), quality.NATIVE: _native(picture, found.crop)}
+        measures = {**quality.measure(square), quality.NATIVE: _native(picture, found.crop)}
         kind = fusing.likeliest(fusing.fused_probabilities(p, probabilities))
         if self.judge:
-            measures = self.judge.scored(measures, quality.Seen(score, distance, embedding))
+            measures = self.judge.scored(measures, quality.Seen(score, distance, embedding, texture))
             flaws = quality.findings(measures, self.judge.limits)
             kind = quality.kind_of(flaws, kind)
             # Never sorted out by a machine alone: people see every picture that has a flaw
@@ -180,7 +186,7 @@ class Analyzer:
             deep_sad_rank=self.fusion.rank(distance), embedding=tuple(embedding),
             quality=measures, route=route, reasons=reasons, logit=logit, neighbours=neighbours, ood=ood,
             colour=colours(picture, found.crop), region=region_of(picture, found.crop), heat=tuple(tuple(row) for row in heat),
-            look=self.known.look(embedding) if self.known else None,
+            look=self.known.look(embedding) if self.known else None, texture=tuple(texture),
         )  # fmt: skip
 
     def frames(self, pictures: Sequence[Picture]) -> Tensor | None:

@@ -182,41 +182,45 @@ class Limits:
 class Judge:
     """bundle.json's `quality`: two small heads and the limits. A bundle without it measures and judges nothing.
 
-    `by_size`: the head for blur knows how large the crop was in its file (`blur_features`); one of an older bundle does not.
+    `by_size`: the head for blur knows how large the crop was in its file, `by_texture`: and what the classifier's first levels see of it
+    (`blur_features`); those of older bundles do not.
     """
 
     blur: Head
     content: Head
     limits: Limits
     by_size: bool = False
+    by_texture: bool = False
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> Judge:
-        heads = {name: Head(float(values[name]["intercept"]), tuple(values[name]["weights"])) for name in ("blur", "content")}
-        return Judge(**heads, limits=Limits(**values["limits"]), by_size=bool(values.get("by_size", False)))
+        blur, content = (Head(float(values[name]["intercept"]), tuple(values[name]["weights"])) for name in ("blur", "content"))
+        by_size, by_texture = (bool(values.get(name, False)) for name in ("by_size", "by_texture"))
+        return Judge(blur, content, Limits(**values["limits"]), by_size=by_size, by_texture=by_texture)
 
     def scored(self, measures: Mapping[str, float], seen: Seen) -> dict[str, float]:
         """The measures with `blur` and `not_a_cervix`, both probabilities, added."""
-        blur = self.blur.probability(blur_features(measures, by_size=self.by_size))
+        blur = self.blur.probability(blur_features(measures, by_size=self.by_size, texture=seen.texture if self.by_texture else ()))
         return {**measures, "blur": blur, NOT_A_CERVIX: self.content.probability(content_features(measures, seen))}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the networks saw: best detector score (0 without a box), Deep SAD distance, embedding (D,) of the crop."""
+    """What the networks saw: best detector score (0 without a box), Deep SAD distance, embedding (D,) and texture (T,) of the crop."""
 
     score: float
     distance: float
     embedding: Sequence[float]
+    texture: Sequence[float] = ()
 
 
-def blur_features(measures: Mapping[str, float], *, by_size: bool) -> Floats:
+def blur_features(measures: Mapping[str, float], *, by_size: bool, texture: Sequence[float] = ()) -> Floats:
     """Features of the head for blur: BLUR_MEASURES (13,); by size also `native` and DETAILS times it, over all its range and once more
-    below 0 alone (39,): how little fine detail is too little depends on how finely the crop was taken."""
-    known = np.array([measures[name] for name in BLUR_MEASURES], np.float64)
+    below 0 alone (39,): how little fine detail is too little depends on how finely the crop was taken. Last the texture (T,)."""
+    known = np.array([*(measures[name] for name in BLUR_MEASURES), *texture], np.float64)
     if not by_size:
         return known
     size = measures[NATIVE]

@@ -96,6 +96,9 @@ class Analysis:
     Empty where the backbone's answer is no average over places."""
     look: int | None = None
     """Which of 64 coarse looks it has (`inference.novelty.Novelty.look`): pictures of one look resemble one another. None as `ood`."""
+    texture: tuple[float, ...] = ()
+    """How finely the crop is drawn (`inference.resnest.CropClassifier.texture`), from which `quality` has its blur. For fitting; the
+    portal keeps none of it. Empty where the bundle does not ask for it."""
 
 
 @dataclass(frozen=True, slots=True)

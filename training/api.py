@@ -43,7 +43,7 @@ LICENCE_NOTE = (
 )
 WEIGHTS = {
     "reading": 0.2, "detector": 40.0, "crops": 4.0, "resnest": 12.0, "autoencoder": 1.5, "deep_sad": 3.0, "calibration": 1.0,
-    "quality": 4.0,
+    "quality": 8.0,
 }  # fmt: skip
 """How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
 

@@ -117,12 +117,12 @@ class HeadRecipe:
 class QualityRecipe:
     """Pictures that the quality part is fitted on, and how firmly its heads are held."""
 
-    images: int = explained(400, "pictures of a cervix to fit the heads on")
+    images: int = explained(1000, "pictures of a cervix to fit the heads on")
     copies: int = explained(1, "spoilt copies of each")
     held: int = explained(320, "pictures of a cervix to set the limits on")
     scenes: int = explained(500, "drawings of anything else")
     strips: int = explained(80, "pieces cut from beside the cervix")
-    blur_c: float = explained(1.0, "inverse strength of the ridge of the head for blur")
+    blur_c: float = explained(0.03, "inverse strength of the ridge of the head for blur")
     content_c: float = explained(0.02, "inverse strength of the ridge of the head for what is no cervix")
 
 

@@ -34,7 +34,7 @@ from inference.quality import (
 from inference.types import CLASSIFIED_KINDS, Analysis, Kind
 from training import scenes
 from training.config import QualityRecipe
-from training.degrade import FINDING_OF, spoilt
+from training.degrade import FINDING_OF, sensed, spoilt
 from training.engine import Reporter
 from training.manifest import Record, Snapshot
 from training.types import TrainingRefused
@@ -69,8 +69,8 @@ class Specimen:
     def site(self) -> str:
         return self.record.site if self.record else "drawn"
 
-    def blur_features(self, *, by_size: bool) -> Floats:
-        return blur_features(self.analysis.quality, by_size=by_size)
+    def blur_features(self, *, by_size: bool = True, by_texture: bool = True) -> Floats:
+        return blur_features(self.analysis.quality, by_size=by_size, texture=self.analysis.texture if by_texture else ())
 
     @property
     def content_features(self) -> Floats:
@@ -78,7 +78,8 @@ class Specimen:
 
 
 def seen_of(analysis: Analysis) -> Seen:
-    return Seen(analysis.box.score if analysis.box else 0.0, analysis.deep_sad_distance, analysis.embedding)
+    score = analysis.box.score if analysis.box else 0.0
+    return Seen(score, analysis.deep_sad_distance, analysis.embedding, analysis.texture)
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------------------
@@ -112,12 +113,17 @@ def _picture(image: Image.Image) -> Picture:
 Raw = tuple[Record | None, str, Picture]
 
 
-def clean_and_spoilt(records: Sequence[Record], seed: int, copies: int = 1) -> Iterator[Raw]:
-    """Each picture as it is and `copies` times spoilt, by the faults in turn."""
+def clean_and_spoilt(records: Sequence[Record], seed: int, copies: int = 1, *, saved_again: bool = False) -> Iterator[Raw]:
+    """Each picture as it is and `copies` times spoilt, by the faults in turn.
+
+    `saved_again`: every second one also clean with the noise and the JPEG that spoilt ones get, so that these do not give blur away.
+    """
     turn = itertools.cycle(SPOIL)
     for number, record in enumerate(records):
         image = _opened(record)
         yield record, CLEAN, _picture(image)
+        if saved_again and number % 2:
+            yield record, CLEAN, _picture(Image.fromarray(sensed(np.asarray(image), np.random.default_rng((seed, number)))))
         for copy in range(copies):
             fault = next(turn)
             rng = np.random.default_rng((seed, number, copy))
@@ -173,14 +179,15 @@ def gather(
     analyzer: Analyzer, data: Snapshot, recipe: QualityRecipe, seed: int, reporter: Reporter | None
 ) -> tuple[list[Specimen], list[Specimen]]:
     """What the heads are fitted on, and what the limits are set on."""
+    analyzer.textured = True
     train = data.split("train")
     picked = chosen(train, recipe.images, seed)
-    fitted = look(analyzer, clean_and_spoilt(picked, seed + 1, recipe.copies), reporter)
+    fitted = look(analyzer, clean_and_spoilt(picked, seed + 1, recipe.copies, saved_again=True), reporter)
     fitted += look(analyzer, drawn(recipe.scenes, seed + 2), reporter)
     fitted += look(analyzer, strips(chosen([r for r in train if r.box], recipe.strips, seed + 3)), reporter)
     fitted += look(analyzer, as_they_are(labelled(train)), reporter)
     held = chosen(data.split("validation") + data.split("calibration"), recipe.held, seed + 4)
-    kept = look(analyzer, clean_and_spoilt(held, seed + 5), reporter)
+    kept = look(analyzer, clean_and_spoilt(held, seed + 5, saved_again=True), reporter)
     return fitted, kept + look(analyzer, drawn(recipe.scenes // 2, seed + 6), reporter)
 
 
@@ -195,9 +202,10 @@ def judge_of(fitted: Sequence[Specimen], kept: Sequence[Specimen], recipe: Quali
         raise TrainingRefused("The quality part needs pictures of a cervix in the train split and in validation or calibration.")
     faces = [s for s in fitted if s.cervix]
     of_blur = [s for s in faces if s.fault in (CLEAN, "glare") or FINDING_OF[s.fault] == BLURRED]
-    blur = logistic([s.blur_features(by_size=True) for s in of_blur], [s.fault in ("defocus", "shake") for s in of_blur], recipe.blur_c)
+    blur = logistic([s.blur_features() for s in of_blur], [s.fault in ("defocus", "shake") for s in of_blur], recipe.blur_c)
     content = logistic([s.content_features for s in fitted], [not s.cervix for s in fitted], recipe.content_c)
-    return Judge(blur, content, limits_of(blur, content, kept), by_size=True)
+    textured = any(s.analysis.texture for s in faces)
+    return Judge(blur, content, limits_of(blur, content, kept), by_size=True, by_texture=textured)
 
 
 def logistic(features: Sequence[Sequence[float] | Floats], truth: Sequence[bool], c: float) -> Head:
@@ -228,7 +236,7 @@ def worst(code: str, specimen: Specimen, blur: Head, content: Head) -> float:
     """How strongly a picture has a fault: higher is worse, on a scale on which half-way means something."""
     measures = specimen.analysis.quality
     if code == BLURRED:
-        return log_odds(blur.probability(specimen.blur_features(by_size=True)))
+        return log_odds(blur.probability(specimen.blur_features()))
     if code == NOT_A_CERVIX:
         return log_odds(content.probability(specimen.content_features))
     if code == TOO_DARK:

@@ -100,7 +100,7 @@ def _at_share(judge: Judge, code: str, faulty: Sequence[Specimen], clean: Sequen
 def score(judge: Judge, code: str, specimen: Specimen) -> float:
     """Log odds of blur, or of not being a cervix."""
     if code == BLURRED:
-        return log_odds(judge.blur.probability(specimen.blur_features(by_size=judge.by_size)))
+        return log_odds(judge.blur.probability(specimen.blur_features(by_size=judge.by_size, by_texture=judge.by_texture)))
     return log_odds(judge.content.probability(specimen.content_features))
 
 

@@ -138,6 +138,23 @@ def test_further_networks_are_asked_too_and_the_answer_is_the_mean_of_their_logi
         model(crops)
 
 
+@pytest.mark.parametrize(
+    ("backbone", "channels"), [("tf_efficientnet_lite0", 16 + 24 + 40), ("resnest14d", 64), ("vit_tiny_patch16_224", 0)]
+)
+def test_texture_is_of_the_first_levels_alone_and_loses_strength_with_detail(backbone: str, channels: int) -> None:
+    torch.manual_seed(3)
+    size = 224 if backbone.startswith("vit") else 64
+    model = CropClassifier(ResNeStConfig(backbone=backbone, size=size)).eval()
+    sharp = torch.rand(2, 3, 256, 256)
+    soft = F.interpolate(F.avg_pool2d(sharp, 8), size=(256, 256), mode="bilinear")
+    with torch.inference_mode():
+        found = model.texture(sharp)
+        assert found.shape == (2, 3 * channels)
+        torch.testing.assert_close(model.texture(sharp[:1])[0], found[0], rtol=1e-4, atol=1e-4)
+        if channels:
+            assert model.texture(soft).mean() < found.mean()
+
+
 def test_what_rebuilds_a_classifier_goes_through_json_and_older_bundles_are_read() -> None:
     config = ResNeStConfig(backbone="resnet18", size=64, more=(Member("test_resnet", 32), Member("test_resnet", 48, "frame")))
     assert ResNeStConfig.from_json(json.loads(json.dumps(config.as_json()))) == config

@@ -54,7 +54,7 @@ def test_how_finely_a_crop_was_taken_is_counted_in_octaves_and_bounded() -> None
 
 def test_an_older_head_for_blur_is_asked_as_it_was_fitted() -> None:
     old = judge().as_json()
-    del old["by_size"]
+    del old["by_size"], old["by_texture"]
     assert Judge.from_json(old) == judge()
     measures = measured(textured(400))
     assert len(quality.blur_features(measures, by_size=False)) == len(BLUR_MEASURES)
@@ -64,6 +64,19 @@ def test_an_older_head_for_blur_is_asked_as_it_was_fitted() -> None:
     assert features[0][: len(BLUR_MEASURES)] == pytest.approx(features[1][: len(BLUR_MEASURES)])
     assert features[1][26:] == pytest.approx(0)
     assert features[0][26:] == pytest.approx(features[0][13:26])
+
+
+def test_a_head_that_knows_the_texture_is_asked_with_it_and_others_are_not() -> None:
+    measures = {**measured(textured(400)), "native": 0.0}
+    seen = quality.Seen(
+        score=0.9, distance=1.0, embedding=[0.0] * (len(judge().content.weights) - 2 - len(CONTENT_MEASURES)), texture=(0.5, -1.0)
+    )
+    weights = (*[0.0] * len(BLUR_MEASURES), 2.0, 1.0, *[0.0] * 26)
+    knowing = replace(judge(), blur=Head(0.0, weights), by_size=True, by_texture=True)
+    assert Judge.from_json(json.loads(json.dumps(knowing.as_json()))) == knowing
+    assert knowing.scored(measures, seen)["blur"] == pytest.approx(0.5)
+    assert knowing.scored(measures, replace(seen, texture=(1.0, 0.0)))["blur"] == pytest.approx(1 / (1 + np.exp(-2)))
+    assert judge().scored(measures, seen) == judge().scored(measures, replace(seen, texture=()))
 
 
 def test_a_flat_picture_has_no_detail_on_any_level_and_blur_takes_the_fine_one_first() -> None:

@@ -14,7 +14,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from inference import bundle as bundles
-from inference.bundle import BundleError
+from inference.api import Analyzer
+from inference.bundle import BASELINE, BundleError
 from inference.preprocess import Picture, crop_to, decode, region_of
 from inference.quality import BLURRED, SIDE, TOO_DARK, Head, Judge, blur_features, measure, native
 from inference.types import Analysis, DetectorState, Kind, Route
@@ -22,8 +23,9 @@ from tests.inference import toys as bundle_toys
 from tests.training import toys
 from training import __main__ as shell
 from training import config, quality, quality_report
+from training.augment import to_float
 from training.config import QualityRecipe
-from training.degrade import spoilt
+from training.degrade import sensed, spoilt
 from training.manifest import Record, Snapshot, read_development_data, read_snapshot
 from training.types import TrainingRefused
 
@@ -81,28 +83,44 @@ def test_the_heads_weights_are_for_raw_features() -> None:
     assert head.probability([110, 110]) == pytest.approx(0.5, abs=0.15)
 
 
-def test_real_pictures_of_different_sizes_are_told_from_blurred_ones_better_by_size(real_data: Path) -> None:
-    """Of another half of the patients: 224 px across at one site, 800 at the other."""
-    features: dict[bool, list[Any]] = {False: [], True: []}
+def test_blur_of_real_pictures_is_told_better_by_size_and_better_still_by_texture(real_data: Path) -> None:
+    """Of another half of the patients: 224 px across at one site, 800 at the other. The clean ones have noise and JPEG of their own."""
+    network = Analyzer.open(BASELINE).resnest
+    tried: dict[str, list[Any]] = {"neither": [], "size": [], "texture": []}
     blurred, patients = [], []
     rng = np.random.default_rng(7)
     for record in quality.chosen([r for r in read_development_data(real_data / "manifest.csv") if r.site in SIZES], 160, seed=1):
         sharp = np.asarray(decode(record.path).image)
-        for pixels, fault in ((sharp, False), (spoilt(sharp, "defocus", rng), True), (spoilt(sharp, "shake", rng), True)):
+        for pixels, fault in ((sensed(sharp, rng), False), (spoilt(sharp, "defocus", rng), True), (spoilt(sharp, "shake", rng), True)):
             picture = Picture(Image.fromarray(pixels), pixels.shape[1], pixels.shape[0])
             x0, y0, x1, y1 = region_of(picture, record.box)
-            measures = {**measure(crop_to(picture, record.box, SIDE)), "native": native(x1 - x0, y1 - y0)}
-            for by_size, rows in features.items():
-                rows.append(blur_features(measures, by_size=by_size))
+            crop = crop_to(picture, record.box, SIDE)
+            measures = {**measure(crop), "native": native(x1 - x0, y1 - y0)}
+            with torch.inference_mode():
+                texture = network.texture(to_float(torch.from_numpy(crop[None].copy())))[0].tolist()
+            tried["neither"].append(blur_features(measures, by_size=False))
+            tried["size"].append(blur_features(measures, by_size=True))
+            tried["texture"].append(blur_features(measures, by_size=True, texture=texture))
             blurred.append(fault)
             patients.append(record.patient)
-    train = np.isin(patients, sorted(set(patients))[::2])
-    truth = np.array(blurred)
-    areas = {}
-    for by_size, rows in features.items():
-        head = quality.logistic([x for x, own in zip(rows, train, strict=True) if own], list(truth[train]), 1.0)
-        areas[by_size] = roc_auc_score(truth[~train], [head.probability(x) for x, own in zip(rows, train, strict=True) if not own])
-    assert 1 - areas[True] < 0.7 * (1 - areas[False])
+    train, truth = np.isin(patients, sorted(set(patients))[::2]), np.array(blurred)
+    errors = {}
+    for name, rows in tried.items():
+        head = quality.logistic([x for x, own in zip(rows, train, strict=True) if own], list(truth[train]), QualityRecipe().blur_c)
+        errors[name] = 1 - roc_auc_score(truth[~train], [head.probability(x) for x, own in zip(rows, train, strict=True) if not own])
+    assert errors["size"] < 0.85 * errors["neither"]
+    assert errors["texture"] < 0.7 * errors["size"]
+
+
+def test_clean_pictures_are_shown_with_the_noise_and_jpeg_of_spoilt_ones_too(data: Snapshot) -> None:
+    records = quality.chosen(data.split("train"), 6, seed=1)
+    plain = list(quality.clean_and_spoilt(records, 3))
+    both = list(quality.clean_and_spoilt(records, 3, saved_again=True))
+    assert [fault for _, fault, _ in both].count(quality.CLEAN) == 9
+    again = [row for row in both if not any(row[1] == other[1] and row[2].image == other[2].image for other in plain)]
+    assert [fault for _, fault, _ in again] == [quality.CLEAN] * 3
+    # What is spoilt stays as it was
+    assert len(both) == len(plain) + 3
 
 
 def test_no_site_loses_more_of_its_clean_pictures_than_the_budget(data: Snapshot) -> None:
