@@ -101,8 +101,7 @@ class Analyzer:
             net.to(self.device).eval()
         self.fusion, self.known = fusing.Fusion.from_json(about["fusion"]), known
         self.judge = quality.Judge.from_json(about["quality"]) if "quality" in about else None
-        # Whoever fits a judge needs it too
-        self.textured = self.judge is None or self.judge.by_texture
+        self.textured = self.judge is not None and self.judge.by_texture
 
     @classmethod
     def open(cls, path: Path, device: str = "cpu") -> Analyzer:

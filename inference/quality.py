@@ -218,8 +218,8 @@ class Seen:
 
 
 def blur_features(measures: Mapping[str, float], *, by_size: bool, texture: Sequence[float] = ()) -> Floats:
-    """Features of the head for blur: BLUR_MEASURES (13,); by size also `native` and DETAILS times it, over all its range and once more
-    below 0 alone (39,): how little fine detail is too little depends on how finely the crop was taken. Last the texture (T,)."""
+    """Features of the head for blur: BLUR_MEASURES (13,), then the texture (T,), then by size also `native` and DETAILS times it, over all
+    its range and once more below 0 alone (39 + T,): how little fine detail is too little depends on how finely the crop was taken."""
     known = np.array([*(measures[name] for name in BLUR_MEASURES), *texture], np.float64)
     if not by_size:
         return known

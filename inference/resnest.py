@@ -115,10 +115,17 @@ class CropClassifier(nn.Module):
         """
         widths = accumulate(level["num_chs"] for level in getattr(self.net, "feature_info", ()))
         levels = tuple(number for number, total in enumerate(widths) if total <= MOST_TEXTURE)
+        none = crops.new_zeros(len(crops), 0)
         if not levels or not hasattr(self.net, "forward_intermediates"):
-            return crops.new_zeros(len(crops), 0)
+            return none
         seen = (crops - self.get_buffer("mean")) / self.get_buffer("std")
-        maps = self.net.forward_intermediates(seen, indices=list(levels), stop_early=True, intermediates_only=True)
+        try:
+            maps = self.net.forward_intermediates(seen, indices=list(levels), stop_early=True, intermediates_only=True)
+        except (AssertionError, IndexError, RuntimeError) as error:
+            # timm says so in as many ways when a network, mostly one with windows, takes no other size than its own
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return none
         return torch.cat([part for one in maps for part in _strength(one.float())], dim=1)
 
     def _whole(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -180,13 +180,14 @@ class _Run:
         members = resnest.members_of(known, self.preset.resnest)
         model = CropClassifier(resnest.config_of([member for member, _ in members]))
         start, side = self.start.get("resnest"), model.config.frame_size
-        frames = read_frames(records, side, cancelled=self.reporter.cancelled)[0] if side else None
+        frames: Pixels | None = None
         if "resnest" not in self.config.parts:
             model.load_state_dict(start or {})
         else:
             trained = []
             for number, (member, weights) in enumerate(members):
                 large, shown = self._shown(member, records, boxes, crops)
+                frames = shown if member.view == FRAME and member.size == side else frames
                 one, _ = resnest.train(
                     large[in_train], targets[0], shown[in_held], targets[1],
                     replace(self.preset.resnest, backbone=member.backbone, size=member.size, weights=weights, more="", more_weights=""),
@@ -198,6 +199,8 @@ class _Run:
             model.load_state_dict(resnest.together(trained))
             round_as_saved(model)
         model.to(self.config.device).eval()
+        if side and frames is None:
+            frames = read_frames(records, side, cancelled=self.reporter.cancelled)[0]
         return model, frames, resnest.figures_on(model, crops.resnest[in_held], targets[1], frames[in_held] if frames is not None else None)
 
     def _shown(self, member: Member, records: Sequence[Record], boxes: Sequence[Box | None], crops: Crops) -> tuple[Pixels, Pixels]:

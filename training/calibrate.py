@@ -65,10 +65,12 @@ class Elsewhere:
 
 
 def fit_parts(parts: Parts, positive: NDArray[np.bool_], training_distances: Floats, elsewhere: Elsewhere | None = None) -> Fusion:
-    """The fusion of all parts. Distance of the embedding and score of the box count only where they help on patients, or sites, left out.
+    """The fusion of all parts. Distance of the embedding and score of the box count only where they help on sites left out (on
+    patients left out, where less than two sites have both classes, or with made-up shots).
 
     On known sources every part is right nearly always, and their weights are arbitrary there: what each is worth on another camera is
-    learned `elsewhere`, which counts as much as the real images together. How sure to be is then learned on the real images alone.
+    learned `elsewhere`, which counts as much as the real images together (but of the box's score nothing, as a shot has that of the
+    picture it was made of). How sure to be is then learned on the real images alone.
     Isotonic on top above 1,000 positives.
     """
     base = fit(parts.logits, parts.distances, positive, training_distances)

@@ -122,7 +122,7 @@ class QualityRecipe:
     held: int = explained(320, "pictures of a cervix to set the limits on")
     scenes: int = explained(500, "drawings of anything else")
     strips: int = explained(80, "pieces cut from beside the cervix")
-    blur_c: float = explained(0.03, "inverse strength of the ridge of the head for blur")
+    blur_c: float = explained(0.03, "inverse strength of the ridge of the head for blur, where it knows the texture")
     content_c: float = explained(0.02, "inverse strength of the ridge of the head for what is no cervix")
 
 

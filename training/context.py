@@ -23,7 +23,8 @@ LEAST = 20
 OWN_LEAST = 120
 """So many of either class before a device may have weights of its own."""
 GAIN = 0.005
-"""A device's log loss must sink by this much, cross-fitted by patient, or the comparison is left out there."""
+"""A device's log loss must sink by this much, cross-fitted by patient, or the comparison is left out there; and it may rise by no more on
+the real exams together, or there is none at all."""
 
 _SIGNS_GREEN = {"own": 1, "own_minus_others": 1, "red_green": -1, "frame_red_green": -1, "deep_sad": 1}
 _SIGNS_IODINE = {"own": 1, "own_minus_others": 1, "blue_green": -1, "frame_blue_green": -1, "deep_sad": 1}
@@ -156,8 +157,9 @@ def calibrated(weights: Weights, shift: float, scale: float) -> Weights:
 
 
 def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
-    """The comparison as a bundle keeps it, and what it changed: log loss alone and beside others, cross-fitted by patient. Where it does
-    not lower that loss by GAIN, on all exams and on the real ones by themselves, there is none.
+    """The comparison as a bundle keeps it, and what it changed: log loss alone and beside others, cross-fitted by patient. There is none
+    where it does not lower that loss by GAIN on all exams, where it raises it by more than GAIN on the real ones by themselves, and where
+    these are too few to tell.
 
     What to look at is learned on real and made-up exams together; how sure to be, on the real ones alone. A device with enough real
     images is judged by itself: it gets weights of its own, those of all, or none.
@@ -165,7 +167,7 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     rows, green, iodine = beside_others(teaching(real))
     taught_by = rows.weights > 0
     few = LEAST / (LEAST + float((rows.targets[taught_by] > 0).sum()))
-    extra, extra_green, extra_iodine = beside_others(replace(made_up, weights=made_up.weights * few))
+    extra, extra_green, extra_iodine = beside_others(teaching(replace(made_up, weights=made_up.weights * few)))
     table = joined([rows, extra])
     features = np.concatenate([green, extra_green]), np.concatenate([iodine, extra_iodine])
     told = rows.rows(taught_by)
@@ -184,14 +186,20 @@ def fit(real: Table, made_up: Table) -> tuple[Context, dict[str, float]]:
     crossed = crossed[: len(rows)]
     sure, said = _sureness(told, crossed[taught_by], float((real.targets > 0).mean()))
     figures |= said
-    # The known sources leave little to gain; the gain is on cameras that nobody has seen, and must not cost anything here
-    if said and said["real_log_loss_beside"] > said["real_log_loss_alone"] + GAIN:
+    # The known sources leave little to gain; the gain is on cameras that nobody has seen, and must not cost much here
+    if not said or said["real_log_loss_beside"] > said["real_log_loss_alone"] + GAIN:
         return Context(None, {}), figures
     # On all groups of a device, as nobody will know which of them hold a regular image
     helped, said = _by_device(replace(rows, weights=np.ones(len(rows))), green, iodine, sure[0] + sure[1] * crossed)
     # Where comparing does not help, the groups are no exams (near-duplicates, say), and teach the other devices nothing
     off = [device for device, choice in helped.items() if choice == "alone"]
-    taught = ~np.isin(np.concatenate([rows.devices, np.full(len(extra), "", dtype=np.str_)]), off)
+    taught = np.concatenate([~np.isin(rows.devices, off), np.ones(len(extra), dtype=bool)])
+    if min((table.targets[taught] == 0).sum(), (table.targets[taught] > 0).sum()) < LEAST:
+        return Context(None, {}), {**figures, **said}
+    if off:
+        # How sure to be belongs to the weights: those without what these devices taught
+        others = replace(table, weights=np.where(taught, table.weights, 0.0))
+        sure = _sureness(told, cross_fitted(others, *features)[: len(rows)][taught_by], float((real.targets > 0).mean()))[0]
     common = fit_weights(features[0][taught], features[1][taught], table.targets[taught], table.weights[taught])
     common = calibrated(common, *sure)
     chosen: dict[str, Weights | None] = {}

@@ -7,7 +7,7 @@ other images, and how little an absolute answer is worth where the camera is ano
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ from training.augment import (
     warp,
 )
 
+Region = tuple[float, float, float, float]
+
 GREEN, IODINE = 0.30, 0.20
 """Shares of the shots under a filter and under a stain; the rest has neither."""
 FAINTEST = 0.10
@@ -38,8 +40,9 @@ MOST = 5
 """Images of an exam at most."""
 SURROUNDINGS = 0.8
 """Strength of the stain on the whole frame, of that on the cervix: it is put on the cervix."""
-NEAREST = 1.05
+FURTHEST = 1.05
 """Side of the largest piece that a shot shows, in sides of what the picture itself showed."""
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 DEVICE_GAIN = 0.12
 """Channel gains of an unknown camera are within so much of 1; a known one's wander by augment.light's."""
 
@@ -75,31 +78,49 @@ def plan(patients: Sequence[str], count: int, *, seed: int) -> Plan:
     return Plan(pictures, np.repeat(np.arange(count), sizes), kinds, cameras)
 
 
-def shots(made: Plan, crops: Pixels, frames: Pixels, side: int, *, batch: int, seed: int) -> Iterator[tuple[slice, Pixels, Pixels]]:
+@dataclass(frozen=True, slots=True)
+class Base:
+    """A picture that shots are made of: its crop with room around it, at `sides`, its whole frame, and where in the first one the
+    inference crop lies: x and y of its middle and half of its width and height, all from -1 to 1 over that square."""
+
+    crop: Pixels
+    frame: Pixels
+    place: tuple[float, float, float, float] = (0.0, 0.0, 1 / WIDER, 1 / WIDER)
+
+
+def place_of(inner: Region, outer: Region) -> tuple[float, float, float, float]:
+    """Where a region lies in one around it: both are clipped to the picture, so that it is not always in the middle."""
+    (x0, y0, x1, y1), (a, b, c, d) = inner, outer
+    return (x0 + x1 - a - c) / (c - a), (y0 + y1 - b - d) / (d - b), (x1 - x0) / (c - a), (y1 - y0) / (d - b)
+
+
+def shots(made: Plan, bases: Mapping[int, Base], side: int, *, batch: int, seed: int) -> Iterator[tuple[slice, Pixels, Pixels]]:
     """The shots in batches: which of them, their crops and their frames (N, side, side, 3) of bytes.
 
-    crops: wide ones of the pictures, at `side` times WIDER; frames: whole ones at `side` times FRAME_ROOM. Crop and frame of a shot get
-    the same filter and the same light.
+    bases: by the number of the picture, of those that the plan shows. Crop and frame of a shot get the same filter and the same light.
     """
     rng = Generator().manual_seed(seed)
     for first in range(0, len(made), batch):
         rows = slice(first, min(first + batch, len(made)))
-        pictures = made.pictures[rows]
-        mirror = torch.where(chance(len(pictures), 0.5, rng), -1.0, 1.0)
-        whole = torch.cat([_again(crops[pictures], side, WIDER, mirror, rng), _again(frames[pictures], side, NEAREST, mirror, rng)], dim=3)
-        whole = made.cameras.of(torch.from_numpy(made.exams[rows])).on(other_shot(_coloured(whole, made.kinds[rows], side, rng), rng))
+        some = [bases[picture] for picture in made.pictures[rows].tolist()]
+        mirror = torch.where(chance(len(some), 0.5, rng), -1.0, 1.0)
+        crops = _again(np.stack([one.crop for one in some]), torch.tensor([one.place for one in some]), side, mirror, rng)
+        frames = _again(np.stack([one.frame for one in some]), torch.tensor([WHOLE] * len(some)), side, mirror, rng)
+        whole = _coloured(torch.cat([crops, frames], dim=3), made.kinds[rows], side, rng)
+        whole = made.cameras.of(torch.from_numpy(made.exams[rows])).on(other_shot(whole, rng))
         pixels = (whole.permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
         yield rows, pixels[:, :, :side], pixels[:, :, side:]
 
 
-def _again(pixels: Pixels, side: int, room: float, mirror: Tensor, rng: Generator) -> Tensor:
-    """The same things a little nearer or further, turned and moved: what another shot shows. `room`: side of the pixels, in sides of what
-    the picture itself showed."""
+def _again(pixels: Pixels, places: Tensor, side: int, mirror: Tensor, rng: Generator) -> Tensor:
+    """What lies at `places` (N, 4) of the pixels, a little nearer or further, turned and moved, as another shot shows it; of what lies
+    outside of them nothing."""
     count = len(pixels)
-    zoom = uniform(count, 0.8, NEAREST, rng) / room
-    room_left = (1 - zoom).clamp(max=0.1)
-    moved = uniform(count, -1, 1, rng) * room_left, uniform(count, -1, 1, rng) * room_left
-    return warp(to_float(torch.from_numpy(pixels)), output_to_input(uniform(count, -0.2, 0.2, rng), zoom * mirror, zoom, *moved), side)
+    middle, half = places[:, :2], (places[:, 2:] * uniform(count, 0.8, FURTHEST, rng)[:, None]).clamp(max=1)
+    room = (1 - middle.abs() - half).clamp(0, 0.1)
+    moved = middle + room * (torch.rand(count, 2, generator=rng) * 2 - 1)
+    angle = uniform(count, -0.2, 0.2, rng)
+    return warp(to_float(torch.from_numpy(pixels)), output_to_input(angle, half[:, 0] * mirror, half[:, 1], moved[:, 0], moved[:, 1]), side)
 
 
 def _coloured(whole: Tensor, kinds: NDArray[np.int64], side: int, rng: Generator) -> Tensor:

@@ -43,6 +43,8 @@ CLEAN = "clean"
 LONG_SIDE = 800
 """Pictures are reduced to this before they are spoilt: what is measured is smaller still."""
 BATCH = 16
+PLAIN_C = 1.0
+"""Inverse strength of the ridge of the head for blur where a backbone has no texture to give: so few measures need little holding."""
 LEAST_LABELLED = 20
 """A site's pictures that people called not a cervix train the head from this many on; fewer are kept to test it."""
 LEAST_GROUP = 25
@@ -202,9 +204,10 @@ def judge_of(fitted: Sequence[Specimen], kept: Sequence[Specimen], recipe: Quali
         raise TrainingRefused("The quality part needs pictures of a cervix in the train split and in validation or calibration.")
     faces = [s for s in fitted if s.cervix]
     of_blur = [s for s in faces if s.fault in (CLEAN, "glare") or FINDING_OF[s.fault] == BLURRED]
-    blur = logistic([s.blur_features() for s in of_blur], [s.fault in ("defocus", "shake") for s in of_blur], recipe.blur_c)
-    content = logistic([s.content_features for s in fitted], [not s.cervix for s in fitted], recipe.content_c)
     textured = any(s.analysis.texture for s in faces)
+    c = recipe.blur_c if textured else PLAIN_C
+    blur = logistic([s.blur_features() for s in of_blur], [s.fault in ("defocus", "shake") for s in of_blur], c)
+    content = logistic([s.content_features for s in fitted], [not s.cervix for s in fitted], recipe.content_c)
     return Judge(blur, content, limits_of(blur, content, kept), by_size=True, by_texture=textured)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from inference.api import Analyzer
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.fusion import Fusion, fused_probabilities, likeliest
 from inference.novelty import PART as NOVELTY
-from inference.preprocess import Picture, Pixels, crop_to
+from inference.preprocess import Picture, Pixels, crop_to, region_of
 from inference.resnest import non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Evidence, Kind
 from training import calibrate, context, exams, novelty
@@ -33,7 +33,7 @@ from training.types import TrainingRefused
 MOST_TRAINING = 2000
 """So many training images say what is near and what is usual; more would only take longer."""
 EXAMS, PER_PICTURE = 800, 4
-"""Made-up exams of held-out regular pictures: so many for each, and no more than so many."""
+"""Made-up exams of held-out regular pictures: no more than the first, and no more for each picture than the second."""
 BATCH = 32
 Nets = tuple[Any, Any, Any]
 
@@ -49,13 +49,11 @@ class Fitted:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """One analysed record. `crop` and `frame`, with the room of `exams.sides`, only of held-out regular pictures, of which exams are
-    made up."""
+    """One analysed record; `base` only of those that shots of made-up exams show."""
 
     record: Record
     said: Analysis
-    crop: Pixels | None
-    frame: Pixels | None
+    base: exams.Base | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +110,15 @@ def fit(about: dict[str, Any], nets: Nets, data: Snapshot, *, device: str, seed:
     analyzer = Analyzer({**about, "fusion": _NEUTRAL.as_json()}, "", nets, device)
     known = [r for r in data.split("train") if r.kind in CLASSIFIED_KINDS]
     some = [known[k] for k in sorted(np.random.default_rng(seed).permutation(len(known))[:MOST_TRAINING].tolist())]
-    trained = _see(analyzer, some, cancelled, keep=False)
-    held = _see(analyzer, tuning, cancelled, keep=True)
+    trained = _see(analyzer, some, cancelled)
+    regular = np.flatnonzero(~positive)
+    plan = exams.plan(["/".join(tuning[k].patient_key) for k in regular.tolist()], min(EXAMS, PER_PICTURE * len(regular)), seed=seed)
+    plan = replace(plan, pictures=regular[plan.pictures])
+    held = _see(analyzer, tuning, cancelled, keep=set(plan.pictures.tolist()))
     kept = novelty.fit(_embeddings(trained), _embeddings(held), seed=seed)
     distances = np.array([one.said.deep_sad_distance for one in trained])
-    elsewhere = _make_up(analyzer, held, seed)
-    invented = [_Seen(record, said, None, None) for record, said in zip(elsewhere.records, elsewhere.said, strict=True)]
+    elsewhere = _make_up(analyzer, held, plan, seed)
+    invented = [_Seen(record, said) for record, said in zip(elsewhere.records, elsewhere.said, strict=True)]
     near, far = kept.distances(_embeddings(held)), kept.distances(_embeddings(invented))
     others = calibrate.Elsewhere(_parts(invented, far), elsewhere.plan.kinds > 0)
     fusion = calibrate.fit_parts(_parts(held, near), positive, distances, others)
@@ -138,15 +139,17 @@ _NEUTRAL = Fusion(
 )  # fmt: skip
 
 
-def _see(analyzer: Analyzer, records: Sequence[Record], cancelled: Callable[[], bool], *, keep: bool) -> list[_Seen]:
+def _see(
+    analyzer: Analyzer, records: Sequence[Record], cancelled: Callable[[], bool], *, keep: Set[int] = frozenset()
+) -> list[_Seen]:  # fmt: skip
+    """Every record analysed; of those whose numbers are to be kept also what shots are made of."""
     seen: list[_Seen] = []
     side = _side(analyzer)
     for first in range(0, len(records), BATCH):
         group = records[first : first + BATCH]
         pictures = open_records(group, lambda _, picture: picture, cancelled=cancelled)
         for record, picture, said in zip(group, pictures, analyzer.analyse(pictures, batch=BATCH), strict=True):
-            wanted = keep and record.kind is Kind.REGULAR
-            seen.append(_Seen(record, said, *(_cuts(picture, said, side) if wanted else (None, None))))
+            seen.append(_Seen(record, said, _base(picture, said, side) if len(seen) in keep else None))
     return seen
 
 
@@ -155,10 +158,11 @@ def _side(analyzer: Analyzer) -> int:
     return max(analyzer.resnest.config.size, analyzer.resnest.config.frame_size, comparing.SIDE)
 
 
-def _cuts(picture: Picture, said: Analysis, side: int) -> tuple[Pixels, Pixels]:
+def _base(picture: Picture, said: Analysis, side: int) -> exams.Base:
     box: Box | None = said.box if said.detector_state is DetectorState.FOUND else None
     crop, frame = exams.sides(side)
-    return crop_to(picture, box, crop, margin=WIDE_MARGIN), crop_to(picture, None, frame)
+    place = exams.place_of(region_of(picture, box), region_of(picture, box, WIDE_MARGIN))
+    return exams.Base(crop_to(picture, box, crop, margin=WIDE_MARGIN), crop_to(picture, None, frame), place)
 
 
 def _embeddings(seen: Sequence[_Seen]) -> NDArray[np.float64]:
@@ -199,13 +203,11 @@ def _table(judged: Sequence[Evidence], records: Sequence[Record]) -> Table:
 
 
 @torch.inference_mode()
-def _make_up(analyzer: Analyzer, held: Sequence[_Seen], seed: int) -> _MadeUp:
-    base = [one for one in held if one.crop is not None and one.frame is not None]
-    plan = exams.plan(["/".join(one.record.patient_key) for one in base], min(EXAMS, PER_PICTURE * len(base)), seed=seed)
-    crops, frames = (np.stack([getattr(one, part) for one in base]) for part in ("crop", "frame"))
-    shown, said = [base[row] for row in plan.pictures.tolist()], []
-    for rows, some_crops, some_frames in exams.shots(plan, crops, frames, _side(analyzer), batch=BATCH, seed=seed):
-        said += _said_of_shots(analyzer, some_crops, some_frames, [one.said for one in shown[rows]])
+def _make_up(analyzer: Analyzer, held: Sequence[_Seen], plan: exams.Plan, seed: int) -> _MadeUp:
+    bases = {number: one.base for number, one in enumerate(held) if one.base is not None}
+    shown, said = [held[picture] for picture in plan.pictures.tolist()], []
+    for rows, crops, frames in exams.shots(plan, bases, _side(analyzer), batch=BATCH, seed=seed):
+        said += _said_of_shots(analyzer, crops, frames, [one.said for one in shown[rows]])
     return _MadeUp(plan, shown, said)
 
 

@@ -155,6 +155,12 @@ def test_texture_is_of_the_first_levels_alone_and_loses_strength_with_detail(bac
             assert model.texture(soft).mean() < found.mean()
 
 
+def test_a_network_that_takes_no_other_size_has_no_texture() -> None:
+    model = CropClassifier(ResNeStConfig(backbone="swin_tiny_patch4_window7_224", size=224)).eval()
+    with torch.inference_mode():
+        assert model.texture(torch.rand(1, 3, 256, 256)).shape == (1, 0)
+
+
 def test_what_rebuilds_a_classifier_goes_through_json_and_older_bundles_are_read() -> None:
     config = ResNeStConfig(backbone="resnet18", size=64, more=(Member("test_resnet", 32), Member("test_resnet", 48, "frame")))
     assert ResNeStConfig.from_json(json.loads(json.dumps(config.as_json()))) == config

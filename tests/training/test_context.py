@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from inference.context import FEATURES, Context, Weights
 from inference.fusion import bent
 from training import calibrate, context, exams, novelty
+from training.augment import Light
 from training.context import Table
 
 
@@ -170,11 +172,11 @@ def test_made_up_exams_show_one_patient_each_by_one_camera_and_repeat_with_their
 
 def test_shots_of_an_exam_share_its_camera_and_filters_show_on_crop_and_frame() -> None:
     rng = np.random.default_rng(4)
-    wide, large = exams.sides(48)
-    crops, frames = (np.tile(rng.integers(90, 160, (1, side, side, 3), dtype=np.uint8), (3, 1, 1, 1)) for side in (wide, large))
+    wide, large = (rng.integers(90, 160, (side, side, 3), dtype=np.uint8) for side in exams.sides(48))
+    bases = {number: exams.Base(wide, large) for number in range(3)}
     made = exams.plan(["a", "b", "c"], 40, seed=3)
-    parts = list(exams.shots(made, crops, frames, 48, batch=32, seed=5))
-    again = list(exams.shots(made, crops, frames, 48, batch=32, seed=5))
+    parts = list(exams.shots(made, bases, 48, batch=32, seed=5))
+    again = list(exams.shots(made, bases, 48, batch=32, seed=5))
     assert all(np.array_equal(x, y) for one, other in zip(parts, again, strict=True) for x, y in zip(one[1:], other[1:], strict=True))
     crop, frame = (np.concatenate([part[k] for part in parts]) for k in (1, 2))
     assert crop.shape == frame.shape == (len(made), 48, 48, 3)
@@ -188,6 +190,42 @@ def test_shots_of_an_exam_share_its_camera_and_filters_show_on_crop_and_frame() 
         assert shown[green].mean() < shown[regular].mean() - 0.2
     within = [shots.std() for e in range(40) if len(shots := red[0][(made.exams == e) & regular]) > 1]
     assert np.mean(within) < 0.6 * red[0][regular].std()
+
+
+def test_a_shot_shows_the_crop_also_where_the_picture_leaves_no_room_around_it() -> None:
+    # Grey where inference looks, white beside it
+    inner, outer = (40.0, 0.0, 100.0, 90.0), (20.0, 0.0, 100.0, 100.0)
+    wide = np.full((100, 80, 3), 255, np.uint8)
+    wide[0:90, 20:80] = 120
+    crop = np.asarray(Image.fromarray(wide).resize((68, 68), Image.Resampling.NEAREST))
+    frame = np.full((60, 60, 3), 120, np.uint8)
+    assert exams.place_of(outer, outer) == exams.WHOLE
+    place = exams.place_of(inner, outer)
+    assert place == pytest.approx((0.25, -0.1, 0.75, 0.9))
+    made = exams.plan(["a"], 30, seed=1)
+    regular = replace(made, kinds=np.zeros(len(made), np.int64))
+    plain = replace(regular, cameras=Light(*(0 * getattr(made.cameras, name) + (name == "gains") for name in made.cameras.__slots__)))
+    shown = np.concatenate([part[1] for part in exams.shots(plain, {0: exams.Base(crop, frame, place)}, 48, batch=16, seed=1)])
+    middle = shown[:, 12:36, 12:36]
+    assert np.median(middle) < 160
+    # Of what lies beside the crop at most a corner, by turning
+    assert (shown.min(axis=3) > 200).mean() < 0.08
+
+
+def test_images_without_a_device_do_not_take_the_made_up_exams_along() -> None:
+    learned, _ = context.fit(certain(""), clinic("", wander=0.03))
+    assert learned.of("") is None
+    assert learned.weights is not None
+    assert np.isfinite([*learned.weights.green, *learned.weights.iodine]).all()
+
+
+def test_too_few_real_images_to_tell_whether_it_harms_leave_it_switched_off() -> None:
+    table = clinic("steady", wander=0.03, patients=60)
+    few = table.rows((table.targets == 0) | (np.arange(len(table)) < 30))
+    learned, figures = context.fit(few, clinic("", wander=0.03, seed=2))
+    assert figures["log_loss_beside"] < figures["log_loss_alone"] - context.GAIN
+    assert "real_log_loss_beside" not in figures
+    assert learned == Context(None, {})
 
 
 def test_what_a_part_is_worth_elsewhere_sets_the_weights_and_the_known_sources_how_sure_to_be() -> None:
