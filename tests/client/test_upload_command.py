@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,11 @@ def winnow(live_server: Any, settings: Any, tmp_path: Path, secret: str) -> Winn
     def start(*arguments: str, token: str = secret, site: str = "north") -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "client", "upload", *arguments, "--site", site, "--server", live_server.url]
         env = {"PATH": os.environ["PATH"], "WINNOW_TOKEN": token, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        # A shell that runs the tests in the background has told them, and so this process, to ignore Ctrl-C
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        return subprocess.Popen(
+            command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=heed
+        )
 
     return start
 

@@ -127,6 +127,9 @@ def _look(over: threading.Event, result: Result) -> None:
 
 
 def _process(reader: User, seed: int, pipe: Any) -> None:
+    # What the other process had open is not this one's: libpq closes it only where it was opened
+    for known in connections.all(initialized_only=True):
+        known.connection = None
     one = Racer(reader, random.Random(seed))
     try:
         one.work()
