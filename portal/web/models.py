@@ -74,7 +74,8 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
         "earlier": registry.earlier_champion() if version.state == "champion" else None,
         "choice": SnapshotChoice(request.user),
         **_rights(request.user),
-        **(_report(chosen, request.user) if chosen else {}),
+        # A bundle brings its siblings' figures along: they are there before anything was measured here
+        **(_report(chosen, request.user) if chosen else reports.of_siblings(version.metrics.get("leave_one_source_out", {}))),
     }
     return render(request, "models/model.html", shown)
 

@@ -110,16 +110,21 @@ def _number(told: object) -> int:
     return told if isinstance(told, int) else 0
 
 
-def left_out(report: EvaluationReport) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
-    """What the bundle tells of siblings, each on a source it never saw: (site, counted over what, figures)."""
+def left_out(told_of: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
+    """What the bundle tells of siblings, by the source that each never saw: (site, counted over what, figures)."""
     return [
         (
             site,
             f"{counted(_number(told.get('images')), 'image')} of {counted(_number(told.get('patients')), 'patient')}",
             [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
         )
-        for site, told in report.left_out.items()
+        for site, told in told_of.items()
     ]
+
+
+def of_siblings(told_of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures and curves of the sources left out, for the page."""
+    return {"left_out": left_out(told_of), "left_out_roc": charts.left_out(told_of)}
 
 
 def _of_weight(row: tuple[str, str, Figure | None, str]) -> tuple[int, str]:
@@ -186,8 +191,7 @@ def drawn(mine: EvaluationReport, champion: EvaluationReport | None, version: Mo
         "champion_confusion": tables.confusion(champion.kinds, champion.confusion) if champion else None,
         "site_columns": [*SITE_COLUMNS, *(f"{_said(kind)} named right" for kind in mine.kinds)],
         "sites": sites(mine),
-        "left_out": left_out(mine),
-        "left_out_roc": charts.left_out(mine.left_out),
+        **of_siblings(mine.left_out),
         "roc": charts.roc(mine, champion),
         "precision_recall": charts.precision_recall(mine, champion),
         "by_kind": charts.embeddings(mine, "kind"),
