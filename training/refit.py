@@ -56,23 +56,6 @@ class _Seen:
     base: exams.Base | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _MadeUp:
-    """Shots of made-up exams, as the networks see them; of the detector, what it said of the picture that a shot shows."""
-
-    plan: exams.Plan
-    shown: list[_Seen]
-    said: list[Analysis]
-
-    @property
-    def records(self) -> list[Record]:
-        """As if somebody had sent the shots."""
-        return [
-            replace(one.record, kind=CLASSIFIED_KINDS[kind], exam=f"made-up-{exam}", device="")
-            for one, kind, exam in zip(self.shown, self.plan.kinds.tolist(), self.plan.exams.tolist(), strict=True)
-        ]
-
-
 def refit(bundle: Path, snapshot: Path, out: Path, *, device: str = "cpu", seed: int = 7, name: str = "") -> Path:
     """Fit anew what stands on a bundle's networks, on a snapshot none of whose held-out patients they were trained on; a new bundle folder.
 
@@ -117,11 +100,9 @@ def fit(about: dict[str, Any], nets: Nets, data: Snapshot, *, device: str, seed:
     held = _see(analyzer, tuning, cancelled, keep=set(plan.pictures.tolist()))
     kept = novelty.fit(_embeddings(trained), _embeddings(held), seed=seed)
     distances = np.array([one.said.deep_sad_distance for one in trained])
-    elsewhere = _make_up(analyzer, held, plan, seed)
-    invented = [_Seen(record, said) for record, said in zip(elsewhere.records, elsewhere.said, strict=True)]
+    invented = _make_up(analyzer, held, plan, seed)
     near, far = kept.distances(_embeddings(held)), kept.distances(_embeddings(invented))
-    others = calibrate.Elsewhere(_parts(invented, far), elsewhere.plan.kinds > 0)
-    fusion = calibrate.fit_parts(_parts(held, near), positive, distances, others)
+    fusion = calibrate.fit_parts(_parts(held, near), positive, distances, calibrate.Elsewhere(_parts(invented, far), plan.kinds > 0))
     real, made_up = (_table(_judged(seen, fusion, away), [one.record for one in seen]) for seen, away in ((held, near), (invented, far)))
     learned, figures = context.fit(real, made_up)
     counts = {"images": float(len(tuning)), "patients": float(count_patients(tuning)), "non_regular": float(positive.sum())}
@@ -203,12 +184,16 @@ def _table(judged: Sequence[Evidence], records: Sequence[Record]) -> Table:
 
 
 @torch.inference_mode()
-def _make_up(analyzer: Analyzer, held: Sequence[_Seen], plan: exams.Plan, seed: int) -> _MadeUp:
+def _make_up(analyzer: Analyzer, held: Sequence[_Seen], plan: exams.Plan, seed: int) -> list[_Seen]:
+    """The shots of the plan as if somebody had sent them; of the detector, what it said of the picture that a shot shows."""
     bases = {number: one.base for number, one in enumerate(held) if one.base is not None}
     shown, said = [held[picture] for picture in plan.pictures.tolist()], []
     for rows, crops, frames in exams.shots(plan, bases, _side(analyzer), batch=BATCH, seed=seed):
         said += _said_of_shots(analyzer, crops, frames, [one.said for one in shown[rows]])
-    return _MadeUp(plan, shown, said)
+    return [
+        _Seen(replace(one.record, kind=CLASSIFIED_KINDS[kind], exam=f"made-up-{exam}", device=""), answer)
+        for one, kind, exam, answer in zip(shown, plan.kinds.tolist(), plan.exams.tolist(), said, strict=True)
+    ]
 
 
 def _said_of_shots(analyzer: Analyzer, crops: Pixels, frames: Pixels, originals: Sequence[Analysis]) -> list[Analysis]:
