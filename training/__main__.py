@@ -15,7 +15,7 @@ from training.config import Preset
 from training.options import parser
 from training.runs import FROM_SHELL, RunLog, as_text, as_words, chosen, write_config
 from training.settings import flags_of
-from training.types import Cancelled, TrainingRefused
+from training.types import Cancelled, TrainConfig, TrainingRefused
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,18 +54,49 @@ def weights(given: argparse.Namespace) -> None:
 
 
 def train(given: argparse.Namespace) -> None:
-    from training import api, parallel
+    from training import parallel
 
     config, recipes = chosen(given.config, flags_of(given, FROM_SHELL, Preset()), tuple(given.method))
     config = replace(config, device=parallel.join(config.device))
     try:
-        log = RunLog(given.out, lambda: write_config(given.out, config, recipes))
-        bundle = api.train(config, given.snapshot, given.out, report=log, cancelled=lambda: False, recipes=recipes)
-        if parallel.leads():
-            if given.report:
-                write_report(bundle, given.snapshot, given.report, config.device, given.out / "report.json")
-            log.write(event="done", bundle=bundle.name)
-            print(bundle)
+        carry_out(config, recipes, given.snapshot, given.out, split=given.report)
+    finally:
+        parallel.leave()
+
+
+def carry_out(config: TrainConfig, recipes: Preset, snapshot: Path, out: Path, *, split: str = "") -> Path:
+    """One run: its bundle, and its report of `split` where one is named."""
+    from training import api, parallel
+
+    log = RunLog(out, lambda: write_config(out, config, recipes))
+    bundle = api.train(config, snapshot, out, report=log, cancelled=lambda: False, recipes=recipes)
+    if parallel.leads():
+        if split:
+            write_report(bundle, snapshot, split, config.device, out / "report.json")
+        log.write(event="done", bundle=bundle.name)
+        print(bundle)
+    return bundle
+
+
+def folds(given: argparse.Namespace) -> None:
+    from training import folds as by_patient
+    from training import parallel
+    from training import report as files
+
+    config, recipes = chosen(given.config, flags_of(given, FROM_SHELL, Preset()), tuple(given.method))
+    config = replace(config, device=parallel.join(config.device))
+    sites = tuple(given.sites.split(",")) if given.sites else ()
+    order = by_patient.Folds(given.snapshot, given.out, given.count, sites)
+    try:
+        by_patient.train_all(order, lambda snapshot, out: carry_out(config, recipes, snapshot, out), only=given.only)
+        if not parallel.leads():
+            return
+        if missing := by_patient.untrained(order):
+            print(f"not trained yet: fold {', '.join(map(str, missing))} of {given.count}")
+            return
+        report = by_patient.pooled(order, device=config.device, context=not given.alone)
+        print(files.write(report, given.out))
+        print(as_text(report))
     finally:
         parallel.leave()
 
@@ -185,7 +216,7 @@ def publish(given: argparse.Namespace) -> None:
 
 TASKS = {
     "snapshot": snapshot, "train": train, "evaluate": evaluate, "compare": compare, "reproduce": reproduce, "refit": refit,
-    "quality": quality, "ablation": ablation, "publish": publish, "weights": weights,
+    "quality": quality, "ablation": ablation, "publish": publish, "weights": weights, "folds": folds,
 }  # fmt: skip
 
 

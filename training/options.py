@@ -15,6 +15,9 @@ def parser() -> argparse.ArgumentParser:
     tasks = made.add_subparsers(dest="task", required=True)
     _snapshot_options(tasks.add_parser("snapshot", help="freeze the development data and drawn examples as a snapshot folder"))
     _train_options(tasks.add_parser("train", help="train a complete bundle on a snapshot folder; continues from what it finds in --out"))
+    _folds_options(
+        tasks.add_parser("folds", help="train a bundle for each fold of the patients, and report what each says of those it never saw")
+    )
     _evaluate_options(tasks.add_parser("evaluate", help="report of a bundle on one split of a snapshot"))
     _refit_options(tasks.add_parser("refit", help="fit fusion, calibration, novelty and context anew on a bundle's networks"))
     _quality_options(tasks.add_parser("quality", help="fit a bundle's quality part anew, as a new bundle; or measure the one it has"))
@@ -89,12 +92,26 @@ def _snapshot_options(options: argparse.ArgumentParser) -> None:
 def _train_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("snapshot", type=Path)
     options.add_argument("out", type=Path, help="the run's folder: configuration, log, checkpoints, bundle, report")
+    options.add_argument("--report", default="validation", metavar="SPLIT", help="write a report of this split at the end; '' for none")
+    _settings_options(options)
+
+
+def _settings_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("--config", type=Path, metavar="FILE.toml", help="settings; a run's own config.toml repeats it")
     options.add_argument(
         "--method", action="append", default=[], metavar="NAME[:PRESET]", help="use this method for its part, e.g. deep_svdd:paper"
     )
-    options.add_argument("--report", default="validation", metavar="SPLIT", help="write a report of this split at the end; '' for none")
     add_flags(options, FROM_SHELL, Preset())
+
+
+def _folds_options(options: argparse.ArgumentParser) -> None:
+    options.add_argument("snapshot", type=Path)
+    options.add_argument("out", type=Path, help="a run's folder for each fold, and report.json and report.html over all of them")
+    options.add_argument("--count", type=int, default=5, metavar="N", help="how many folds")
+    options.add_argument("--only", type=int, default=0, metavar="K", help="train this fold alone (from 1); the report comes with the last")
+    options.add_argument("--sites", default="", help="divide and test the patients of these alone, separated by commas")
+    options.add_argument("--alone", action="store_true", help="judge each image alone, not beside the others of its exam")
+    _settings_options(options)
 
 
 def _reproduce_options(options: argparse.ArgumentParser) -> None:
