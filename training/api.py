@@ -27,7 +27,7 @@ from inference.resnest import CropClassifier, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
 from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
 from training.config import Preset, preset_of
-from training.crops import Crops, find_boxes, read_crops, read_frames
+from training.crops import Crops, find_boxes, read_crops, read_frames, read_wide_frames
 from training.engine import Reporter
 from training.evaluation import evaluate
 from training.manifest import Record, Snapshot, count_patients, read_snapshot
@@ -200,13 +200,13 @@ class _Run:
             round_as_saved(model)
         model.to(self.config.device).eval()
         if side and frames is None:
-            frames = read_frames(records, side, cancelled=self.reporter.cancelled)[0]
+            frames = read_frames(records, side, cancelled=self.reporter.cancelled)
         return model, frames, resnest.figures_on(model, crops.resnest[in_held], targets[1], frames[in_held] if frames is not None else None)
 
     def _shown(self, member: Member, records: Sequence[Record], boxes: Sequence[Box | None], crops: Crops) -> tuple[Pixels, Pixels]:
         """What a network sees of each record: with room for augmentation, and as inference shows it."""
         if member.view == FRAME:
-            shown, large = read_frames(records, member.size, cancelled=self.reporter.cancelled)
+            shown, large = read_wide_frames(records, member.size, cancelled=self.reporter.cancelled)
             return large, shown
         if member.size != crops.resnest.shape[1]:
             crops = read_crops(records, boxes, member.size, cancelled=self.reporter.cancelled)

@@ -57,8 +57,13 @@ def read_crops(records: Sequence[Record], boxes: Sequence[Box | None], size: int
     return Crops(*(np.stack([one[i] for one in made]) for i in range(4)))
 
 
-def read_frames(records: Sequence[Record], size: int, *, cancelled: Callable[[], bool]) -> tuple[Pixels, Pixels]:
-    """The whole frames squeezed to a square as inference sees them (N, size, size, 3), and larger ones for augmentation."""
+def read_frames(records: Sequence[Record], size: int, *, cancelled: Callable[[], bool]) -> Pixels:
+    """The whole frames squeezed to a square as inference sees them (N, size, size, 3)."""
+    return np.stack(open_records(records, lambda _, picture: crop_to(picture, None, size), cancelled=cancelled))
+
+
+def read_wide_frames(records: Sequence[Record], size: int, *, cancelled: Callable[[], bool]) -> tuple[Pixels, Pixels]:
+    """As `read_frames`, and larger ones for augmentation, from one decode."""
     large = round(size * FRAME_ROOM)
     made = open_records(records, lambda _, picture: (crop_to(picture, None, size), crop_to(picture, None, large)), cancelled=cancelled)
     return np.stack([one for one, _ in made]), np.stack([one for _, one in made])

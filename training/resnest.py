@@ -167,8 +167,8 @@ def batch_of(
 ) -> tuple[Tensor, Tensor]:
     """Augmented crops or frames (N, 3, side, side) and targets, some of them turned green or iodine."""
     images, classes = to_float(torch.from_numpy(wide[chosen.numpy()])), torch.from_numpy(targets[chosen.numpy()])
-    if recipe.views == CROPPED and not of_frames:
-        images = cropped_views(inner(images), side, rng)
+    if recipe.views == CROPPED:
+        images = cropped_views(images if of_frames else inner(images), side, rng)
         return tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
     images = (frame_views if of_frames else classifier_views)(images, side, rng)
     images, classes = tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)

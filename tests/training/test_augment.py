@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import Generator
 
 from training import augment
+from training.config import ResNeStRecipe
 from training.data import Canvases, background_strips
+from training.resnest import batch_of
 
 
 def rng(seed: int = 1) -> Generator:
@@ -79,3 +84,17 @@ def test_strips_beside_the_cervix_hold_none_of_it() -> None:
     strips = background_strips(canvases)
     assert len(strips) == 1
     assert strips.max() == 40
+
+
+def test_views_that_the_recipe_wants_cropped_are_so_of_frames_too() -> None:
+    """Dark above and light below: the paper's views turn by 15 degrees at most, the default's all the way round."""
+    frames = np.zeros((64, 40, 40, 3), np.uint8)
+    frames[:, 20:] = 255
+    targets, chosen = np.zeros(64, np.int64), torch.arange(64)
+    plain = ResNeStRecipe(size=32, synthetic_green=0, synthetic_iodine=0)
+    upside_down = {}
+    for views in ("cropped", "turned"):
+        images, _ = batch_of(frames, targets, chosen, 32, replace(plain, views=views), rng(), of_frames=True)
+        upside_down[views] = int((images[:, :, :8].mean((1, 2, 3)) > images[:, :, -8:].mean((1, 2, 3)) + 0.05).sum())
+    assert upside_down["cropped"] == 0
+    assert upside_down["turned"] > 16
