@@ -85,20 +85,27 @@ def folds(given: argparse.Namespace) -> None:
 
     config, recipes = chosen(given.config, flags_of(given, FROM_SHELL, Preset()), tuple(given.method))
     config = replace(config, device=parallel.join(config.device))
-    sites = tuple(given.sites.split(",")) if given.sites else ()
-    order = by_patient.Folds(given.snapshot, given.out, given.count, sites)
+    order = by_patient.Folds(given.snapshot, given.out, given.count, tuple(name for name in given.sites.split(",") if name))
+
+    def train_one(number: int, snapshot: Path, out: Path) -> None:
+        carry_out(replace(config, name=f"{config.name}, fold {number} of {given.count}"), recipes, snapshot, out)
+
     try:
-        by_patient.train_all(order, lambda snapshot, out: carry_out(config, recipes, snapshot, out), only=given.only)
-        if not parallel.leads():
-            return
-        if missing := by_patient.untrained(order):
-            print(f"not trained yet: fold {', '.join(map(str, missing))} of {given.count}")
-            return
-        report = by_patient.pooled(order, device=config.device, context=not given.alone)
-        print(files.write(report, given.out))
-        print(as_text(report))
+        by_patient.train_all(order, config, train_one, only=given.only)
+        leads = parallel.leads()
     finally:
         parallel.leave()
+    if not leads:
+        return
+    if missing := by_patient.untrained(order):
+        print(f"not trained yet: fold {', '.join(map(str, missing))} of {given.count}")
+        return
+    reports = by_patient.pooled(order, device=config.device, context=not given.alone)
+    for number, report in enumerate(reports.each, start=1):
+        files.write(report, order.place(number))
+        print(f"fold {number}: AUROC {as_words(report.auroc) if report.auroc else 'not to be told'}")
+    print(files.write(reports.whole, given.out))
+    print(as_text(reports.whole))
 
 
 def write_report(bundle: Path, snapshot: Path, split: str, device: str, out: Path) -> None:

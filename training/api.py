@@ -26,7 +26,7 @@ from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
 from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
-from training.config import Preset, preset_of
+from training.config import PARTS, Preset, preset_of
 from training.crops import Crops, find_boxes, read_crops, read_frames, read_wide_frames
 from training.engine import Reporter
 from training.evaluation import evaluate
@@ -247,13 +247,15 @@ class _Run:
         return quality.fit(analyzer, self.data, self.preset.quality, seed=self.config.seed, reporter=self.reporter).as_json()
 
     def _about(self, architectures: dict[str, Any], fusion: Fusion, figures: dict[str, Any]) -> dict[str, Any]:
-        sites = sorted({record.site for record in self.data.records})
+        before = self._start_sources()
+        sites = sorted({record.site for record in self.data.records} | set(before))
         return {
             "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
             "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,
             "trained_parts": list(self.config.parts), "start": self._start_hash(), "seed": self.config.seed, "recipes": self._recipes(),
             "classes": [kind.value for kind in CLASSIFIED_KINDS], "parts": architectures,
-            "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "licence_note": LICENCE_NOTE,
+            "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "start_sources": before,
+            "licence_note": LICENCE_NOTE,
         }  # fmt: skip
 
     def _recipes(self) -> dict[str, Any]:
@@ -264,6 +266,12 @@ class _Run:
         further = recipes["resnest"]["more_weights"].split(",")
         recipes["resnest"]["more_weights"] = ",".join(Path(one.strip()).name for one in further)
         return recipes
+
+    def _start_sources(self) -> list[str]:
+        """What the start bundle had learned from, where anything of it is in this one."""
+        if not self.config.start or (self.config.fresh and set(self.config.parts) >= set(PARTS)):
+            return []
+        return list(bundles.read_manifest(Path(self.config.start))[0]["sources"])
 
     def _start_hash(self) -> str:
         return bundles.read_manifest(Path(self.config.start))[1] if self.config.start else "random"

@@ -84,7 +84,8 @@ def frame_views(images: Tensor, size: int, rng: Generator) -> Tensor:
 
 
 def cropped_views(images: Tensor, size: int, rng: Generator) -> Tensor:
-    """The paper's views from inference crops: random resized crop (area 0.08-1, ratio 3:4-4:3), turned by +-15 degrees, mirrored."""
+    """The paper's views from inference crops, or whole frames: random resized crop (area 0.08-1, ratio 3:4-4:3), turned by +-15 degrees,
+    mirrored."""
     count = len(images)
     area, ratio = uniform(count, 0.08, 1.0, rng), torch.exp(uniform(count, math.log(3 / 4), math.log(4 / 3), rng))
     wide, high = (area * ratio).sqrt().clamp(max=1), (area / ratio).sqrt().clamp(max=1)

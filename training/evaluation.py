@@ -95,10 +95,12 @@ def _confusion_row(answers: Sequence[Answer], kinds: Sequence[str]) -> tuple[int
 
 
 def held_out(about: Mapping[str, Any], data: Snapshot, judged: Sequence[Answer]) -> tuple[str, ...]:
-    """Sites that the bundle never saw: in its own snapshot those of the test split alone, else those not in its sources."""
+    """Sites that the bundle knows by no name: in its own snapshot those of the test split alone that its start did not learn from, else
+    those not in its sources."""
     sites = {a.record.site for a in judged}
     if about["snapshot_hash"] == data.hash:
-        return tuple(sorted(sites - {record.site for record in data.records if record.split != "test"}))
+        learned = {record.site for record in data.records if record.split != "test"}
+        return tuple(sorted(sites - learned - set(about.get("start_sources", ()))))
     return tuple(sorted(sites - set(about["sources"])))
 
 

@@ -1,12 +1,17 @@
 """Folds by patient: every patient is tested once, by a bundle that was trained, chosen and calibrated without them (METHODS 8).
 
-For figures on more patients than a tenth of them. Each fold is a whole run, so it takes as many trainings as there are folds.
+For figures on more patients than a tenth of them. Each fold is a whole run, so it takes as many trainings as there are folds. Their bundles
+are for measuring alone: they have learned from patients whom the snapshot tests on.
+
+The same picture under two patients is refused. Copies of one photograph that differ (the portal keeps their patients in one split) are not
+known here: divide such a snapshot only where its page counts no such patients.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,23 +20,25 @@ from typing import Any
 from inference import bundle as bundles
 from inference.api import Analyzer
 from inference.assessment import Assessor
-from training import parallel
+from training import checks, parallel
 from training import snapshot as folders
-from training.answers import Answer, Watch, answer_all, beside_others
+from training.answers import Answer, answer_all, beside_others
 from training.evaluation import BATCH, report_of
-from training.manifest import SALT, Record, Snapshot, read_snapshot
-from training.types import EvaluationReport, TrainingRefused
+from training.manifest import DRAWN, SALT, Record, Snapshot, read_snapshot
+from training.types import FOLDS, EvaluationReport, TrainConfig, TrainingRefused
 
-SPLIT = "folds"
-"""What the pooled report calls its split."""
-
-Train = Callable[[Path, Path], Path]
-"""(snapshot folder, run folder) -> bundle folder; continues a run that was stopped."""
+Train = Callable[[int, Path, Path], object]
+"""(number of the fold, snapshot folder, run folder): trains `run folder/bundle`; continues a run that was stopped."""
+ALIKE = ("recipes", "trained_parts", "seed", "start")
+"""What all bundles of one report must have in common."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folds:
-    """`count` folds of the patients of `sites` (all when empty) of the snapshot folder `snapshot`, carried out in the folder `out`."""
+    """`count` folds of the patients of `sites` of the snapshot folder `snapshot`, carried out in the folder `out`.
+
+    No sites: all, without the drawn examples, which measure nothing beside patients.
+    """
 
     snapshot: Path
     out: Path
@@ -52,38 +59,45 @@ class Folds:
     def bundle(self, number: int) -> Path:
         return self.place(number) / "run" / "bundle"
 
+    def tests(self, record: Record) -> bool:
+        """Whether an image is measured on: labelled by people, and of the sites."""
+        return record.measurable and (record.site in self.sites if self.sites else record.provenance != DRAWN)
 
-def patients_in(data: Snapshot, folds: Folds) -> dict[str, int]:
-    """Fold (from 1) of every patient of the sites, dealt round in the order of a salted hash, so that all folds are of one size.
 
-    A pseudonym that two sites share counts as one patient: people were seen at two places, and by chance it does no harm. Raises
-    TrainingRefused where there are fewer patients than folds.
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """One report over all folds, and that of each."""
+
+    whole: EvaluationReport
+    each: tuple[EvaluationReport, ...]
+
+
+def deal(data: Snapshot, folds: Folds) -> dict[str, int]:
+    """Fold (from 1) of every patient who is measured on, dealt round in the order of a salted hash: folds differ by one patient at most.
+
+    A pseudonym that two sites share counts as one patient: people are seen at two places, and by chance it does no harm. Raises
+    TrainingRefused for an unknown site, and where there are fewer patients than folds.
     """
     known = {r.site for r in data.records}
     if unknown := sorted(set(folds.sites) - known):
-        raise TrainingRefused(f"{data.name} has no site {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
-    names = {r.patient for r in data.records if r.measurable and (not folds.sites or r.site in folds.sites)}
+        raise TrainingRefused(f"{data.name} has no site {', '.join(unknown)!r}; it has {', '.join(sorted(known))}.")
+    names = {r.patient for r in data.records if folds.tests(r)}
     if len(names) < folds.count:
-        raise TrainingRefused(f"{len(names)} patients with labels by people cannot be divided into {folds.count} folds.")
+        raise TrainingRefused(
+            f"{len(names)} patients with labels by people cannot be divided into {folds.count} folds. "
+            "Drawn examples count only where their sites are named."
+        )
     order = sorted(names, key=lambda name: hashlib.sha256(f"{SALT}-fold:{name}".encode()).digest())
     return {name: row % folds.count + 1 for row, name in enumerate(order)}
 
 
-def divide(data: Snapshot, folds: Folds, number: int) -> Path:
-    """The snapshot folder of one fold: its patients are the test split, and who was in it before trains. Made once, then found again.
+def moved(data: Snapshot, folds: Folds, number: int) -> tuple[Record, ...]:
+    """All records as one fold has them: its patients are the test split, and who was in it before trains.
 
-    Patients of other sites stay where they are, unless they bear the pseudonym of one who is tested.
+    Patients who are not dealt stay where they are.
     """
-    target = folds.place(number) / "snapshot"
-    dealt = patients_in(data, folds)
-    if parallel.leads() and not (target / "snapshot.json").exists():
-        moved = [replace(r, split=_split(r, dealt, number)) for r in data.records]
-        folders.write(target, moved, name=f"{data.name}, fold {number} of {folds.count}")
-    parallel.barrier()
-    tested = {r.sha256 for r in read_snapshot(target).split("test")}
-    if tested != {r.sha256 for r in data.records if _split(r, dealt, number) == "test"}:
-        raise TrainingRefused(f"{folds.out.name} holds folds of another snapshot, or of another number. Choose an empty folder.")
-    return target
+    dealt = deal(data, folds)
+    return tuple(replace(r, split=_split(r, dealt, number)) for r in data.records)
 
 
 def _split(record: Record, dealt: dict[str, int], number: int) -> str:
@@ -93,11 +107,47 @@ def _split(record: Record, dealt: dict[str, int], number: int) -> str:
     return "test" if fold == number else "train" if record.split == "test" else record.split
 
 
-def train_all(folds: Folds, train: Train, *, only: int = 0) -> None:
+def prepare(data: Snapshot, folds: Folds, config: TrainConfig) -> None:
+    """Raise TrainingRefused, before time is spent, where any fold cannot be trained, or where `out` holds other folds."""
+    if config.start and not (config.fresh and {"resnest", "deep_sad"} <= set(config.parts)):
+        raise TrainingRefused(
+            "The start bundle's classifiers may have learned from the patients that are tested here. Train both anew: --fresh true with "
+            "resnest and deep_sad among --parts."
+        )
+    for number in folds.numbers():
+        records = moved(data, folds, number)
+        checks.before(replace(data, records=records), config.parts)
+        _refuse_others(folds, number, records)
+
+
+def _refuse_others(folds: Folds, number: int, records: Sequence[Record]) -> None:
+    folder = folds.place(number) / "snapshot"
+    if (folder / "snapshot.json").exists() and _plain(read_snapshot(folder).records) != _plain(records):
+        raise TrainingRefused(f"{folds.out.name} holds folds of another snapshot, or of another number. Choose an empty folder.")
+
+
+def _plain(records: Sequence[Record]) -> set[Record]:
+    return {replace(record, path=Path()) for record in records}
+
+
+def divide(data: Snapshot, folds: Folds, number: int) -> Path:
+    """The snapshot folder of one fold. Made once, then found again; what a killed process left half done is made anew."""
+    target, records = folds.place(number) / "snapshot", moved(data, folds, number)
+    if parallel.leads() and not (target / "snapshot.json").exists():
+        shutil.rmtree(target, ignore_errors=True)
+        folders.write(target, records, name=f"{data.name}, fold {number} of {folds.count}")
+    parallel.barrier()
+    _refuse_others(folds, number, records)
+    return target
+
+
+def train_all(folds: Folds, config: TrainConfig, train: Train, *, only: int = 0) -> None:
     """Train the bundles of all folds, or of one; those that are there already are left as they are."""
-    data = read_snapshot(folds.snapshot)
-    for number in folds.numbers(only):
-        train(divide(data, folds, number), folds.place(number) / "run")
+    data, wanted = read_snapshot(folds.snapshot), folds.numbers(only)
+    prepare(data, folds, config)
+    for number in wanted:
+        if number in untrained(folds):
+            train(number, divide(data, folds, number), folds.place(number) / "run")
 
 
 def untrained(folds: Folds) -> list[int]:
@@ -105,26 +155,41 @@ def untrained(folds: Folds) -> list[int]:
     return [number for number in folds.numbers() if not (folds.bundle(number) / bundles.MANIFEST).exists()]
 
 
-def pooled(folds: Folds, *, device: str = "cpu", batch: int = BATCH, context: bool = True) -> EvaluationReport:
-    """One report over all folds: each image with the answer of the bundle that never saw its patient.
+def pooled(folds: Folds, *, device: str = "cpu", batch: int = BATCH, context: bool = True) -> Pooled:
+    """Each image with the answer of the bundle that never saw its patient, over all folds and by fold. For one process.
 
-    The report's hash is that of all bundles together. Embeddings of different networks share no map, so there is none. Raises
-    TrainingRefused while a fold is missing, or where a folder holds folds of another snapshot.
+    The whole report ranks scores of several bundles among one another, each calibrated on patients of its own; its hash is that of all
+    bundles together. What belongs to one bundle alone is not in it: map, cost, split of the snapshot, its thresholds moved. Nor what a
+    detector finds that was kept from a start bundle, as it may have learned these very boxes. Raises TrainingRefused while a fold is
+    missing, where one is of another snapshot, and where bundles were not trained alike.
     """
     if missing := untrained(folds):
         raise TrainingRefused(f"No bundle yet for fold {', '.join(map(str, missing))} of {folds.count}: train it first.")
-    data, watch = read_snapshot(folds.snapshot), Watch()
+    data = read_snapshot(folds.snapshot)
+    analyzers = {number: Analyzer.open(folds.bundle(number), device) for number in folds.numbers()}
+    about = _alike([dict(analyzer.about) for analyzer in analyzers.values()])
     answers: list[Answer] = []
-    hashes: list[str] = []
-    about: dict[str, Any] = {}
-    for number in folds.numbers():
+    each = []
+    for number, analyzer in analyzers.items():
         fold = read_snapshot(divide(data, folds, number))
-        tested = [r for r in fold.split("test") if r.measurable and (not folds.sites or r.site in folds.sites)]
-        analyzer = Analyzer.open(folds.bundle(number), device)
-        said = answer_all(analyzer, tested, batch, watch)
-        answers += beside_others(Assessor.of(analyzer.about), said) if context else said
-        about = about or dict(analyzer.about)
-        hashes.append(analyzer.hash)
-    plain = [replace(answer, analysis=replace(answer.analysis, embedding=())) for answer in answers]
-    together = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
-    return report_of(plain, about, data, split=SPLIT, bundle_hash=together, cost=watch.cost(device, batch))
+        if analyzer.about["snapshot_hash"] != fold.hash:
+            raise TrainingRefused(f"The bundle in {folds.place(number).name} was trained on another division. Choose an empty folder.")
+        said = answer_all(analyzer, [r for r in fold.split("test") if folds.tests(r)], batch)
+        said = beside_others(Assessor.of(analyzer.about), said) if context else said
+        each.append(_without_kept(report_of(said, analyzer.about, fold, split="test", bundle_hash=analyzer.hash), about))
+        answers += [replace(one, analysis=replace(one.analysis, embedding=())) for one in said]
+    together = hashlib.sha256(json.dumps([one.bundle_hash for one in each]).encode()).hexdigest()
+    whole = report_of(answers, about, data, split=FOLDS, bundle_hash=together)
+    return Pooled(replace(_without_kept(whole, about), composition=(), review_points=()), tuple(each))
+
+
+def _alike(abouts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    first = abouts[0]
+    for name in ALIKE:
+        if any(about.get(name) != first.get(name) for about in abouts):
+            raise TrainingRefused(f"The folds were not trained alike: {name} differs. Train all of them by the same settings.")
+    return first
+
+
+def _without_kept(report: EvaluationReport, about: dict[str, Any]) -> EvaluationReport:
+    return report if "detector" in about["trained_parts"] else replace(report, detector={})

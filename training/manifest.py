@@ -17,6 +17,8 @@ SHARES = (0.70, 0.10, 0.10, 0.10)
 SALT = "winnow-1"
 AUTOMATIC = "automatic"
 """Provenance of labels that no person gave: they may train, but no figure is reported on them."""
+DRAWN = "example_truth"
+"""Provenance of labels of drawn pictures, whose truth is known."""
 
 COLUMNS = ("path", "sha256", "kind", "provenance", "patient", "exam", "site", "device", "split", "box_x0", "box_y0", "box_x1", "box_y1")
 KIND_NAMES = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training import figures, html
-from training.types import EvaluationReport, Interval
+from training.types import FOLDS, EvaluationReport, Interval
 
 ALL = "all sites"
 EXTREMES = 6
@@ -21,14 +21,26 @@ def as_html(report: EvaluationReport, snapshot: Path | None = None) -> str:
         _head(report), _left_out(report), _curves(report), _fixed(report), _scores(report), _calibration(report), _sites(report),
         _reading(report), _detector(report), _embedding(report), _repeat(report), _gallery(report, snapshot), _data(report), _cost(report),
     ]  # fmt: skip
-    return html.page(f"Evaluation of bundle {report.bundle_hash[:12]}", [part for part in parts if part])
+    title = "Evaluation by folds of patients" if report.split == FOLDS else f"Evaluation of bundle {report.bundle_hash[:12]}"
+    return html.page(title, [part for part in parts if part])
 
 
 def _head(report: EvaluationReport) -> str:
     return html.note(
         f"{report.images_total} images of {report.patients_total} patients, {report.split} split of snapshot {report.snapshot_hash[:12]}, "
-        "labelled by people. Positive: green filter or Lugol's iodine. In brackets the 95 % interval (shares: Wilson, over images; all "
-        "other figures: bootstrap over patients), and what was counted."
+        f"labelled by people. {_folded(report)}Positive: green filter or Lugol's iodine. In brackets the 95 % interval (shares: Wilson, "
+        "over images; all other figures: bootstrap over patients), and what was counted."
+    )
+
+
+def _folded(report: EvaluationReport) -> str:
+    """What a report over folds is, and what it says nothing of."""
+    if report.split != FOLDS:
+        return ""
+    kept = "" if report.detector else "The detector was kept from a start bundle and may have learned these boxes: nothing is said of it. "
+    return (
+        "Each image is judged by the one of several bundles that was trained without its patient; a threshold is one for all of them, and "
+        f"their scores are ranked among one another. {kept}"
     )
 
 
@@ -36,8 +48,13 @@ def _left_out(report: EvaluationReport) -> str:
     """First what holds for a device that was not seen."""
     parts = []
     if report.held_out:
-        names = ", ".join(report.held_out)
-        parts.append(html.note(f"The bundle never saw {names}: their figures below are what to expect of a new source."))
+        names = " or ".join(report.held_out)
+        parts.append(
+            html.note(
+                f"No site that the bundle learned from is called {names}. If none of their pictures came to it under another name, "
+                "their figures below are what to expect of a new source."
+            )
+        )
     if report.left_out:
         curves = {site: _xy(told["roc"]) for site, told in report.left_out.items() if told.get("roc")}
         parts += [html.figure(figures.roc(curves), "ROC on sources that a sibling of this bundle never saw.")] if curves else []

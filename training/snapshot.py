@@ -17,7 +17,7 @@ from PIL import Image
 
 from inference.types import Box, Kind
 from training import synthetic
-from training.manifest import COLUMNS, SALT, Record, assign_split, count_patients
+from training.manifest import COLUMNS, DRAWN, SALT, Record, assign_split, count_patients
 from training.types import ExampleImage
 
 
@@ -38,7 +38,9 @@ def write(folder: Path, records: Sequence[Record], *, name: str, salt: str = SAL
         "name": name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "hash": digest, "images": len(placed),
         "patients": count_patients(placed), "salt_id": hashlib.sha256(salt.encode()).hexdigest()[:12],
     }  # fmt: skip
-    (folder / "snapshot.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    fresh = folder / "snapshot.json.part"
+    fresh.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    fresh.replace(folder / "snapshot.json")
     return digest
 
 
@@ -48,7 +50,9 @@ def _place(folder: Path, record: Record) -> Path:
         try:
             os.link(record.path, target)
         except OSError:
-            shutil.copyfile(record.path, target)
+            fresh = target.with_suffix(".part")
+            shutil.copyfile(record.path, fresh)
+            fresh.replace(target)
     return target
 
 
@@ -68,7 +72,7 @@ def from_examples(examples: Sequence[ExampleImage], *, split: str = "", salt: st
 def _example(example: ExampleImage, split: str) -> Record:
     path = Path(example.path)
     return Record(
-        path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), kind=Kind(example.kind), provenance="example_truth",
+        path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest(), kind=Kind(example.kind), provenance=DRAWN,
         patient=example.patient, exam=example.exam, site=example.site, device=example.device, split=split,
         box=None if example.box is None else Box(*example.box),
     )  # fmt: skip

@@ -83,7 +83,7 @@ def test_the_page_leads_with_the_source_that_was_left_out(cast: Cast, stage: Sta
     page = _page(cast, f"/models/{stage.candidate.pk}/")
     headings = re.findall(r"<h2>([^<]*)", page)
     assert headings.index("Leave one source out") < headings.index("Measured on the test split of ")
-    assert "This model never saw a picture of <b>river</b>" in page
+    assert "No site that this model learned from is called <b>river</b>" in page
     assert "colposcopy left out: 492 images of 112 patients" in page
     assert "sensitivity at 98% specificity, green filter" in page
     assert "0.580" in page
