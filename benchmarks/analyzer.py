@@ -6,6 +6,7 @@ Pictures are drawn, so that it runs anywhere; figures are ratios of one machine 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import tempfile
 import time
@@ -52,8 +53,25 @@ def timed(name: str, count: int, run: Callable[[], object]) -> float:
         started = time.perf_counter()
         run()
         seconds = min(seconds, time.perf_counter() - started)
-    print(f"{name:34s} {count / seconds:8.1f} images/s {1000 * seconds / count:8.1f} ms an image", flush=True)
+    print(f"{name:40s} {count / seconds:8.1f} images/s {1000 * seconds / count:8.1f} ms an image", flush=True)
     return count / seconds
+
+
+def one_core(name: str, analyzer: Analyzer, pictures: Sequence[Picture], batch: int) -> float:
+    """Images a second of the analysis on one core, without threads that wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return timed(f"analyse, decoded {name}, one thread", len(pictures), partial(analyzer.analyse, pictures, batch=batch))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def share_of_cores(whole: float, read: float, judged: float) -> None:
+    """Decoding and analysis of a CPU share its cores, so the slower of the two, measured alone, is out of reach: this is what is in reach.
+    read, judged: images a second of each on one core."""
+    cores = len(os.sched_getaffinity(0))
+    print(f"    {whole * (1 / read + 1 / judged) / cores:.2f} of what {cores} cores can do that are never idle")
 
 
 def megabytes() -> float:
@@ -77,6 +95,8 @@ def measure(bundle: Path, device: str, batch: int, count: int) -> None:
             whole = timed(f"files to answers {name}", count, lambda: list(iterate(paths, bundle, device=device, batch=batch)))  # noqa: B023
             slower, faster = sorted((read, judged))
             print(f"    {whole / slower:.2f} of the slower of the two; one after the other would be {1 / (1 + slower / faster):.2f}")
+            if device == "cpu":
+                share_of_cores(whole, read, one_core(name, analyzer, pictures, batch))
     side, crop = analyzer.detector.config.size, analyzer.resnest.config.size
     squares = torch.rand(batch, 3, side, side, device=device)
     crops, small = torch.rand(batch, 3, crop, crop, device=device), torch.rand(batch, 3, DEEP_SAD_SIZE, DEEP_SAD_SIZE, device=device)

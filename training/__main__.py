@@ -211,7 +211,7 @@ def publish(given: argparse.Namespace) -> None:
     pairs = [pair.partition("=") for pair in given.left_out]
     if any(not (site and path) for site, _, path in pairs):
         raise TrainingRefused("--left-out takes SITE=REPORT.json.")
-    reports = {name: path for name in ("test", "examples") if (path := getattr(given, name)) is not None}
+    reports = {name: path for name in ("test", "folds", "examples") if (path := getattr(given, name)) is not None}
     notes = given.notes.read_text(encoding="utf-8") if given.notes else ""
     left_out = {site: Path(path) for site, _, path in pairs}
     print(

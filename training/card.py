@@ -44,6 +44,12 @@ TITLES = {
 
 Patients that no part was trained or calibrated on, of the same sources; labels given by people only.
 """,
+    "folds": """## Figures: folds by patient
+
+Of bundles of the same recipe, each trained without the patients it is tested on; the shipped weights are none of them. Every patient of
+these sources is tested once. Thresholds are one for all bundles. Where no figure of the detector stands here, it is the shipped one, which
+has learned boxes of some of these patients.
+""",
     "examples": """## Figures: shipped weights on the drawn example set
 
 Of seeds that were never trained on. Drawn pictures flatter: they show that the portal's own demonstration works, and no more.
@@ -57,8 +63,8 @@ is set on these very images so that 98 or 99 % of the regular ones are spared.
 
 
 def write(bundle: Path, left_out: Mapping[str, Report], reports: Mapping[str, Report], *, notes: str = "") -> str:
-    """The card's text. left_out: source -> report of a sibling that never saw it. reports: of `test` and `examples`; what is absent is
-    left out."""
+    """The card's text. left_out: source -> report of a sibling that never saw it. reports: of `test`, `folds` and `examples`; what is
+    absent is left out."""
     about, digest = read_manifest(bundle)
     sections = [head(about, digest), "## Not to be used for\n\n" + NOT_FOR, "## Trained on\n\n" + SOURCES]
     sections += [LEFT_OUT.format(site=site) + "\n" + table(report) for site, report in left_out.items()]
@@ -172,7 +178,28 @@ def table(report: Report) -> str:
     if len(report["per_site"]) > 1:
         lines += ["", "| site | sensitivity | specificity |", "|---|---|---|"]
         lines += [f"| {site} | {_site(f['sensitivity'])} | {_site(f['specificity'])} |" for site, f in report["per_site"].items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_points_by_site(report)]) + "\n"
+
+
+def _points_by_site(report: Report) -> list[str]:
+    """What is found at fixed specificities where the threshold is the site's own."""
+    points = [point for point in report["operating_points"] if point["site"]]
+    if len(report["per_site"]) < 2 or not points:
+        return []
+    shares = sorted({point["specificity"] for point in points})
+    found = {(point["site"], point["specificity"]): point for point in points}
+    lines = ["", "| site, by a threshold of its own | AUROC | " + " | ".join(f"found at {at:.0%} specificity" for at in shares) + " |"]
+    lines.append("|---|---|" + "---|" * len(shares))
+    for site in dict.fromkeys(point["site"] for point in points):
+        area = report["site_auroc"].get(site)
+        cells = [_found(found[site, at]) if (site, at) in found else "" for at in shares]
+        lines.append(f"| {site} | {_interval(area) if area else ''} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _found(point: Mapping[str, Any]) -> str:
+    kinds = "; ".join(f"{kind.replace('_', ' ')} {one['hits']} of {one['total']}" for kind, one in point["per_kind"].items())
+    return f"{_site(point['sensitivity'])} ({kinds})"
 
 
 def _interval(interval: Mapping[str, Any]) -> str:

@@ -69,8 +69,8 @@ def _publish_options(options: argparse.ArgumentParser) -> None:
     options.add_argument(
         "--left-out", action="append", default=[], metavar="SITE=REPORT.json", help="of a sibling that never saw this source"
     )
-    for name in ("test", "examples"):
-        options.add_argument(f"--{name}", type=Path, help="report of `evaluate --json`")
+    for name, made_by in (("test", "evaluate --json"), ("examples", "evaluate --json"), ("folds", "folds")):
+        options.add_argument(f"--{name}", type=Path, help=f"report of `{made_by}`")
     options.add_argument("--ablation", type=Path, help="of `ablation --json`")
     options.add_argument("--name", default="", help="of the new bundle (default: as before)")
     options.add_argument("--notes", type=Path, help="Markdown for the end of the card")

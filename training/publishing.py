@@ -19,7 +19,8 @@ def publish(
 ) -> str:  # fmt: skip
     """Write `bundle` anew as `out`, with figures of its siblings and a card. Returns the new bundle's hash.
 
-    left_out: source -> report (`evaluate --json`) of a sibling that never saw it. reports: `test` and `examples` of the bundle itself.
+    left_out: source -> report (`evaluate --json`) of a sibling that never saw it. reports: `test` and `examples` of the bundle itself,
+    `folds` of its recipe.
     ablation: JSON of `ablation`. Raises BundleError for a broken bundle or where `out` exists.
     """
     about, _ = bundles.verify(bundle)

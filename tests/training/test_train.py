@@ -177,7 +177,7 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert deep_sad["auroc"] != second["auroc"] or deep_sad["points"] != second["points"]
     assert beside["auroc"] == json.loads(report.read_text())["auroc"]
     assert len({fused["name"], beside["name"]}) == 2
-    told = ["--left-out", f"site-0={report}", "--test", str(report), "--ablation", str(parts), "--name", "shipped"]
+    told = ["--left-out", f"site-0={report}", "--test", str(report), "--folds", str(report), "--ablation", str(parts), "--name", "shipped"]
     assert shell.main(["publish", bundle, str(made), *told]) == 0
     about, digest = bundles.verify(made)
     assert capsys.readouterr().out.strip().endswith(digest)
@@ -189,6 +189,10 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert "`site-0` never seen" in card
     assert "| Deep SAD alone |" in card
     assert "start weights | random" in card
+    assert card.index("## Figures: shipped weights, patient split") < card.index("## Figures: folds by patient")
+    own = "| site, by a threshold of its own | AUROC | found at 98% specificity | found at 99% specificity |"
+    # both reports are of the same two sites; the source left out has the table too, as here its report is that one again
+    assert card.count(own) == 3
     assert str(tmp_path) not in card
     # The networks are the same, and a bundle is never overwritten
     assert bundles.sha256(made / "resnest.safetensors") == bundles.sha256(trained[0] / "resnest.safetensors")
