@@ -70,7 +70,7 @@ def one_core(name: str, analyzer: Analyzer, pictures: Sequence[Picture], batch: 
 def share_of_cores(whole: float, read: float, judged: float) -> None:
     """Decoding and analysis of a CPU share its cores, so the slower of the two, measured alone, is out of reach: this is what is in reach.
     read, judged: images a second of each on one core."""
-    cores = len(os.sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     print(f"    {whole * (1 / read + 1 / judged) / cores:.2f} of what {cores} cores can do that are never idle")
 
 

@@ -1,4 +1,4 @@
-"""`python -m training snapshot|train|evaluate|compare|reproduce`: what the portal does through `portal.ml`, from the shell."""
+"""`python -m training snapshot|train|evaluate|compare|folds|reproduce`: what the portal does through `portal.ml`, from the shell."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def folds(given: argparse.Namespace) -> None:
         carry_out(replace(config, name=f"{config.name}, fold {number} of {given.count}"), recipes, snapshot, out)
 
     try:
-        by_patient.train_all(order, config, train_one, only=given.only)
+        by_patient.train_all(order, config, recipes, train_one, only=given.only)
         leads = parallel.leads()
     finally:
         parallel.leave()
@@ -103,7 +103,7 @@ def folds(given: argparse.Namespace) -> None:
     reports = by_patient.pooled(order, device=config.device, context=not given.alone)
     for number, report in enumerate(reports.each, start=1):
         files.write(report, order.place(number))
-        print(f"fold {number}: AUROC {as_words(report.auroc) if report.auroc else 'not to be told'}")
+        print(f"fold {number}: AUROC {as_words(report.auroc) if report.auroc else 'cannot be told, as one class is missing'}")
     print(files.write(reports.whole, given.out))
     print(as_text(reports.whole))
 

@@ -248,7 +248,7 @@ class _Run:
 
     def _about(self, architectures: dict[str, Any], fusion: Fusion, figures: dict[str, Any]) -> dict[str, Any]:
         before = self._start_sources()
-        sites = sorted({record.site for record in self.data.records} | set(before))
+        sites = sorted({record.site for record in self.data.records if record.split != "test"} | set(before))
         return {
             "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
             "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,

@@ -46,9 +46,10 @@ Patients that no part was trained or calibrated on, of the same sources; labels 
 """,
     "folds": """## Figures: folds by patient
 
-Of bundles of the same recipe, each trained without the patients it is tested on; the shipped weights are none of them. Every patient of
-these sources is tested once. Thresholds are one for all bundles. Where no figure of the detector stands here, it is the shipped one, which
-has learned boxes of some of these patients.
+Of bundles of the same recipe, whose classifiers were trained without the patients they are tested on; the shipped weights are none of
+them. Every patient of these sources whom people labelled is tested once. Where no figure of the detector stands here, it was kept from a
+start bundle: it may have learned boxes of these patients, and it cuts the crops that are judged. For a fixed specificity one threshold is
+set for all bundles, in the last table one for each site, on these very images.
 """,
     "examples": """## Figures: shipped weights on the drawn example set
 
@@ -188,8 +189,8 @@ def _points_by_site(report: Report) -> list[str]:
         return []
     shares = sorted({point["specificity"] for point in points})
     found = {(point["site"], point["specificity"]): point for point in points}
-    lines = ["", "| site, by a threshold of its own | AUROC | " + " | ".join(f"found at {at:.0%} specificity" for at in shares) + " |"]
-    lines.append("|---|---|" + "---|" * len(shares))
+    heads = ["site, by a threshold set on its own images here", "AUROC", *(f"found at {at:.0%} specificity" for at in shares)]
+    lines = ["", f"| {' | '.join(heads)} |", "|---|---|" + "---|" * len(shares)]
     for site in dict.fromkeys(point["site"] for point in points):
         area = report["site_auroc"].get(site)
         cells = [_found(found[site, at]) if (site, at) in found else "" for at in shares]

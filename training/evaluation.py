@@ -96,9 +96,11 @@ def _confusion_row(answers: Sequence[Answer], kinds: Sequence[str]) -> tuple[int
 
 def held_out(about: Mapping[str, Any], data: Snapshot, judged: Sequence[Answer]) -> tuple[str, ...]:
     """Sites that the bundle knows by no name: in its own snapshot those of the test split alone that its start did not learn from, else
-    those not in its sources."""
+    those not in its sources. Older bundles do not say what their start learned from: in their own snapshot none is told to be new."""
     sites = {a.record.site for a in judged}
     if about["snapshot_hash"] == data.hash:
+        if about.get("start", "random") != "random" and "start_sources" not in about:
+            return ()
         learned = {record.site for record in data.records if record.split != "test"}
         return tuple(sorted(sites - learned - set(about.get("start_sources", ()))))
     return tuple(sorted(sites - set(about["sources"])))

@@ -1,4 +1,4 @@
-"""Folds by patient: every patient is tested once, by a bundle that was trained, chosen and calibrated without them (METHODS 8).
+"""Folds by patient: everybody is tested once, by a bundle whose classifiers were trained, chosen and calibrated without them (METHODS 8).
 
 For figures on more patients than a tenth of them. Each fold is a whole run, so it takes as many trainings as there are folds. Their bundles
 are for measuring alone: they have learned from patients whom the snapshot tests on.
@@ -13,23 +13,25 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from inference import bundle as bundles
 from inference.api import Analyzer
 from inference.assessment import Assessor
+from inference.types import CLASSIFIED_KINDS
 from training import checks, parallel
 from training import snapshot as folders
 from training.answers import Answer, answer_all, beside_others
+from training.config import Preset
 from training.evaluation import BATCH, report_of
 from training.manifest import DRAWN, SALT, Record, Snapshot, read_snapshot
 from training.types import FOLDS, EvaluationReport, TrainConfig, TrainingRefused
 
 Train = Callable[[int, Path, Path], object]
 """(number of the fold, snapshot folder, run folder): trains `run folder/bundle`; continues a run that was stopped."""
-ALIKE = ("recipes", "trained_parts", "seed", "start")
+ALIKE = ("recipes", "trained_parts", "seed", "start", "calibration_snapshot_hash")
 """What all bundles of one report must have in common."""
 
 
@@ -107,8 +109,8 @@ def _split(record: Record, dealt: dict[str, int], number: int) -> str:
     return "test" if fold == number else "train" if record.split == "test" else record.split
 
 
-def prepare(data: Snapshot, folds: Folds, config: TrainConfig) -> None:
-    """Raise TrainingRefused, before time is spent, where any fold cannot be trained, or where `out` holds other folds."""
+def prepare(data: Snapshot, folds: Folds, config: TrainConfig, recipes: Preset) -> None:
+    """Raise TrainingRefused, before time is spent, where any fold cannot be trained or judged, or where `out` holds other folds."""
     if config.start and not (config.fresh and {"resnest", "deep_sad"} <= set(config.parts)):
         raise TrainingRefused(
             "The start bundle's classifiers may have learned from the patients that are tested here. Train both anew: --fresh true with "
@@ -116,8 +118,30 @@ def prepare(data: Snapshot, folds: Folds, config: TrainConfig) -> None:
         )
     for number in folds.numbers():
         records = moved(data, folds, number)
-        checks.before(replace(data, records=records), config.parts)
+        try:
+            checks.before(replace(data, records=records), config.parts)
+        except TrainingRefused as error:
+            raise TrainingRefused(f"Fold {number} of {folds.count} cannot be trained: {error} Or divide into fewer folds.") from error
+        if not any(r.split == "test" and folds.tests(r) and r.kind in CLASSIFIED_KINDS for r in records):
+            raise TrainingRefused(f"Fold {number} of {folds.count} has no picture to judge. Divide into fewer folds.")
         _refuse_others(folds, number, records)
+        _refuse_otherwise(folds, number, config, recipes)
+
+
+def _refuse_otherwise(folds: Folds, number: int, config: TrainConfig, recipes: Preset) -> None:
+    """Bundles of different settings make no report together: said before the next is trained. A start is known by its hash."""
+    mine = {"seed": config.seed, "parts": list(config.parts), "fresh": config.fresh, "recipes": json.loads(json.dumps(asdict(recipes)))}
+    run, manifest = folds.place(number) / "run" / "run.json", folds.bundle(number) / bundles.MANIFEST
+    theirs = json.loads(run.read_text(encoding="utf-8")) if run.exists() else mine
+    differing = [name for name, value in mine.items() if theirs.get(name) != value]
+    if manifest.exists():
+        start = bundles.read_manifest(Path(config.start))[1] if config.start else "random"
+        differing += ["start"] if bundles.read_manifest(manifest.parent)[0]["start"] != start else []
+    if differing:
+        raise TrainingRefused(
+            f"Fold {number} was trained by other settings ({', '.join(differing)}). Give those of its run/config.toml, or choose an empty "
+            "folder."
+        )
 
 
 def _refuse_others(folds: Folds, number: int, records: Sequence[Record]) -> None:
@@ -141,13 +165,13 @@ def divide(data: Snapshot, folds: Folds, number: int) -> Path:
     return target
 
 
-def train_all(folds: Folds, config: TrainConfig, train: Train, *, only: int = 0) -> None:
+def train_all(folds: Folds, config: TrainConfig, recipes: Preset, train: Train, *, only: int = 0) -> None:
     """Train the bundles of all folds, or of one; those that are there already are left as they are."""
-    data, wanted = read_snapshot(folds.snapshot), folds.numbers(only)
-    prepare(data, folds, config)
+    data, wanted = read_snapshot(folds.snapshot), [number for number in folds.numbers(only) if number in untrained(folds)]
+    if wanted:
+        prepare(data, folds, config, recipes)
     for number in wanted:
-        if number in untrained(folds):
-            train(number, divide(data, folds, number), folds.place(number) / "run")
+        train(number, divide(data, folds, number), folds.place(number) / "run")
 
 
 def untrained(folds: Folds) -> list[int]:
@@ -159,8 +183,8 @@ def pooled(folds: Folds, *, device: str = "cpu", batch: int = BATCH, context: bo
     """Each image with the answer of the bundle that never saw its patient, over all folds and by fold. For one process.
 
     The whole report ranks scores of several bundles among one another, each calibrated on patients of its own; its hash is that of all
-    bundles together. What belongs to one bundle alone is not in it: map, cost, split of the snapshot, its thresholds moved. Nor what a
-    detector finds that was kept from a start bundle, as it may have learned these very boxes. Raises TrainingRefused while a fold is
+    bundles together. What belongs to one bundle alone is not in it: map, cost, table of the snapshot, review rate at other thresholds. Nor
+    what a detector finds that was kept from a start bundle, as it may have learned these very boxes. Raises TrainingRefused while a fold is
     missing, where one is of another snapshot, and where bundles were not trained alike.
     """
     if missing := untrained(folds):
@@ -192,4 +216,6 @@ def _alike(abouts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _without_kept(report: EvaluationReport, about: dict[str, Any]) -> EvaluationReport:
-    return report if "detector" in about["trained_parts"] else replace(report, detector={})
+    if "detector" in about["trained_parts"]:
+        return report
+    return replace(report, detector={}, images=tuple({**row, "box_iou": None} for row in report.images))

@@ -9,6 +9,7 @@ from typing import Any
 
 from inference import bundle as bundles
 from training import card, report
+from training.types import FOLDS, TrainingRefused
 
 Told = Mapping[str, Any]
 
@@ -21,15 +22,19 @@ def publish(
 
     left_out: source -> report (`evaluate --json`) of a sibling that never saw it. reports: `test` and `examples` of the bundle itself,
     `folds` of its recipe.
-    ablation: JSON of `ablation`. Raises BundleError for a broken bundle or where `out` exists.
+    ablation: JSON of `ablation`. Raises BundleError for a broken bundle or where `out` exists, TrainingRefused for a report
+    that is of something else.
     """
+    loaded = {key: _read(path) for key, path in reports.items()}
+    for key, one in loaded.items():
+        if (key == "folds") != (one["split"] == FOLDS):
+            raise TrainingRefused(f"--{key} got a report of the {one['split']!r} split: --folds takes that of `folds`, and no other does.")
     about, _ = bundles.verify(bundle)
     told = {site: report.digest(_read(path)) for site, path in left_out.items()}
     changes: dict[str, Any] = {"metrics": {**about["metrics"], "leave_one_source_out": told}}
     if ablation is not None:
         changes["metrics"]["ablation"] = json.loads(ablation.read_text(encoding="utf-8"))
     digest = bundles.amend(bundle, out, {**changes, "name": name or about["name"]})
-    loaded = {key: _read(path) for key, path in reports.items()}
     siblings = {site: _read(path) for site, path in left_out.items()}
     (out / bundles.CARD).write_text(card.write(out, siblings, loaded, notes=notes), encoding="utf-8")
     return digest

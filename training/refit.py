@@ -73,6 +73,8 @@ def refit(bundle: Path, snapshot: Path, out: Path, *, device: str = "cpu", seed:
         "refitted_from": digest, "calibration_snapshot_hash": data.hash,
         "metrics": {**about["metrics"], "refit": made.figures},
     }  # fmt: skip
+    fitted_on = {record.site for record in data.records if record.split != "test"}
+    fresh |= {name: sorted({*about[name], *fitted_on}) for name in ("sources", "start_sources") if name in about}
     tensors = {part: bundles.load_tensors(bundle, part) for part in bundles.PARTS}
     card = bundle / bundles.CARD
     bundles.write(out, fresh, tensors, card=card.read_text(encoding="utf-8") if card.is_file() else "", arrays=made.arrays)

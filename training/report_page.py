@@ -16,6 +16,12 @@ WRONG = 36
 BINARY = ("sensitivity", "specificity", "precision", "f1", "accuracy")
 
 
+KEPT = (
+    "The detector was kept from a start bundle. It may have learned boxes of these patients, and it cuts the crops that are judged here: "
+    "no figure of it is given, and the others may flatter a little."
+)
+
+
 def as_html(report: EvaluationReport, snapshot: Path | None = None) -> str:
     parts = [
         _head(report), _left_out(report), _curves(report), _fixed(report), _scores(report), _calibration(report), _sites(report),
@@ -27,20 +33,24 @@ def as_html(report: EvaluationReport, snapshot: Path | None = None) -> str:
 
 def _head(report: EvaluationReport) -> str:
     return html.note(
-        f"{report.images_total} images of {report.patients_total} patients, {report.split} split of snapshot {report.snapshot_hash[:12]}, "
+        f"{report.images_total} images of {report.patients_total} patients, {_tested(report)} snapshot {report.snapshot_hash[:12]}, "
         f"labelled by people. {_folded(report)}Positive: green filter or Lugol's iodine. In brackets the 95 % interval (shares: Wilson, "
         "over images; all other figures: bootstrap over patients), and what was counted."
     )
+
+
+def _tested(report: EvaluationReport) -> str:
+    return "tested in folds of" if report.split == FOLDS else f"{report.split} split of"
 
 
 def _folded(report: EvaluationReport) -> str:
     """What a report over folds is, and what it says nothing of."""
     if report.split != FOLDS:
         return ""
-    kept = "" if report.detector else "The detector was kept from a start bundle and may have learned these boxes: nothing is said of it. "
+    kept = "" if report.detector else f"{KEPT} "
     return (
-        "Each image is judged by the one of several bundles that was trained without its patient; a threshold is one for all of them, and "
-        f"their scores are ranked among one another. {kept}"
+        "Several bundles were trained; each image is judged by the one whose classifiers had not seen its patient. The scores of all are "
+        f"put into one order, and a threshold is the same for all. {kept}"
     )
 
 
@@ -63,7 +73,12 @@ def _left_out(report: EvaluationReport) -> str:
             counted = f"{site} left out: {told.get('images')} images of {told.get('patients')} patients"
             parts.append(html.table(["figure", "value"], rows, counted))
     if not parts:
-        parts.append(html.note("No source was left out of this bundle's training, and it tells of no sibling. A new device may do worse."))
+        parts.append(
+            html.note(
+                "No site here is known to be new to the bundle or to one that it started from, and it tells of no sibling. A new device "
+                "may do worse."
+            )
+        )
     return html.section("Leave one source out", *parts)
 
 
@@ -163,6 +178,8 @@ def _reading(report: EvaluationReport) -> str:
 
 
 def _detector(report: EvaluationReport) -> str:
+    if not report.detector:
+        return ""
     return html.section("Detector", html.table(["figure", "value"], [[_said(name), one] for name, one in report.detector.items()]))
 
 

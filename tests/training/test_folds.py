@@ -21,7 +21,7 @@ from training.manifest import DRAWN, Record, Snapshot, read_snapshot
 from training.types import TrainConfig, TrainingRefused
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = TrainConfig(preset="small", parts=config.PARTS)
+CONFIG, RECIPES = TrainConfig(preset="small", parts=config.PARTS), config.PRESETS["small"]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_what_cannot_be_divided_is_refused(
     snapshot: Path, tmp_path: Path, count: int, sites: tuple[str, ...], only: int, said: str
 ) -> None:
     with pytest.raises(TrainingRefused, match=said):
-        folds.train_all(of(snapshot, tmp_path, count, *sites), CONFIG, untouched, only=only)
+        folds.train_all(of(snapshot, tmp_path, count, *sites), CONFIG, RECIPES, untouched, only=only)
     assert not list(tmp_path.iterdir())
 
 
@@ -107,8 +107,8 @@ def test_a_fold_that_cannot_be_trained_is_refused_before_the_first_is(snapshot: 
     last = {patient for patient, fold in folds.deal(data, of(snapshot, tmp_path)).items() if fold == 3}
     kinds = [r for r in data.records if r.patient not in last or r.kind == "regular"]
     lopsided = toys.write_snapshot(tmp_path / "lopsided", kinds)
-    with pytest.raises(TrainingRefused, match="test split has"):
-        folds.train_all(of(lopsided, tmp_path / "out"), CONFIG, untouched)
+    with pytest.raises(TrainingRefused, match="Fold 3 of 3 cannot be trained: The test split has"):
+        folds.train_all(of(lopsided, tmp_path / "out"), CONFIG, RECIPES, untouched)
     assert not (tmp_path / "out").exists()
 
 
@@ -117,17 +117,17 @@ def test_a_start_bundle_whose_classifiers_may_have_seen_the_patients_is_refused(
     snapshot: Path, tmp_path: Path, fresh: bool, parts: tuple[str, ...]
 ) -> None:
     with pytest.raises(TrainingRefused, match="may have learned from the patients"):
-        folds.train_all(of(snapshot, tmp_path), replace(CONFIG, start="b", fresh=fresh, parts=parts), untouched)
+        folds.train_all(of(snapshot, tmp_path), replace(CONFIG, start="b", fresh=fresh, parts=parts), RECIPES, untouched)
 
 
 def test_a_folder_of_other_folds_is_refused_before_anything_is_trained(snapshot: Path, tmp_path: Path) -> None:
     data = read_snapshot(snapshot)
     folds.divide(data, of(snapshot, tmp_path / "out", 2), 1)
     with pytest.raises(TrainingRefused, match="holds folds of another"):
-        folds.train_all(of(snapshot, tmp_path / "out", 3), CONFIG, untouched, only=3)
+        folds.train_all(of(snapshot, tmp_path / "out", 3), CONFIG, RECIPES, untouched, only=3)
     corrected = [replace(r, kind=toys.Kind.GREEN_FILTER) if r is data.records[0] else r for r in data.records]
     with pytest.raises(TrainingRefused, match="holds folds of another"):
-        folds.prepare(in_memory(corrected), of(snapshot, tmp_path / "out", 2), CONFIG)
+        folds.prepare(in_memory(corrected), of(snapshot, tmp_path / "out", 2), CONFIG, RECIPES)
 
 
 def test_what_a_killed_process_left_half_written_is_written_anew(snapshot: Path, tmp_path: Path) -> None:
@@ -152,6 +152,9 @@ def test_the_pooled_report_has_each_image_once_with_the_answer_of_the_bundle_tha
     assert "not trained yet: fold 1 of 2" in capsys.readouterr().out
     assert not (out / "report.json").exists()
     before = bundles.verify(out / "fold-2" / "run" / "bundle")[1]
+    for otherwise in (["--seed", "8"], ["--resnest.epochs", "1"]):
+        assert shell.main([*asked, *otherwise]) == 1
+        assert "Fold 2 was trained by other settings" in capsys.readouterr().err
 
     assert shell.main(asked) == 0
     assert bundles.verify(out / "fold-2" / "run" / "bundle")[1] == before  # trained once
@@ -181,11 +184,23 @@ def test_the_pooled_report_has_each_image_once_with_the_answer_of_the_bundle_tha
     assert json.loads((out / "report.json").read_text())["images_total"] == 108
 
     order, first = of(snapshot, out, 2), out / "fold-1" / "run" / "bundle"
-    bundles.amend(first, tmp_path / "otherwise", {"seed": 8})
-    shutil.rmtree(first)
-    shutil.copytree(tmp_path / "otherwise", first)
-    with pytest.raises(TrainingRefused, match="seed differs"):
-        folds.pooled(order)
+    other = {"seed": 8, "recipes": {}, "trained_parts": ["resnest", "deep_sad"], "start": "hash", "calibration_snapshot_hash": "hash"}
+    assert sorted(other) == sorted(folds.ALIKE)
+    as_trained = shutil.copytree(first, tmp_path / "as trained")
+    for name, value in other.items():
+        bundles.amend(as_trained, tmp_path / name, {name: value})
+        shutil.rmtree(first)
+        shutil.copytree(tmp_path / name, first)
+        with pytest.raises(TrainingRefused, match=f"{name} differs"):
+            folds.pooled(order)
+    kept = shutil.copytree(tmp_path / "trained_parts", first, dirs_exist_ok=True)
+    shutil.copytree(order.bundle(2), tmp_path / "second")
+    second = order.bundle(2)
+    shutil.rmtree(second)
+    bundles.amend(tmp_path / "second", second, {"trained_parts": ["resnest", "deep_sad"]})
+    without = folds.pooled(order)
+    assert kept.is_dir()
+    assert all(not one.detector and all(row["box_iou"] is None for row in one.images) for one in (without.whole, *without.each))
     shutil.rmtree(first)
     shutil.copytree(order.bundle(2), first)
     with pytest.raises(TrainingRefused, match="trained on another division"):

@@ -20,7 +20,7 @@ from training import metrics
 from training import report as reports
 from training.__main__ import main
 from training.report_page import as_html, extremes, wrong
-from training.types import EvaluationReport
+from training.types import FOLDS, EvaluationReport
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,26 @@ def test_one_class_alone_gives_no_curve_and_no_point() -> None:
 def test_a_site_of_the_bundles_own_snapshot_is_held_out_when_it_is_in_the_test_split_alone() -> None:
     assert report(snapshot_hash="snap").held_out == ("north", "river")
     assert report(sources=["north", "river"]).held_out == ()
+
+
+def test_what_a_start_bundle_learned_from_is_not_held_out() -> None:
+    assert report(snapshot_hash="snap", start="hash", start_sources=["river"]).held_out == ("north",)
+    assert report(snapshot_hash="snap", start="random").held_out == ("north", "river")
+    # older bundles do not say what their start had seen
+    assert report(snapshot_hash="snap", start="hash").held_out == ()
+    assert report(start="hash").held_out == ("river",)
+
+
+def test_a_report_over_folds_says_what_it_is_and_that_the_detector_was_kept() -> None:
+    made = replace(report(), split=FOLDS)
+    page = as_html(made, None)
+    assert "each image is judged by the one whose classifiers had not seen its patient" in page
+    assert "kept from a start bundle" not in page
+    kept = as_html(replace(made, detector={}), None)
+    assert "kept from a start bundle" in kept
+    assert "<h2>Detector</h2>" in page
+    assert "<h2>Detector</h2>" not in kept
+    assert "several bundles" not in as_html(report(), None).lower()
 
 
 class _Page(HTMLParser):

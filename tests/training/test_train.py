@@ -177,7 +177,9 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert deep_sad["auroc"] != second["auroc"] or deep_sad["points"] != second["points"]
     assert beside["auroc"] == json.loads(report.read_text())["auroc"]
     assert len({fused["name"], beside["name"]}) == 2
-    told = ["--left-out", f"site-0={report}", "--test", str(report), "--folds", str(report), "--ablation", str(parts), "--name", "shipped"]
+    folded = tmp_path / "folded.json"
+    folded.write_text(json.dumps({**json.loads(report.read_text()), "split": "folds"}))
+    told = ["--left-out", f"site-0={report}", "--test", str(report), "--folds", str(folded), "--ablation", str(parts), "--name", "shipped"]
     assert shell.main(["publish", bundle, str(made), *told]) == 0
     about, digest = bundles.verify(made)
     assert capsys.readouterr().out.strip().endswith(digest)
@@ -190,7 +192,7 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert "| Deep SAD alone |" in card
     assert "start weights | random" in card
     assert card.index("## Figures: shipped weights, patient split") < card.index("## Figures: folds by patient")
-    own = "| site, by a threshold of its own | AUROC | found at 98% specificity | found at 99% specificity |"
+    own = "| site, by a threshold set on its own images here | AUROC | found at 98% specificity | found at 99% specificity |"
     # both reports are of the same two sites; the source left out has the table too, as here its report is that one again
     assert card.count(own) == 3
     assert str(tmp_path) not in card
@@ -198,6 +200,9 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert bundles.sha256(made / "resnest.safetensors") == bundles.sha256(trained[0] / "resnest.safetensors")
     assert shell.main(["publish", bundle, str(made), *told]) == 1
     assert shell.main(["publish", bundle, str(tmp_path / "other"), "--left-out", "site-0"]) == 1
+    for wrong in (["--folds", str(report)], ["--test", str(folded)]):
+        assert shell.main(["publish", bundle, str(tmp_path / "other"), *wrong]) == 1
+    assert not (tmp_path / "other").exists()
 
 
 def test_time_left_does_not_count_what_was_done_before_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
