@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from inference import bundle as bundles
+from inference.types import Kind
 from tests.training import toys
 from training import __main__ as shell
 from training import config, evaluation, folds
@@ -125,7 +126,7 @@ def test_a_folder_of_other_folds_is_refused_before_anything_is_trained(snapshot:
     folds.divide(data, of(snapshot, tmp_path / "out", 2), 1)
     with pytest.raises(TrainingRefused, match="holds folds of another"):
         folds.train_all(of(snapshot, tmp_path / "out", 3), CONFIG, RECIPES, untouched, only=3)
-    corrected = [replace(r, kind=toys.Kind.GREEN_FILTER) if r is data.records[0] else r for r in data.records]
+    corrected = [replace(r, kind=Kind.GREEN_FILTER) if r is data.records[0] else r for r in data.records]
     with pytest.raises(TrainingRefused, match="holds folds of another"):
         folds.prepare(in_memory(corrected), of(snapshot, tmp_path / "out", 2), CONFIG, RECIPES)
 
@@ -165,7 +166,7 @@ def test_the_pooled_report_has_each_image_once_with_the_answer_of_the_bundle_tha
     assert all(one["map"] is None for one in images.values())
     assert (report["composition"], report["review_points"], report["cost"]) == ([], [], None)
     assert report["auroc"]["value"] > 0.9
-    assert "Each image is judged by the one of several bundles" in (out / "report.html").read_text()
+    assert "each image is judged by the one whose classifiers had not seen its patient" in (out / "report.html").read_text()
 
     for number in (1, 2):
         fold, bundle = read_snapshot(out / f"fold-{number}" / "snapshot"), out / f"fold-{number}" / "run" / "bundle"
