@@ -25,7 +25,7 @@ from inference.members import FRAME, Member
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
-from training import calibrate, checks, deep_sad, detector, parallel, quality, refit, resnest
+from training import calibrate, checks, deep_sad, detector, files, parallel, quality, refit, resnest
 from training.config import PARTS, Preset, preset_of
 from training.crops import Crops, find_boxes, read_crops, read_frames, read_wide_frames
 from training.engine import Reporter
@@ -103,9 +103,7 @@ def claim(out: Path, config: TrainConfig, data: Snapshot, preset: Preset) -> Non
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != mine:
         raise TrainingRefused(f"{out.name} holds the checkpoints of another run (other data or settings). Choose an empty folder.")
     if parallel.leads():
-        fresh = mark.with_suffix(".tmp")
-        fresh.write_text(json.dumps(mine, indent=1), encoding="utf-8")
-        fresh.replace(mark)
+        files.write_text(mark, json.dumps(mine, indent=1))
     parallel.barrier()
 
 

@@ -193,7 +193,7 @@ def _points_by_site(report: Report) -> list[str]:
     lines = ["", f"| {' | '.join(heads)} |", "|---|---|" + "---|" * len(shares)]
     for site in dict.fromkeys(point["site"] for point in points):
         area = report["site_auroc"].get(site)
-        cells = [_found(found[site, at]) if (site, at) in found else "" for at in shares]
+        cells = [_found(found[site, at]) for at in shares]
         lines.append(f"| {site} | {_interval(area) if area else ''} | " + " | ".join(cells) + " |")
     return lines
 

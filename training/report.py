@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training import report_page
+from training import files, report_page
 from training.types import EvaluationReport
 
 DIGEST_POINTS = 60
@@ -23,15 +22,9 @@ def write(report: EvaluationReport, out: Path, *, snapshot: Path | None = None) 
     be kept as their pictures are.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _replace(out / "report.json", json.dumps(plain(asdict(report)), indent=1, allow_nan=False))
-    _replace(out / "report.html", report_page.as_html(report, snapshot))
+    files.write_text(out / "report.json", json.dumps(plain(asdict(report)), indent=1, allow_nan=False))
+    files.write_text(out / "report.html", report_page.as_html(report, snapshot))
     return out / "report.html"
-
-
-def _replace(path: Path, text: str) -> None:
-    fresh = path.with_suffix(path.suffix + ".new")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
 
 
 def plain(value: Any) -> Any:

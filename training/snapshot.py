@@ -10,13 +10,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from inference.types import Box, Kind
-from training import synthetic
+from training import files, synthetic
 from training.manifest import COLUMNS, DRAWN, SALT, Record, assign_split, count_patients
 from training.types import ExampleImage
 
@@ -38,9 +39,7 @@ def write(folder: Path, records: Sequence[Record], *, name: str, salt: str = SAL
         "name": name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "hash": digest, "images": len(placed),
         "patients": count_patients(placed), "salt_id": hashlib.sha256(salt.encode()).hexdigest()[:12],
     }  # fmt: skip
-    fresh = folder / "snapshot.json.part"
-    fresh.write_text(json.dumps(about, indent=1), encoding="utf-8")
-    fresh.replace(folder / "snapshot.json")
+    files.write_text(folder / "snapshot.json", json.dumps(about, indent=1))
     return digest
 
 
@@ -50,9 +49,7 @@ def _place(folder: Path, record: Record) -> Path:
         try:
             os.link(record.path, target)
         except OSError:
-            fresh = target.with_suffix(".part")
-            shutil.copyfile(record.path, fresh)
-            fresh.replace(target)
+            files.place(target, partial(shutil.copyfile, record.path))
     return target
 
 
