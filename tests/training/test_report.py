@@ -85,6 +85,7 @@ def test_what_a_start_bundle_learned_from_is_not_held_out() -> None:
     # older bundles do not say what their start had seen
     assert report(snapshot_hash="snap", start="hash").held_out == ()
     assert report(start="hash").held_out == ("river",)
+    assert "No site here is known to be new to the bundle" in as_html(report(sources=["north", "river"]), None)
 
 
 def test_a_report_over_folds_says_what_it_is_and_that_the_detector_was_kept() -> None:

@@ -92,7 +92,9 @@ def test_the_page_leads_with_the_source_that_was_left_out(cast: Cast, stage: Sta
 
 def test_a_model_that_knows_every_source_says_so(cast: Cast, stage: Stage) -> None:
     stage.evaluate(stage.candidate)
-    assert "a new device may do worse" in _page(cast, f"/models/{stage.candidate.pk}/")
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert "No site here is known to be new to this model or to one that it started from" in page
+    assert "a new device may do worse" in page
 
 
 def test_plots_are_drawn_from_the_report_and_stand_as_tables_too(cast: Cast, stage: Stage) -> None:
