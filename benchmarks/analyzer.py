@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from inference import quality
-from inference.api import Analyzer, iterate
+from inference.api import Analyzer, decoded_ahead, iterate
 from inference.bundle import BASELINE
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.detector import CervixDetector, DetectorConfig
@@ -96,6 +96,8 @@ def measure(bundle: Path, device: str, batch: int, count: int) -> None:
             slower, faster = sorted((read, judged))
             print(f"    {whole / slower:.2f} of the slower of the two; one after the other would be {1 / (1 + slower / faster):.2f}")
             if device == "cpu":
+                ahead = timed(f"the same, one batch at a time {name}", count, lambda: list(decoded_ahead(analyzer, paths, batch)))  # noqa: B023
+                print(f"    side by side is {whole / ahead:.2f} times as fast")
                 share_of_cores(whole, read, one_core(name, analyzer, pictures, batch))
     side, crop = analyzer.detector.config.size, analyzer.resnest.config.size
     squares = torch.rand(batch, 3, side, side, device=device)

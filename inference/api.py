@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from inference.deep_sad import DeepSAD
 from inference.detector import OTHERS_SCORE, CervixDetector, DetectorConfig, state_of, to_file_pixels
 from inference.preprocess import DecodeError, Picture, Pixels, crop_to, decode, letterbox, region_of
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
+from inference.threads import use as use_threads
 from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Route, Unreadable
 
 BATCH = 16
@@ -39,13 +42,44 @@ def analyse(
     asks; None leaves them as they are. Raises BundleError.
     """
     if threads is not None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     return list(iterate(paths, bundle, device=device, batch=batch))
 
 
 def iterate(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH) -> Iterator[Analysis | Unreadable]:
-    """As `analyse`, but giving answers as batches are done: the next batch is decoded while the networks run."""
+    """As `analyse`, but giving answers in order as batches are done. Work that was begun ends first where the caller stops early."""
     analyzer = opened(bundle, device)
+    return (side_by_side if analyzer.device.type == "cpu" else decoded_ahead)(analyzer, paths, batch)
+
+
+def side_by_side(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Iterator[Analysis | Unreadable]:
+    """On processors: each worker decodes and judges batches of its own on its share of torch's threads. Threads that share a batch wait for
+    one another after every layer, and the networks wait for a decoder. At most two batches of pictures are open at once.
+    """
+    threads = torch.get_num_threads()
+    workers = max(1, min(max(threads, DECODERS), len(paths)))
+    size = max(1, min(batch, 2 * batch // workers, -(-len(paths) // workers)))
+    groups = iter([paths[first : first + size] for first in range(0, len(paths), size)])
+
+    def work(group: Sequence[Path]) -> list[Analysis | Unreadable]:
+        use_threads(max(1, threads // workers))
+        return _answers(analyzer, [_decode(path) for path in group], size)
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque(pool.submit(work, group) for group in islice(groups, 2 * workers))
+        try:
+            while waiting:
+                done = waiting.popleft().result()
+                waiting.extend(pool.submit(work, group) for group in islice(groups, 1))
+                yield from done
+        finally:
+            for future in waiting:
+                future.cancel()
+            use_threads(threads)
+
+
+def decoded_ahead(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Iterator[Analysis | Unreadable]:
+    """On a device of its own: the next batch is decoded while the networks run."""
     groups = [paths[first : first + batch] for first in range(0, len(paths), batch)]
     with ThreadPoolExecutor(DECODERS) as pool:
         waiting = [pool.submit(_decode, path) for path in (groups[0] if groups else ())]
@@ -53,9 +87,12 @@ def iterate(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: 
             read = [future.result() for future in waiting]
             following = groups[number + 1] if number + 1 < len(groups) else ()
             waiting = [pool.submit(_decode, path) for path in following]
-            answers = iter(analyzer.analyse([one for one in read if isinstance(one, Picture)]))
-            for one in read:
-                yield next(answers) if isinstance(one, Picture) else one
+            yield from _answers(analyzer, read, batch)
+
+
+def _answers(analyzer: Analyzer, read: Sequence[Picture | Unreadable], batch: int) -> list[Analysis | Unreadable]:
+    answers = iter(analyzer.analyse([one for one in read if isinstance(one, Picture)], batch=batch))
+    return [next(answers) if isinstance(one, Picture) else one for one in read]
 
 
 def _decode(path: Path) -> Picture | Unreadable:

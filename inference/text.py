@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 from scipy import ndimage
 from torch import Tensor, nn
 
+from inference.threads import use as use_threads
+
 WEIGHTS = Path(__file__).with_name("text.safetensors")
 SIDE = 640
 """Larger pictures are made this long."""
@@ -82,7 +84,7 @@ def find(path: Path, *, device: str = "cpu", net: TextNet | None = None) -> list
 def find_all(paths: Sequence[Path], *, device: str = "cpu", threads: int | None = None) -> list[list[tuple[float, ...]] | None]:
     """`find` for each, in order; None for a picture that cannot be read. `threads`: of torch, for this thread's calls."""
     if threads is not None:
-        torch.set_num_threads(threads)
+        use_threads(threads)
     return [_or_none(path, device) for path in paths]
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from inference import api
+from inference import api, preprocess
 from inference.bundle import BASELINE, BundleError
 from inference.novelty import LOOK_AXES, Novelty
+from inference.preprocess import Picture
+from inference.threads import use as use_threads
 from inference.types import Analysis, Box, DetectorState, Unreadable
 from portal import ml
 from tests.inference import toys
@@ -35,6 +38,48 @@ def test_the_answer_does_not_depend_on_the_batch(tiny_bundle: Path, pictures: li
         assert abs(one.p_non_regular - three.p_non_regular) < 1e-3
         assert one.route == two.route == three.route
         assert one.kind == two.kind == three.kind
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_answers_come_in_order_however_many_threads_work(tiny_bundle: Path, pictures: list[Path], tmp_path: Path, threads: int) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"")
+    paths = [*pictures, tmp_path / "bad.jpg", *pictures[::-1], tmp_path / "gone.jpg", *pictures]
+    alone = {path: api.analyse([path], tiny_bundle, threads=1)[0] for path in paths}
+    try:
+        said = api.analyse(paths, tiny_bundle, batch=2, threads=threads)
+        assert torch.get_num_threads() == threads, "the caller's number is its own again"
+    finally:
+        torch.set_num_threads(1)
+    for path, answer in zip(paths, said, strict=True):
+        expected = alone[path]
+        if isinstance(answer, Analysis) and isinstance(expected, Analysis):
+            assert (answer.width, answer.height) == (expected.width, expected.height), "pictures differ in size, so order shows"
+            assert abs(answer.p_non_regular - expected.p_non_regular) < 1e-3
+        else:
+            assert answer == expected
+
+
+def test_what_nobody_waits_for_any_more_is_not_analysed(tiny_bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+
+    def decode(path: Path) -> Picture:
+        opened.append(path)
+        return preprocess.decode(path)
+
+    monkeypatch.setattr(api, "decode", decode)
+    answers = api.iterate(pictures * 20, tiny_bundle, batch=1)
+    assert isinstance(next(answers), Analysis)
+    answers.close()  # type: ignore[attr-defined]
+    assert len(opened) < 12, "of 140"
+    assert torch.get_num_threads() == 1
+
+
+def test_each_thread_keeps_its_own_number_of_torch_threads() -> None:
+    """Also one that asks torch its first question after another thread has set a number."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(use_threads, 3).result()
+        torch.set_num_threads(1)
+        assert pool.submit(torch.get_num_threads).result() == 3
 
 
 def test_the_same_file_twice_is_the_same_analysis(tiny_bundle: Path, pictures: list[Path]) -> None:
