@@ -107,11 +107,17 @@ def _backbone(name: str) -> Method:
     return Method(TIMM + name, f"{name} at 224 px", "resnest", recipes)
 
 
+def parse(named: str) -> tuple[str, str]:
+    """Name and preset of a method given as `NAME` or `NAME:PRESET`; the preset is empty where none is named."""
+    name, _, chosen = named.rpartition(":")
+    return (name, chosen) if name and chosen in PRESET_NAMES else (named, "")
+
+
 def use(preset: Preset, named: str) -> Preset:
     """The preset with the part of one method, given as `NAME` or `NAME:PRESET`, replaced. Raises TrainingRefused."""
-    name, _, chosen = named.rpartition(":") if named.rpartition(":")[2] in PRESET_NAMES else (named, "", "default")
+    name, chosen = parse(named)
     found = method(name)
-    recipe = found.recipe(chosen)
+    recipe = found.recipe(chosen or "default")
     if isinstance(recipe, HeadRecipe):
         raise TrainingRefused(f"{name} cannot be part of a bundle yet; `python -m training reproduce --methods {name}` measures it.")
     if isinstance(recipe, DetectorRecipe):

@@ -120,7 +120,12 @@ def _reproduce_options(options: argparse.ArgumentParser) -> None:
         options.add_argument(f"--{role}", required=True, metavar="SITES", help="separated by commas; a site in several is split by patient")
     options.add_argument("--out", type=Path, required=True, help="report.html, tables/*.csv, log and checkpoints; continues what it finds")
     options.add_argument("--quick", action="store_true", help="fewer images, smaller networks, fewer epochs: minutes on a CPU")
-    options.add_argument("--methods", default="", metavar="NAMES", help="only these, separated by commas; timm:NAME for any backbone")
+    options.add_argument(
+        "--methods",
+        default="",
+        metavar="NAMES",
+        help="only these, separated by commas; NAME:PRESET for one preset alone, timm:NAME for any backbone",
+    )
     options.add_argument("--presets", default="paper,default", metavar="NAMES", help="of paper, default, small")
     options.add_argument("--no-pictures", action="store_true", help="a report without pictures of patients, to be passed on")
     options.add_argument("--seed", type=int, default=7)

@@ -19,7 +19,7 @@ from training.metrics import wilson
 from training.reproduction import quick
 from training.reproduction.collection import one_side, read, role_of
 from training.reproduction.paper import PUBLISHED
-from training.reproduction.run import Order, reproduce, runs_of
+from training.reproduction.run import Order, not_run, reproduce, runs_of
 from training.types import TrainingRefused
 
 SITE_OF = {"train": "alpha", "validation": "beta", "calibration": "beta", "test": "gamma"}
@@ -150,6 +150,24 @@ def test_the_quick_form_keeps_what_makes_a_method() -> None:
 def test_heads_come_after_the_network_they_stand_on(tmp_path: Path) -> None:
     runs = runs_of(Order(tmp_path, ROLES, tmp_path, methods=("deep_sad_224", "resnest_224", "retinanet_lite")))
     assert [run.method.name for run in runs[::2]] == ["retinanet_lite", "resnest_224", "deep_sad_224"]
+
+
+def test_a_method_is_trained_by_one_preset_alone_where_one_is_named(tmp_path: Path) -> None:
+    names = ("retinanet_lite:default", "deep_sad:paper", "deep_sad", "timm:resnet10t:small", "timm:resnet10t")
+    keys = [run.key for run in runs_of(Order(tmp_path, ROLES, tmp_path, methods=names))]
+    assert keys == [
+        ("retinanet_lite", "default"), ("timm:resnet10t", "small"), ("timm:resnet10t", "paper"), ("timm:resnet10t", "default"),
+        ("deep_sad", "paper"), ("deep_sad", "default"),
+    ]  # fmt: skip
+
+
+def test_the_report_says_which_methods_were_not_trained(done: tuple[Path, list[Progress], Order], tmp_path: Path) -> None:
+    assert "Not trained here: retinanet_v2 (paper)." in (done[0] / "report.html").read_text(encoding="utf-8")
+    whole = Order(tmp_path, ROLES, tmp_path)
+    assert not_run(runs_of(whole), whole) == ""
+    others = [name for name in METHODS if name != "deep_svdd"]
+    part = Order(tmp_path, ROLES, tmp_path, methods=(*others, "deep_svdd:default"))
+    assert not_run(runs_of(part), part) == "deep_svdd (paper)"
 
 
 # --- the collection ---------------------------------------------------------------------------------------------------------------

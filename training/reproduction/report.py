@@ -42,7 +42,9 @@ def write_csv(folder: Path, tables: Sequence[Table]) -> list[Path]:
     return written
 
 
-def page(collection: Collection, runs: Sequence[Run], results: Results, tables: Sequence[Table], *, said: str, pictures: bool) -> str:
+def page(
+    collection: Collection, runs: Sequence[Run], results: Results, tables: Sequence[Table], *, said: Sequence[str], pictures: bool
+) -> str:
     """The whole report. `said`: what a reader must know first, as that this was the quick form."""
     sections = [
         about(collection, results, said),
@@ -67,10 +69,9 @@ HOW_TO_READ = (
 )
 
 
-def about(collection: Collection, results: Results, said: str) -> str:
+def about(collection: Collection, results: Results, said: Sequence[str]) -> str:
     test = results.parts["test"]
-    notes = [said] if said else []
-    notes += [results.cropped_by, f"Manifest {collection.hash[:12]}. Tested on {len(test.records)} images labelled by people."]
+    notes = [*said, results.cropped_by, f"Manifest {collection.hash[:12]}. Tested on {len(test.records)} images labelled by people."]
     notes += [f"Left out: {count} images {reason}." for reason, count in collection.left_out.items() if count]
     notes += [f"{name} gave no result: {reason}" for name, reason in results.refused]
     return html.section("About this run", *(html.note(words) for words in notes))

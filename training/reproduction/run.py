@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inference.types import Progress
 from training import parallel
-from training.methods import METHODS, Recipe, method
+from training.methods import METHODS, Recipe, method, parse
 from training.reproduction import quick as quick_form
 from training.reproduction import report as reports
 from training.reproduction.collection import read, thinned
@@ -23,7 +23,9 @@ ROUNDS, QUICK_ROUNDS = 2000, 200
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is to be reproduced. `roles`: train, validation, test -> sites. `shrink`: makes a recipe smaller, for the quick form."""
+    """What is to be reproduced. `roles`: train, validation, test -> sites. `methods`: names, each by all `presets`, or NAME:PRESET by
+    that one alone. `shrink`: makes a recipe smaller, for the quick form.
+    """
 
     manifest: Path
     roles: Mapping[str, Sequence[str]]
@@ -54,24 +56,37 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
     target = order.out / "report.html"
     if parallel.leads():
         reports.write_csv(order.out / "tables", tables)
-        said = quick_form.SAID if order.quick else ""
+        said = [quick_form.SAID] if order.quick else []
+        said += [f"Not the whole experiment. Not trained here: {missing}."] if (missing := not_run(runs, order)) else []
         target.write_text(reports.page(collection, runs, results, tables, said=said, pictures=order.pictures), encoding="utf-8")
     parallel.barrier()
     return target
 
 
 def runs_of(order: Order) -> list[Run]:
-    """Every method by every preset: detectors first, heads after the networks that they stand on."""
+    """Every method by its presets: detectors first, heads after the networks that they stand on."""
     place = list(COSTS)
-    runs = []
-    for name in order.methods:
+    runs: dict[tuple[str, str], Run] = {}
+    for named in order.methods:
+        name, chosen = parse(named)
         found = method(name)
-        for preset in order.presets:
+        for preset in (chosen,) if chosen else order.presets:
             if order.quick and (name, preset) in quick_form.SKIPPED:
                 continue
             recipe = found.recipe(preset)
-            runs.append(Run(found, preset, order.shrink(recipe) if order.quick else recipe))
-    return sorted(runs, key=lambda run: place.index(run.method.part))
+            runs[(name, preset)] = Run(found, preset, order.shrink(recipe) if order.quick else recipe)
+    return sorted(runs.values(), key=lambda run: place.index(run.method.part))
+
+
+def not_run(runs: Sequence[Run], order: Order) -> str:
+    """Of the whole experiment, the methods (and presets) that this order leaves out; empty where it is whole."""
+    run = {run.key for run in runs}
+    whole = [(name, preset) for name in METHODS for preset in PRESETS if not (order.quick and (name, preset) in quick_form.SKIPPED)]
+    lacking: dict[str, list[str]] = {}
+    for name, preset in whole:
+        if (name, preset) not in run:
+            lacking.setdefault(name, []).append(preset)
+    return ", ".join(f"{name} ({' and '.join(presets)})" for name, presets in lacking.items())
 
 
 def claim(order: Order, runs: Sequence[Run], digest: str) -> None:
