@@ -30,12 +30,12 @@ def publish(
         if (key == "folds") != (one["split"] == FOLDS):
             raise TrainingRefused(f"--{key} got a report of the {one['split']!r} split: --folds takes that of `folds`, and no other does.")
     about, _ = bundles.verify(bundle)
-    told = {site: report.digest(_read(path)) for site, path in left_out.items()}
+    siblings = {site: _read(path) for site, path in left_out.items()}
+    told = {site: report.digest(one, site) for site, one in siblings.items()}
     changes: dict[str, Any] = {"metrics": {**about["metrics"], "leave_one_source_out": told}}
     if ablation is not None:
         changes["metrics"]["ablation"] = json.loads(ablation.read_text(encoding="utf-8"))
     digest = bundles.amend(bundle, out, {**changes, "name": name or about["name"]})
-    siblings = {site: _read(path) for site, path in left_out.items()}
     (out / bundles.CARD).write_text(card.write(out, siblings, loaded, notes=notes), encoding="utf-8")
     return digest
 

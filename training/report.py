@@ -13,6 +13,7 @@ from training import files, report_page
 from training.types import EvaluationReport
 
 DIGEST_POINTS = 60
+KEPT_PART = "kept_part"
 
 
 def write(report: EvaluationReport, out: Path, *, snapshot: Path | None = None) -> Path:
@@ -38,9 +39,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def digest(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of a report, as plain data, that a bundle takes along in `metrics.leave_one_source_out`, under the site that its
-    sibling never saw."""
+def digest(report: Mapping[str, Any], site: str) -> dict[str, Any]:
+    """The figures of a report, as plain data, that a bundle takes along in `metrics.leave_one_source_out`, under the `site` that its
+    sibling was trained without. `kept_part` is there, and true, where a part of the sibling comes from a bundle that knows the site."""
     named = {**report["figures"], **{f"{kind} named right": one for kind, one in report["per_kind"].items()}}
     for point in report["operating_points"]:
         if not point["site"]:
@@ -52,5 +53,6 @@ def digest(report: Mapping[str, Any]) -> dict[str, Any]:
         named["faint green found"] = report["faint_green"]
     step = max(1, math.ceil(len(report["roc"]) / DIGEST_POINTS))
     curve = [[x, y] for n, (x, y, _) in enumerate(report["roc"]) if n % step == 0 or n == len(report["roc"]) - 1]
-    made: dict[str, Any] = plain({"images": report["images_total"], "patients": report["patients_total"], **named, "roc": curve})
+    kept = {} if site in report["held_out"] else {KEPT_PART: True}
+    made: dict[str, Any] = plain({"images": report["images_total"], "patients": report["patients_total"], **kept, **named, "roc": curve})
     return made

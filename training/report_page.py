@@ -72,6 +72,8 @@ def _left_out(report: EvaluationReport) -> str:
             rows = [[name, _as_interval(value)] for name, value in told.items() if isinstance(value, Mapping)]
             counted = f"{site} left out: {told.get('images')} images of {told.get('patients')} patients"
             parts.append(html.table(["figure", "value"], rows, counted))
+            if told.get("kept_part"):
+                parts.append(html.note(f"That sibling kept a part of a bundle that knows {site}: it may have learned from its pictures."))
     if not parts:
         parts.append(
             html.note(

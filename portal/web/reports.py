@@ -123,8 +123,9 @@ def left_out(told_of: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, l
 
 
 def of_siblings(told_of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Figures and curves of the sources left out, for the page."""
-    return {"left_out": left_out(told_of), "left_out_roc": charts.left_out(told_of)}
+    """Figures and curves of the sources left out, for the page, and those that a part of their sibling may have seen."""
+    kept = [site for site, told in told_of.items() if told.get("kept_part")]
+    return {"left_out": left_out(told_of), "left_out_roc": charts.left_out(told_of), "left_out_kept": kept}
 
 
 def _of_weight(row: tuple[str, str, Figure | None, str]) -> tuple[int, str]:

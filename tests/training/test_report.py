@@ -135,7 +135,7 @@ def test_the_page_leads_with_the_left_out_source_shows_given_pictures_and_escape
     first = extremes(whole, "green_filter")[0][0]
     (tmp_path / "images").mkdir()
     Image.new("RGB", (800, 600), (30, 160, 40)).save(tmp_path / "images" / f"{first['sha256']}.png")
-    left_out = {hostile: reports.digest(asdict(whole))}
+    left_out = {hostile: reports.digest(asdict(whole), hostile)}
     text = as_html(replace(whole, per_site={hostile: whole.per_site["north"]}, held_out=(hostile,), left_out=left_out), tmp_path)
     seen = _Page(text)
     assert seen.tags.count("svg") == 10
@@ -146,7 +146,7 @@ def test_the_page_leads_with_the_left_out_source_shows_given_pictures_and_escape
 
 
 def test_a_digest_holds_intervals_and_a_short_curve(whole: EvaluationReport) -> None:
-    told = reports.digest(asdict(whole))
+    told = reports.digest(asdict(whole), "river")
     json.dumps(told, allow_nan=False)
     assert told["sensitivity at 98% specificity"]["total"] == 48
     assert {"auroc", "sensitivity at 99% specificity, green_filter", "faint green found"} <= set(told)

@@ -20,7 +20,9 @@ from inference.types import Analysis, Kind, Progress
 from portal import ml
 from tests.training import toys
 from training import __main__ as shell
+from training import card as cards
 from training import config
+from training import report as reports
 from training.engine import Reporter
 from training.types import Cancelled, TrainConfig, TrainingRefused
 
@@ -188,7 +190,9 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert about["recipes"]["resnest"]["size"] == toys.TINY.resnest.size
     card = (made / bundles.CARD).read_text(encoding="utf-8")
     assert f"`{digest}`" in card
-    assert "`site-0` never seen" in card
+    # The bundle itself knows the site, as a sibling does that kept a part of one that does
+    assert about["metrics"]["leave_one_source_out"]["site-0"]["kept_part"] is True
+    assert "`site-0` left out of training" in card
     assert "| Deep SAD alone |" in card
     assert "start weights | random" in card
     assert card.index("## Figures: shipped weights, patient split") < card.index("## Figures: folds by patient")
@@ -196,6 +200,9 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     # both reports are of the same two sites; the source left out has the table too, as here its report is that one again
     assert card.count(own) == 3
     assert str(tmp_path) not in card
+    never = {**json.loads(report.read_text()), "held_out": ["site-0"]}
+    assert "kept_part" not in reports.digest(never, "site-0")
+    assert "`site-0` never seen" in cards.write(made, {"site-0": never}, {})
     # The networks are the same, and a bundle is never overwritten
     assert bundles.sha256(made / "resnest.safetensors") == bundles.sha256(trained[0] / "resnest.safetensors")
     assert shell.main(["publish", bundle, str(made), *told]) == 1

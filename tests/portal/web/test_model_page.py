@@ -33,6 +33,14 @@ def test_the_bundle_tells_of_the_source_left_out_and_of_its_parts_without_a_repo
     assert 'id="left-out-data"' in text
     assert "Deep SAD alone" in text
     assert "0.850" in text
+    assert "kept a part" not in text
+
+
+def test_a_sibling_that_kept_a_part_of_a_model_that_knows_the_source_is_told(cast: Cast) -> None:
+    told = {"images": 492, "patients": 112, "kept_part": True, "auroc": interval(0.9), "roc": [[0, 0], [0.1, 0.8], [1, 1]]}
+    text = page(cast, {"leave_one_source_out": {"far-clinic": told, "near-clinic": {**told, "kept_part": False}}})
+    assert "The sibling measured on <b>far-clinic</b> kept a part of a model that knows this source by name" in text
+    assert "True" not in text
 
 
 def test_a_bundle_that_brings_nothing_says_nothing_of_sources(cast: Cast) -> None:
