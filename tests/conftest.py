@@ -66,7 +66,13 @@ def real_data() -> Path:
 
 LONGEST = (
     *("browser/test_walk.py", "chaos/test_storm.py", "ops/test_up.py", "test_access_matrix.py", "training/test_train.py"),
-    *("security/test_non_interference.py", "browser/test_axe.py", "test_foreign_values.py", "browser/test_resume.py"),
+    *(
+        "training/test_folds.py",
+        "security/test_non_interference.py",
+        "browser/test_axe.py",
+        "test_foreign_values.py",
+        "browser/test_resume.py",
+    ),
     *("chaos/test_poison.py", "browser/test_metadata.py", "training/test_parallel.py", "training/test_reproduce.py"),
     *("chaos/test_cuts.py", "training/test_quality.py", "browser/test_learning.py", "security/test_hostile_values.py"),
     *("portal/pipeline/test_workers.py", "security/test_api.py", "security/test_advisories.py", "portal/images/test_clean.py"),
