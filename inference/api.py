@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.models import FeatureHookNet
 from torch import Tensor
 
 from inference import bundle as bundles
@@ -46,26 +48,30 @@ def analyse(
     return list(iterate(paths, bundle, device=device, batch=batch))
 
 
-def iterate(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH) -> Iterator[Analysis | Unreadable]:
+Answers = Generator[Analysis | Unreadable, None, None]
+
+
+def iterate(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", batch: int = BATCH) -> Answers:
     """As `analyse`, but giving answers in order as batches are done. Work that was begun ends first where the caller stops early."""
     analyzer = opened(bundle, device)
     return (side_by_side if analyzer.device.type == "cpu" else decoded_ahead)(analyzer, paths, batch)
 
 
-def side_by_side(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Iterator[Analysis | Unreadable]:
+def side_by_side(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Answers:
     """On processors: each worker decodes and judges batches of its own on its share of torch's threads. Threads that share a batch wait for
     one another after every layer, and the networks wait for a decoder. At most two batches of pictures are open at once.
     """
     threads = torch.get_num_threads()
-    workers = max(1, min(max(threads, DECODERS), len(paths)))
+    workers = max(1, min(threads, 2 * batch, len(paths)))
     size = max(1, min(batch, 2 * batch // workers, -(-len(paths) // workers)))
-    groups = iter([paths[first : first + size] for first in range(0, len(paths), size)])
+    parts = [paths[first : first + size] for first in range(0, len(paths), size)]
+    workers = max(1, min(workers, len(parts)))
+    groups = iter(parts)
 
     def work(group: Sequence[Path]) -> list[Analysis | Unreadable]:
-        use_threads(max(1, threads // workers))
         return _answers(analyzer, [_decode(path) for path in group], size)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(workers, initializer=use_threads, initargs=(max(1, threads // workers),)) as pool:
         waiting = deque(pool.submit(work, group) for group in islice(groups, 2 * workers))
         try:
             while waiting:
@@ -75,10 +81,11 @@ def side_by_side(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Itera
         finally:
             for future in waiting:
                 future.cancel()
+            # Threads that ask torch their first question from here on start with what was set last
             use_threads(threads)
 
 
-def decoded_ahead(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Iterator[Analysis | Unreadable]:
+def decoded_ahead(analyzer: Analyzer, paths: Sequence[Path], batch: int) -> Answers:
     """On a device of its own: the next batch is decoded while the networks run."""
     groups = [paths[first : first + batch] for first in range(0, len(paths), batch)]
     with ThreadPoolExecutor(DECODERS) as pool:
@@ -126,7 +133,10 @@ class Found:
 
 
 class Analyzer:
-    """An opened bundle. The same picture gets the same answer whatever else is in its batch (|dp| < 1e-3), on any device."""
+    """An opened bundle. The same picture gets the same answer whatever else is in its batch (|dp| < 1e-3), on any device.
+
+    Several threads may ask at once.
+    """
 
     def __init__(
         self, about: dict[str, Any], digest: str, nets: tuple[CervixDetector, CropClassifier, DeepSAD], device: str,
@@ -139,6 +149,9 @@ class Analyzer:
         self.fusion, self.known = fusing.Fusion.from_json(about["fusion"]), known
         self.judge = quality.Judge.from_json(about["quality"]) if "quality" in about else None
         self.textured = self.judge is not None and self.judge.by_texture
+        # Of some backbones (xception, pit) timm takes the features by hooks, into one place for all threads
+        hooked = any(isinstance(module, FeatureHookNet) for module in self.detector.modules())
+        self._detecting: AbstractContextManager[object] = threading.Lock() if hooked else nullcontext()
 
     @classmethod
     def open(cls, path: Path, device: str = "cpu") -> Analyzer:
@@ -166,7 +179,8 @@ class Analyzer:
     def find(self, pictures: Sequence[Picture]) -> list[Found]:
         """The detector alone."""
         squares = [letterbox(picture, self.detector.config.size) for picture in pictures]
-        answers = self.detector.detect(self.tensor([pixels for pixels, _ in squares]))
+        with self._detecting:
+            answers = self.detector.detect(self.tensor([pixels for pixels, _ in squares]))
         return [
             _found([to_file_pixels(box, factor, picture.width, picture.height) for box in boxes])
             for picture, boxes, (_, factor) in zip(pictures, answers, squares, strict=True)

@@ -39,11 +39,11 @@ LEFT_OUT = """## Figures: leave one source out
 source, and patients who also stand in another source were left out. (The people who designed the synthetic green filter had looked at
 pictures of `iarc-colposcopy`.) This is what to expect of a new device.
 """
-KEPT_PART = """## Figures: leave one source out
+KEPT = """## Figures: leave one source out
 
 `{site}` left out of training: these are a sibling's weights, of the same recipe, without the pictures of that source and without its
-patients who also stand in another source. **But a part of the sibling was kept from a bundle that knows the source by name**, and may have
-learned from pictures of it; what is known of that stands in the notes. (The people who designed the synthetic green filter had looked at
+patients who also stand in another source. **But a part of the sibling was kept from a bundle that knows the source by name, or does not say
+what it knows**, and may have learned from its pictures: see the notes. (The people who designed the synthetic green filter had looked at
 pictures of `iarc-colposcopy`.) With that in mind, this is what to expect of a new device.
 """
 TITLES = {
@@ -65,18 +65,18 @@ Of seeds that were never trained on. Drawn pictures flatter: they show that the 
 }
 ADDS = """## What each part adds
 
-On the source that was left out, by the sibling that never saw it: the same images, judged by one part after another. The threshold of each
+On the source that was left out, by the sibling trained without it: the same images, judged by one part after another. The threshold of each
 is set on these very images so that 98 or 99 % of the regular ones are spared.
 """
 
 
 def write(bundle: Path, left_out: Mapping[str, Report], reports: Mapping[str, Report], *, notes: str = "") -> str:
-    """The card's text. left_out: source -> report of a sibling that never saw it. reports: of `test`, `folds` and `examples`; what is
+    """The card's text. left_out: source -> report of a sibling trained without it. reports: of `test`, `folds` and `examples`; what is
     absent is left out. A sibling's report must have `held_out`."""
     about, digest = read_manifest(bundle)
     sections = [head(about, digest), "## Not to be used for\n\n" + NOT_FOR, "## Trained on\n\n" + SOURCES]
     for site, report in left_out.items():
-        sections.append((LEFT_OUT if site in report["held_out"] else KEPT_PART).format(site=site) + "\n" + table(report))
+        sections.append((LEFT_OUT if site in report["held_out"] else KEPT).format(site=site) + "\n" + table(report))
     if parts := about["metrics"].get("ablation"):
         sections.append(ADDS + "\n" + ablation(parts))
     sections += [title + "\n" + table(reports[name]) for name, title in TITLES.items() if name in reports]

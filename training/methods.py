@@ -91,6 +91,9 @@ def method(name: str) -> Method:
     """The method of a name; `timm:NAME` is any timm backbone by the recipes of ResNeSt. Raises TrainingRefused for an unknown one."""
     if name.startswith(TIMM):
         return _backbone(name.removeprefix(TIMM))
+    known, _, preset = name.rpartition(":")
+    if known in METHODS:
+        raise TrainingRefused(f"{known} has no preset {preset!r}; choose one of {', '.join(PRESET_NAMES)}.")
     if name not in METHODS:
         raise TrainingRefused(f"There is no method {name!r}; choose one of {', '.join(METHODS)} or timm:NAME.")
     return METHODS[name]

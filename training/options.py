@@ -67,7 +67,7 @@ def _publish_options(options: argparse.ArgumentParser) -> None:
     options.add_argument("bundle", type=Path)
     options.add_argument("out", type=Path, help="the new bundle folder")
     options.add_argument(
-        "--left-out", action="append", default=[], metavar="SITE=REPORT.json", help="of a sibling that never saw this source"
+        "--left-out", action="append", default=[], metavar="SITE=REPORT.json", help="of a sibling trained without this source"
     )
     for name, made_by in (("test", "evaluate --json"), ("examples", "evaluate --json"), ("folds", "folds")):
         options.add_argument(f"--{name}", type=Path, help=f"report of `{made_by}`")

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from training import files, report_page
-from training.types import EvaluationReport
+from training.types import KEPT_PART, EvaluationReport
 
 DIGEST_POINTS = 60
-KEPT_PART = "kept_part"
 
 
 def write(report: EvaluationReport, out: Path, *, snapshot: Path | None = None) -> Path:
@@ -41,7 +40,8 @@ def plain(value: Any) -> Any:
 
 def digest(report: Mapping[str, Any], site: str) -> dict[str, Any]:
     """The figures of a report, as plain data, that a bundle takes along in `metrics.leave_one_source_out`, under the `site` that its
-    sibling was trained without. `kept_part` is there, and true, where a part of the sibling comes from a bundle that knows the site."""
+    sibling was trained without. `kept_part` is there, and true, where a part of the sibling comes from a bundle that knows the site or does
+    not say what it knows."""
     named = {**report["figures"], **{f"{kind} named right": one for kind, one in report["per_kind"].items()}}
     for point in report["operating_points"]:
         if not point["site"]:

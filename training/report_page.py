@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training import figures, html
-from training.types import FOLDS, EvaluationReport, Interval
+from training.types import FOLDS, KEPT_PART, EvaluationReport, Interval
 
 ALL = "all sites"
 EXTREMES = 6
@@ -67,13 +67,13 @@ def _left_out(report: EvaluationReport) -> str:
         )
     if report.left_out:
         curves = {site: _xy(told["roc"]) for site, told in report.left_out.items() if told.get("roc")}
-        parts += [html.figure(figures.roc(curves), "ROC on sources that a sibling of this bundle never saw.")] if curves else []
+        parts += [html.figure(figures.roc(curves), "ROC on sources that a sibling of this bundle was trained without.")] if curves else []
         for site, told in report.left_out.items():
             rows = [[name, _as_interval(value)] for name, value in told.items() if isinstance(value, Mapping)]
             counted = f"{site} left out: {told.get('images')} images of {told.get('patients')} patients"
             parts.append(html.table(["figure", "value"], rows, counted))
-            if told.get("kept_part"):
-                parts.append(html.note(f"That sibling kept a part of a bundle that knows {site}: it may have learned from its pictures."))
+            if told.get(KEPT_PART):
+                parts.append(html.note(f"That sibling kept a part of a bundle that may have learned from pictures of {site}."))
     if not parts:
         parts.append(
             html.note(

@@ -8,6 +8,8 @@ from training.explained import explained
 
 FOLDS = "folds"
 """The `split` of a report over folds by patient: every image judged by the one of several bundles that never saw its patient."""
+KEPT_PART = "kept_part"
+"""Of the figures of a sibling trained without a site: true where a part of it may have learned from the site's pictures."""
 
 
 class Cancelled(Exception):
@@ -149,7 +151,7 @@ class EvaluationReport:
     deep_sad_distance, green_share, map: [x, y] of t-SNE in [0, 1] or None}.
 
     From `held_out` on: absent from reports that were written before them.
-    held_out: sites that the bundle knows by no name. left_out: what it says of sibling models that never saw a site: site -> figures
+    held_out: sites that the bundle knows by no name. left_out: what it says of sibling models trained without a site: site -> figures
     (and `roc`, `images`, `patients`), as `training.report.digest` writes them into bundle.json's `metrics.leave_one_source_out`.
     composition: rows {split, site, kind, images, patients} of the whole snapshot (the paper's Tables 1-4).
     per_site_kind: site -> kind -> recall; site_auroc: site -> AUROC. faint_green_by_site: site -> share found.

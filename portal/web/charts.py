@@ -20,7 +20,7 @@ def precision_recall(mine: EvaluationReport, champion: EvaluationReport | None) 
 
 
 def left_out(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """ROC of siblings, each on the source that it never saw."""
+    """ROC of siblings, each on the source that it was trained without."""
     series = [{"name": site, "points": [[x, y, None] for x, y in figures["roc"]]} for site, figures in told.items() if figures.get("roc")]
     return {"type": "roc", "series": series} if series else None
 

@@ -111,7 +111,7 @@ def _number(told: object) -> int:
 
 
 def left_out(told_of: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, list[tuple[str, Figure]]]]:
-    """What the bundle tells of siblings, by the source that each never saw: (site, counted over what, figures)."""
+    """What the bundle tells of siblings, by the source that each was trained without: (site, counted over what, figures)."""
     return [
         (
             site,

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from inference import api, preprocess
+from inference import bundle as bundles
 from inference.bundle import BASELINE, BundleError
+from inference.detector import CervixDetector, DetectorConfig
 from inference.novelty import LOOK_AXES, Novelty
 from inference.preprocess import Picture
 from inference.threads import use as use_threads
@@ -47,7 +52,8 @@ def test_answers_come_in_order_however_many_threads_work(tiny_bundle: Path, pict
     alone = {path: api.analyse([path], tiny_bundle, threads=1)[0] for path in paths}
     try:
         said = api.analyse(paths, tiny_bundle, batch=2, threads=threads)
-        assert torch.get_num_threads() == threads, "the caller's number is its own again"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == threads, "a new thread starts with the caller's number, not a worker's"
     finally:
         torch.set_num_threads(1)
     for path, answer in zip(paths, said, strict=True):
@@ -59,19 +65,97 @@ def test_answers_come_in_order_however_many_threads_work(tiny_bundle: Path, pict
             assert answer == expected
 
 
-def test_what_nobody_waits_for_any_more_is_not_analysed(tiny_bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def slowed(monkeypatch: pytest.MonkeyPatch, hold: Callable[[Path], object]) -> list[Path]:
+    """Decoding that first does `hold`; returns the paths that it has come to, in order."""
     opened: list[Path] = []
 
     def decode(path: Path) -> Picture:
         opened.append(path)
+        hold(path)
         return preprocess.decode(path)
 
     monkeypatch.setattr(api, "decode", decode)
+    return opened
+
+
+def test_as_many_batches_as_threads_are_worked_on_at_once_and_keep_their_order(
+    tiny_bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    all_three = threading.Barrier(3, timeout=60)
+    # Each of the first three waits for the other two, and the first of them is let through last
+    late = threading.Event()
+
+    def hold(path: Path) -> None:
+        if path in pictures[:3]:
+            all_three.wait()
+        if path == pictures[0]:
+            assert late.wait(60)
+        if path == pictures[3]:
+            late.set()
+
+    slowed(monkeypatch, hold)
+    try:
+        said = api.analyse(pictures[:6], tiny_bundle, batch=2, threads=3)
+    finally:
+        torch.set_num_threads(1)
+    monkeypatch.undo()
+    assert [(one.width, one.height) for one in said if isinstance(one, Analysis)] == [preprocess.decode(p).image.size for p in pictures[:6]]
+
+
+def test_no_more_than_two_batches_of_pictures_are_open_at_once(
+    tiny_bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[int] = []
+
+    def pool_of(workers: int, **given: Any) -> ThreadPoolExecutor:
+        used.append(workers)
+        return ThreadPoolExecutor(workers, **given)
+
+    monkeypatch.setattr(api, "ThreadPoolExecutor", pool_of)
+    try:
+        api.analyse(pictures * 2, tiny_bundle, batch=1, threads=6)
+        api.analyse(pictures * 2, tiny_bundle, batch=2, threads=6)
+        api.analyse(pictures[:3], tiny_bundle, batch=16, threads=6)
+    finally:
+        torch.set_num_threads(1)
+    assert used == [2, 4, 3]
+
+
+def test_what_nobody_waits_for_any_more_is_not_analysed(tiny_bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    more = threading.Event()
+    opened = slowed(monkeypatch, lambda path: len(opened) > 1 and more.wait(60))
     answers = api.iterate(pictures * 20, tiny_bundle, batch=1)
     assert isinstance(next(answers), Analysis)
-    answers.close()  # type: ignore[attr-defined]
-    assert len(opened) < 12, "of 140"
-    assert torch.get_num_threads() == 1
+    threading.Timer(0.5, more.set).start()
+    answers.close()
+    assert len(opened) == 2, "the one that was waited for and the one that was begun, of 140"
+
+
+def test_an_error_reaches_the_caller_after_the_answers_before_it(
+    tiny_bundle: Path, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hold(path: Path) -> None:
+        if path == pictures[2]:
+            raise MemoryError("no room")
+
+    slowed(monkeypatch, hold)
+    answers = api.iterate(pictures, tiny_bundle, batch=1)
+    assert all(isinstance(next(answers), Analysis) for _ in range(2))
+    with pytest.raises(MemoryError, match="no room"):
+        next(answers)
+
+
+def test_a_backbone_whose_features_are_hooked_is_asked_by_one_thread_at_a_time(tmp_path: Path) -> None:
+    """timm keeps what its hooks saw in one place for all threads: unlocked, one batch gets another's features, or none."""
+    detector = CervixDetector(DetectorConfig(backbone="legacy_xception", size=64, channels=16)).eval()
+    about, digest = bundles.read_manifest(toys.write_bundle(tmp_path / "tiny"))
+    _, classifier, measure = api.build(about["parts"])
+    analyzer = api.Analyzer(about, digest, (detector, classifier, measure), "cpu")
+    shown = [preprocess.decode(toys.save_blob(tmp_path / f"{n}.jpg", size=(90 + n, 80), seed=n)) for n in range(4)]
+    alone = [analyzer.find([picture]) for picture in shown]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda n: analyzer.find([shown[n % 4]]), range(40)))
+    assert together == alone * 10
 
 
 def test_each_thread_keeps_its_own_number_of_torch_threads() -> None:

@@ -170,6 +170,14 @@ def test_the_report_says_which_methods_were_not_trained(done: tuple[Path, list[P
     assert not_run(runs_of(part), part) == "deep_svdd (paper)"
 
 
+def test_the_quick_form_leaves_out_no_preset_that_was_named_and_refuses_to_train_nothing(tmp_path: Path) -> None:
+    order = Order(tmp_path / "gone.csv", ROLES, tmp_path, methods=("retinanet_v2:default", "deep_sad:paper"), quick=True)
+    assert [run.key for run in runs_of(order)] == [("retinanet_v2", "default"), ("deep_sad", "paper")]
+    nothing = replace(order, methods=("retinanet_v2",), presets=("default",))
+    with pytest.raises(TrainingRefused, match="nothing would be trained"):
+        reproduce(nothing, report=lambda _: None, cancelled=lambda: False)
+
+
 # --- the collection ---------------------------------------------------------------------------------------------------------------
 
 

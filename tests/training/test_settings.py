@@ -76,7 +76,12 @@ def test_methods_by_name_replace_their_part() -> None:
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("deep_sadd", "no method"), ("timm:resnest99x", "no backbone"), ("hypersphere_224", "cannot be part of a bundle")],
+    [
+        ("deep_sadd", "no method"),
+        ("deep_sad:papers", "deep_sad has no preset 'papers'; choose one of paper, default, small"),
+        ("timm:resnest99x", "no backbone"),
+        ("hypersphere_224", "cannot be part of a bundle"),
+    ],
 )
 def test_an_unknown_method_is_refused(name: str, said: str) -> None:
     with pytest.raises(TrainingRefused, match=said):

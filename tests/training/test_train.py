@@ -181,7 +181,27 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert len({fused["name"], beside["name"]}) == 2
     folded = tmp_path / "folded.json"
     folded.write_text(json.dumps({**json.loads(report.read_text()), "split": "folds"}))
-    told = ["--left-out", f"site-0={report}", "--test", str(report), "--folds", str(folded), "--ablation", str(parts), "--name", "shipped"]
+    # A sibling's report: of a snapshot that has the site in the test split alone
+    whole = json.loads(report.read_text())
+    rows_left = [row for row in whole["composition"] if row["site"] != "site-0" or row["split"] == "test"]
+    kept = tmp_path / "kept.json"
+    kept.write_text(json.dumps({**whole, "composition": rows_left}))
+    notes = tmp_path / "notes.md"
+    notes.write_text("- The detector has seen two pictures of it.")
+    told = [
+        "--left-out",
+        f"site-0={kept}",
+        "--notes",
+        str(notes),
+        "--test",
+        str(report),
+        "--folds",
+        str(folded),
+        "--ablation",
+        str(parts),
+        "--name",
+        "shipped",
+    ]
     assert shell.main(["publish", bundle, str(made), *told]) == 0
     about, digest = bundles.verify(made)
     assert capsys.readouterr().out.strip().endswith(digest)
@@ -190,7 +210,7 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert about["recipes"]["resnest"]["size"] == toys.TINY.resnest.size
     card = (made / bundles.CARD).read_text(encoding="utf-8")
     assert f"`{digest}`" in card
-    # The bundle itself knows the site, as a sibling does that kept a part of one that does
+    # The bundle itself knows the site, as a sibling does that kept a part of one
     assert about["metrics"]["leave_one_source_out"]["site-0"]["kept_part"] is True
     assert "`site-0` left out of training" in card
     assert "| Deep SAD alone |" in card
@@ -200,7 +220,8 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     # both reports are of the same two sites; the source left out has the table too, as here its report is that one again
     assert card.count(own) == 3
     assert str(tmp_path) not in card
-    never = {**json.loads(report.read_text()), "held_out": ["site-0"]}
+    assert "has seen two pictures" in card
+    never = {**json.loads(kept.read_text()), "held_out": ["site-0"]}
     assert "kept_part" not in reports.digest(never, "site-0")
     assert "`site-0` never seen" in cards.write(made, {"site-0": never}, {})
     # The networks are the same, and a bundle is never overwritten
@@ -209,6 +230,14 @@ def test_a_bundle_is_published_with_what_its_siblings_and_its_parts_show(
     assert shell.main(["publish", bundle, str(tmp_path / "other"), "--left-out", "site-0"]) == 1
     for wrong in (["--folds", str(report)], ["--test", str(folded)]):
         assert shell.main(["publish", bundle, str(tmp_path / "other"), *wrong]) == 1
+    assert not (tmp_path / "other").exists()
+    # Refused as a sibling's: one that trained on the source, one of other sources, one that kept a part of which nothing is told
+    capsys.readouterr()
+    for given, why in (
+        (f"site-0={report}", "nothing was left out"), (f"site-O={kept}", "no figures of site-O"), (f"site-0={kept}", "Say in --notes"),
+    ):  # fmt: skip
+        assert shell.main(["publish", bundle, str(tmp_path / "other"), "--left-out", given]) == 1
+        assert why in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 
 

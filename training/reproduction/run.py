@@ -45,6 +45,8 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
     A killed run continues from the checkpoints in the folder. Raises TrainingRefused before time is spent, Cancelled when asked to stop.
     """
     runs = runs_of(order)
+    if not runs:
+        raise TrainingRefused("These methods have none of these presets in the quick form: nothing would be trained.")
     collection = read(order.manifest, order.roles)
     if order.quick:
         collection = thinned(collection, quick_form.MOST)
@@ -71,7 +73,7 @@ def runs_of(order: Order) -> list[Run]:
         name, chosen = parse(named)
         found = method(name)
         for preset in (chosen,) if chosen else order.presets:
-            if order.quick and (name, preset) in quick_form.SKIPPED:
+            if order.quick and not chosen and (name, preset) in quick_form.SKIPPED:
                 continue
             recipe = found.recipe(preset)
             runs[(name, preset)] = Run(found, preset, order.shrink(recipe) if order.quick else recipe)
