@@ -5,23 +5,28 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
 from portal.core.errors import BadInput
 from portal.core.statements import Prepared
-from portal.reviews.models import Draft, Lease, Read
+from portal.reviews.models import Draft, Lease, Read, ReviewTask
 
 _LONGEST = {"kind": 20, "note": 2000, "box": 120}
 _MOST_REASONS = 12
 
 
+@transaction.atomic
 def keep(*, lease: Lease, content: dict[str, Any]) -> None:
     """Keep what the page holds. A lease that has run out keeps it too: nothing that was written is lost. Not where the answer is in: what
-    comes after it over a slow line is of no use to anybody."""
-    if lease.ended is not None and Read.objects.filter(task=lease.task_id, reader=lease.reader_id, current=True).exists():
+    comes after it over a slow line is of no use to anybody. The question is held meanwhile, or an answer could come in between."""
+    checked = _checked(content)
+    ReviewTask.objects.select_for_update(no_key=True).only("pk").get(pk=lease.task_id)
+    over = Lease.objects.filter(pk=lease.pk, ended__isnull=False)
+    if over.filter(Exists(Read.objects.filter(task=OuterRef("task"), reader=OuterRef("reader"), current=True))).exists():
         return
-    Draft.objects.update_or_create(task=lease.task, reader=lease.reader, defaults={"content": _checked(content), "moved": Now()})
+    Draft.objects.update_or_create(task=lease.task, reader=lease.reader, defaults={"content": checked, "moved": Now()})
 
 
 def of(lease: Lease) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from portal.accounts.models import Membership
 from portal.images.models import Image
 from portal.labels.models import Label
 from portal.reviews.models import Draft, Lease, Read, ReviewRules, ReviewTask
+from portal.reviews.room import drafts
 from portal.reviews.skips import REASONS
 from tests.cast import Cast, make_image, make_read, make_task
 
@@ -195,6 +196,17 @@ def test_what_is_kept_after_the_answer_is_not_kept(cast: Cast) -> None:
     token = turn(client)["token"]
     send(client, "answer", token=token, kind="regular")
     assert send(client, "draft", token=token, kind="green_filter", note="late")[0] == 200
+    assert not Draft.objects.exists()
+
+
+def test_a_draft_that_was_on_its_way_when_the_answer_came_is_not_kept(cast: Cast) -> None:
+    """It has looked up its lease before the answer ended it."""
+    tasks(cast, 1)
+    client = cast.client(cast.rita)
+    token = turn(client)["token"]
+    before = Lease.objects.get(token=token)
+    send(client, "answer", token=token, kind="regular")
+    drafts.keep(lease=before, content={"kind": "green_filter", "note": "late"})
     assert not Draft.objects.exists()
 
 

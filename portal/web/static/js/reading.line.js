@@ -25,6 +25,8 @@ export function makeDrafts({ form, address, saved, fields }) {
   let timer = null;
   // one after the other: an older one must not overwrite a newer, nor come after the answer
   let sending = Promise.resolve();
+  // from when an answer goes until it is refused or something is changed: the line may come back twice
+  let stopped = false;
 
   function here(token) { return KEPT + token; }
   function tidy() {
@@ -38,7 +40,7 @@ export function makeDrafts({ form, address, saved, fields }) {
   function send() {
     timer = null;
     // a page that has no place for drafts keeps none: an answer that is amended is looked at for a short while alone
-    if (address) sending = sending.then(sent);
+    if (address && !stopped) sending = sending.then(sent);
     return sending;
   }
   async function sent() {
@@ -50,6 +52,7 @@ export function makeDrafts({ form, address, saved, fields }) {
     saved.textContent = WHERE[status] || "Kept in this browser.";
   }
   function changed() {
+    stopped = false;
     saved.textContent = "";
     clearTimeout(timer);
     timer = setTimeout(send, PAUSE);
@@ -57,16 +60,17 @@ export function makeDrafts({ form, address, saved, fields }) {
   window.addEventListener("online", () => localStorage.getItem(here(form.elements.token.value)) && send());
   tidy();
   return {
-    changed, keepHere,
+    changed,
+    keepHere() { stopped = false; keepHere(); },
     // before the answer itself goes: no draft may come after it
-    async stop() { clearTimeout(timer); timer = null; await sending; },
+    async stop() { stopped = true; clearTimeout(timer); timer = null; await sending; },
     // before another picture comes: what was marked last is kept with this one
     async flush() {
       const waits = timer !== null;
       clearTimeout(timer);
       await (waits ? send() : sending);
     },
-    forget(token) { localStorage.removeItem(here(token)); saved.textContent = ""; },
+    forget(token) { stopped = false; localStorage.removeItem(here(token)); saved.textContent = ""; },
     found: (token) => JSON.parse(localStorage.getItem(here(token)) || "null")?.marked,
   };
 }
