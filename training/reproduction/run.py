@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from inference.types import Progress
-from training import parallel
+from training import files, parallel
 from training.methods import METHODS, Recipe, method, parse
 from training.reproduction import quick as quick_form
 from training.reproduction import report as reports
@@ -60,7 +60,7 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
         reports.write_csv(order.out / "tables", tables)
         said = [quick_form.SAID] if order.quick else []
         said += [f"Not the whole experiment. Not trained here: {missing}."] if (missing := not_run(runs, order)) else []
-        target.write_text(reports.page(collection, runs, results, tables, said=said, pictures=order.pictures), encoding="utf-8")
+        files.write_text(target, reports.page(collection, runs, results, tables, said=said, pictures=order.pictures))
     parallel.barrier()
     return target
 
@@ -102,7 +102,5 @@ def claim(order: Order, runs: Sequence[Run], digest: str) -> None:
         raise TrainingRefused(f"{order.out.name} holds another experiment (other data, sites or settings). Choose an empty folder.")
     if parallel.leads():
         order.out.mkdir(parents=True, exist_ok=True)
-        fresh = mark.with_suffix(".tmp")
-        fresh.write_text(json.dumps(mine, indent=1), encoding="utf-8")
-        fresh.replace(mark)
+        files.write_text(mark, json.dumps(mine, indent=1))
     parallel.barrier()
