@@ -25,8 +25,6 @@ export function makeDrafts({ form, address, saved, fields }) {
   let timer = null;
   // one after the other: an older one must not overwrite a newer, nor come after the answer
   let sending = Promise.resolve();
-  // from when an answer goes until it is refused or something is changed: the line may come back twice
-  let stopped = false;
 
   function here(token) { return KEPT + token; }
   function tidy() {
@@ -38,9 +36,11 @@ export function makeDrafts({ form, address, saved, fields }) {
     localStorage.setItem(here(form.elements.token.value), JSON.stringify({ at: Date.now(), marked: fields() }));
   }
   function send() {
+    // also when it is not the timer that asks: left running, it would keep the next picture's empty form
+    clearTimeout(timer);
     timer = null;
     // a page that has no place for drafts keeps none: an answer that is amended is looked at for a short while alone
-    if (address && !stopped) sending = sending.then(sent);
+    if (address) sending = sending.then(sent);
     return sending;
   }
   async function sent() {
@@ -52,7 +52,6 @@ export function makeDrafts({ form, address, saved, fields }) {
     saved.textContent = WHERE[status] || "Kept in this browser.";
   }
   function changed() {
-    stopped = false;
     saved.textContent = "";
     clearTimeout(timer);
     timer = setTimeout(send, PAUSE);
@@ -60,17 +59,16 @@ export function makeDrafts({ form, address, saved, fields }) {
   window.addEventListener("online", () => localStorage.getItem(here(form.elements.token.value)) && send());
   tidy();
   return {
-    changed,
-    keepHere() { stopped = false; keepHere(); },
+    changed, keepHere,
     // before the answer itself goes: no draft may come after it
-    async stop() { stopped = true; clearTimeout(timer); timer = null; await sending; },
+    async stop() { clearTimeout(timer); timer = null; await sending; },
     // before another picture comes: what was marked last is kept with this one
     async flush() {
       const waits = timer !== null;
       clearTimeout(timer);
       await (waits ? send() : sending);
     },
-    forget(token) { stopped = false; localStorage.removeItem(here(token)); saved.textContent = ""; },
+    forget(token) { localStorage.removeItem(here(token)); saved.textContent = ""; },
     found: (token) => JSON.parse(localStorage.getItem(here(token)) || "null")?.marked,
   };
 }
