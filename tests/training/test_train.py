@@ -24,6 +24,8 @@ from training import card as cards
 from training import config
 from training import report as reports
 from training.engine import Reporter
+from training.methods import METHODS
+from training.reproduction.pace import Pace, work
 from training.types import Cancelled, TrainConfig, TrainingRefused
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,3 +255,36 @@ def test_time_left_does_not_count_what_was_done_before_a_restart(monkeypatch: py
     reporter.at("detector", 60 / 99, "")
     assert lines[-1].fraction == pytest.approx(0.61)
     assert lines[-1].seconds_left == pytest.approx(60 / 0.10 * 0.39)
+
+
+def test_time_left_of_an_experiment_counts_what_is_trained_here_and_what_each_training_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    lines: list[Progress] = []
+    pace = Pace({"detector": 1000.0, "deep_sad": 100.0, "resnest": 300.0}, lines.append)
+    # The detector's checkpoint was there already; Deep SAD goes on from one, ten minutes into this process
+    clock[0] += 600
+    reporter = Reporter(pace.of("deep_sad"), lambda: False, {"autoencoder": 60, "deep_sad": 40})
+    reporter.continues("autoencoder", 0.5)
+    clock[0] += 60
+    reporter.at("autoencoder", 40 / 60, "")
+    # A tenth in 60 s: 360 s for the rest of it, and three times the whole of it for the other
+    assert lines[-1].fraction == pytest.approx(1040 / 1400)
+    assert lines[-1].seconds_left == pytest.approx(360 + 3 * 600)
+    # The other turns out to be twice as slow as thought: itself counts
+    reporter = Reporter(pace.of("resnest"), lambda: False, {"resnest": 1})
+    reporter.at("resnest", 0.0, "")
+    assert lines[-1].seconds_left is None
+    clock[0] += 360
+    reporter.at("resnest", 0.1, "")
+    assert lines[-1].seconds_left == pytest.approx(360 * 9)
+
+
+def test_a_recipe_of_more_passes_or_pixels_costs_more() -> None:
+    sad, resnest, lite = (METHODS[name] for name in ("deep_sad", "resnest_32", "retinanet_lite"))
+    assert work(sad.recipe("paper"), 2000) > 5 * work(sad.recipe("default"), 2000)
+    assert work(resnest.recipe("paper"), 2000) == pytest.approx(4 * work(resnest.recipe("default"), 2000))
+    assert work(METHODS["resnest_224"].recipe("paper"), 2000) == pytest.approx(49 * work(resnest.recipe("paper"), 2000))
+    # This many pictures an epoch, however many there are
+    assert work(lite.recipe("default"), 2000) == work(lite.recipe("default"), 4000)
+    assert work(METHODS["deep_sad_no_ae"].recipe("paper"), 2000) == pytest.approx(work(sad.recipe("paper"), 2000) / 2)

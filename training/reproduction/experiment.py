@@ -20,11 +20,12 @@ from training.engine import Reporter
 from training.methods import Method, Recipe
 from training.reproduction.collection import ROLES, Collection
 from training.reproduction.material import Look, Part, look
+from training.reproduction.pace import Pace, work
 from training.types import TrainingRefused
 
 Floats = NDArray[np.float64]
-COSTS = {"detector": 4.0, "resnest": 5.0, "deep_sad": 1.0, "head": 1.0}
-"""How long a method takes, compared with the others, for the time left."""
+PARTS = ("detector", "resnest", "deep_sad", "head")
+"""In the order in which they are trained."""
 SORTER = "resnest_224"
 """The method whose embedding the heads stand on and t-SNE shows."""
 
@@ -105,9 +106,12 @@ class Experiment:
     device: str
     report: Callable[[Progress], None]
     cancelled: Callable[[], bool]
-    done: float = 0.0
-    began: float = field(default_factory=time.monotonic)
     sorters: dict[str, CropClassifier] = field(default_factory=dict)
+    pace: Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        images = len(self.collection.split("train"))
+        self.pace = Pace({run.folder: work(run.recipe, images) for run in self.runs}, self.report)
 
     def carry_out(self) -> Results:
         detectors = [run for run in self.runs if run.method.part == "detector"]
@@ -119,18 +123,9 @@ class Experiment:
         self._embed(results)
         return results
 
-    def _reporter(self, run: Run, *stages: str) -> Reporter:
-        total = sum(COSTS[one.method.part] for one in self.runs)
-        begin, cost = self.done, COSTS[run.method.part]
-        self.done += cost
-
-        def tell(progress: Progress) -> None:
-            fraction = (begin + cost * progress.fraction) / total
-            spent = time.monotonic() - self.began
-            left = spent / fraction * (1 - fraction) if fraction > 0.02 else None
-            self.report(Progress(f"{run.folder} {progress.stage}", fraction, left, progress.message, progress.figures))
-
-        return Reporter(tell, self.cancelled, dict.fromkeys(stages, 1.0))
+    def _reporter(self, run: Run, **stages: float) -> Reporter:
+        """`stages`: by name, how long each takes compared with the others."""
+        return Reporter(self.pace.of(run.folder), self.cancelled, stages)
 
     def _detectors(self, runs: Sequence[Run]) -> tuple[CervixDetector | None, list[Found], str]:
         train, held, test = (self.collection.split(role) for role in ROLES)
@@ -150,7 +145,7 @@ class Experiment:
             began = time.monotonic()
             finder, figures = detector.train(
                 train, held, run.recipe, start=None, out=self._folder(run), seed=self.seed, device=self.device,
-                reporter=self._reporter(run, "detector"),
+                reporter=self._reporter(run, detector=1),
             )  # fmt: skip
             looks = look(finder, judged, self.device, cancelled=self.cancelled)
             if best is None or figures["iou"] > max(one.held_iou for one in found):
@@ -207,7 +202,7 @@ class Experiment:
         train, held, test = (parts[role] for role in ROLES)
         model, _ = resnest.train(
             train.wide(recipe.size), train.targets, held.inner(recipe.size), held.targets, recipe, start=None, out=self._folder(run),
-            seed=self.seed, device=self.device, reporter=self._reporter(run, "resnest"),
+            seed=self.seed, device=self.device, reporter=self._reporter(run, resnest=1),
         )  # fmt: skip
         if run.method.name == SORTER:
             self.sorters[run.preset] = model
@@ -217,10 +212,11 @@ class Experiment:
     def _deep_sad(self, run: Run, recipe: DeepSADRecipe, parts: dict[str, Part]) -> tuple[Floats, Floats]:
         train, held, test = (parts[role] for role in ROLES)
         material = deep_sad.Material(train.wide(SIZE), train.targets, train.labels, train.inner(SIZE))
-        stages = ("autoencoder", "deep_sad") if recipe.ae_init else ("deep_sad",)
+        stages = {"autoencoder": recipe.ae_epochs} if recipe.ae_init else {}
         model, _ = deep_sad.train(
-            material, recipe, start=None, out=self._folder(run), seed=self.seed, device=self.device, reporter=self._reporter(run, *stages)
-        )
+            material, recipe, start=None, out=self._folder(run), seed=self.seed, device=self.device,
+            reporter=self._reporter(run, **stages, deep_sad=recipe.epochs),
+        )  # fmt: skip
         one, other = (deep_sad.distances_of(model, part.inner(SIZE)) for part in (held, test))
         return finite(one, run), finite(other, run)
 
@@ -233,7 +229,7 @@ class Experiment:
         size = model.config.size
         seen, labels = heads.embedded_views(model, train.wide(size), train.targets, train.labels, views, recipe.views, self.seed)
         head = heads.train(
-            seen, labels, recipe, out=self._folder(run), seed=self.seed, device=self.device, reporter=self._reporter(run, "head")
+            seen, labels, recipe, out=self._folder(run), seed=self.seed, device=self.device, reporter=self._reporter(run, head=1)
         )
         one, other = (heads.scores_of(head, heads.embeddings_of(model, part.inner(size))) for part in (held, test))
         return finite(one, run), finite(other, run)

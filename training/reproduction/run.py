@@ -13,7 +13,7 @@ from training.methods import METHODS, Recipe, method, parse
 from training.reproduction import quick as quick_form
 from training.reproduction import report as reports
 from training.reproduction.collection import read, thinned
-from training.reproduction.experiment import COSTS, Experiment, Run
+from training.reproduction.experiment import PARTS, Experiment, Run
 from training.reproduction.tables import all_tables
 from training.types import TrainingRefused
 
@@ -67,7 +67,6 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
 
 def runs_of(order: Order) -> list[Run]:
     """Every method by its presets: detectors first, heads after the networks that they stand on."""
-    place = list(COSTS)
     runs: dict[tuple[str, str], Run] = {}
     for named in order.methods:
         name, chosen = parse(named)
@@ -77,7 +76,7 @@ def runs_of(order: Order) -> list[Run]:
                 continue
             recipe = found.recipe(preset)
             runs[(name, preset)] = Run(found, preset, order.shrink(recipe) if order.quick else recipe)
-    return sorted(runs.values(), key=lambda run: place.index(run.method.part))
+    return sorted(runs.values(), key=lambda run: PARTS.index(run.method.part))
 
 
 def not_run(runs: Sequence[Run], order: Order) -> str:
