@@ -167,9 +167,9 @@ def _whole(order: Tensor, batch: int, steps: int) -> Iterator[Tensor]:
 
 
 def _balanced(labels: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
-    """Half known regular and unlabelled together, half known non-regular (where there are any)."""
-    anomalies, rest = (torch.from_numpy(np.flatnonzero(mask)) for mask in (labels == -1, labels != -1))
-    parts = [pool[torch.randint(len(pool), (count // 2,), generator=rng)] for pool in (anomalies, rest) if len(pool)]
+    """`count` crops: half known regular and unlabelled together, half known non-regular; all of the one where there are none of the other."""
+    pools = [torch.from_numpy(found) for mask in (labels == -1, labels != -1) if len(found := np.flatnonzero(mask))]
+    parts = [pool[torch.randint(len(pool), (count // len(pools),), generator=rng)] for pool in pools]
     order = torch.cat(parts)
     return order[torch.randperm(len(order), generator=rng)]
 

@@ -87,8 +87,10 @@ def test_deep_sad_loss_draws_regular_in_and_pushes_anomalies_out() -> None:
     assert [float(g) > 0 for g in d.grad] == [True, True, False]
 
 
-def test_reconstruction_sums_over_the_pixels_of_an_image() -> None:
-    assert float(reconstruction(torch.ones(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))) == 48
+def test_reconstruction_is_the_mean_squared_error() -> None:
+    decoded = torch.ones(2, 3, 4, 4)
+    decoded[0] = 3.0
+    assert float(reconstruction(decoded, torch.zeros(2, 3, 4, 4))) == (9 + 1) / 2
 
 
 def test_class_weights_are_the_papers() -> None:
