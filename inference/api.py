@@ -143,6 +143,9 @@ class Analyzer:
         known: novelty.Novelty | None = None,
     ) -> None:  # fmt: skip
         self.about, self.hash, self.device = about, digest, torch.device(device)
+        if self.device.type == "cuda":
+            # TensorFloat-32 keeps 10 bits of a factor: rounded so, one real picture in four moves p by more than 1e-3 (docs/LOG-ml.md)
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         self.detector, self.resnest, self.deep_sad = nets
         for net in nets:
             net.to(self.device).eval()

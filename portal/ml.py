@@ -103,11 +103,17 @@ def train(
     return api.train(config, snapshot, out, report=report, cancelled=cancelled)
 
 
-def evaluate(bundle: Path, snapshot: Path, *, split: str = "test") -> EvaluationReport:
-    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image beside the others of its exam."""
+def evaluate(bundle: Path, snapshot: Path, *, split: str = "test", device: str = "cpu", threads: int | None = None) -> EvaluationReport:
+    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image beside the others of its exam.
+
+    `device` and `threads` as the portal analyses, since the report tells what an image took; None leaves torch's threads as they are.
+    """
+    from inference import threads as torch_threads
     from training import api
 
-    return api.evaluate(bundle, snapshot, split=split)
+    if threads is not None:
+        torch_threads.use(threads)
+    return api.evaluate(bundle, snapshot, split=split, device=device)
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:

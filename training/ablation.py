@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from inference.api import Analyzer
-from inference.assessment import Assessor, alone, evidence
+from inference.assessment import alone, evidence
 from inference.fusion import sigmoid
 from inference.types import CLASSIFIED_KINDS, Analysis
 from training import operating
-from training.answers import Answer, answer_all, beside_others, patients_of, resampled, scores_of, truth_of
+from training.answers import Answer, answer_all, judge_all, patients_of, resampled, scores_of, truth_of
 from training.evaluation import BATCH
 from training.manifest import Record, read_snapshot
 from training.metrics import auroc
@@ -40,10 +40,10 @@ def measure(
     Raises TrainingRefused where a class is missing, BundleError for a broken bundle.
     """
     analyzer = Analyzer.open(bundle, device)
-    records = [
-        r for r in read_snapshot(snapshot).split(split) if r.measurable and r.kind in CLASSIFIED_KINDS and (not sites or r.site in sites)
-    ]
-    answers = answer_all(analyzer, records, BATCH)
+    of_split = [record for record in read_snapshot(snapshot).split(split) if not sites or record.site in sites]
+    # One look at each: alone, the assessed answers are the fused ones
+    beside = judge_all(analyzer, of_split, lambda record: record.measurable and record.kind in CLASSIFIED_KINDS, BATCH, context=True)
+    records, answers = [answer.record for answer in beside], [replace(answer, assessed=None) for answer in beside]
     backbone = " + ".join(str(member) for member in analyzer.resnest.config.members)
     rows = [_row(f"classifier alone ({backbone})", scored(answers, by_classifier))]
     if untinted is not None:
@@ -52,7 +52,7 @@ def measure(
         *rows,
         _row("Deep SAD alone", scored(answers, by_deep_sad)),
         _row("fused", answers),
-        _row("fused, beside the exam's other images", beside_others(Assessor.of(analyzer.about), answers)),
+        _row("fused, beside the exam's other images", beside),
     ]
 
 

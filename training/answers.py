@@ -99,13 +99,38 @@ def beside_others(assessor: Assessor, answers: Sequence[Answer]) -> list[Answer]
     """The same answers, each assessed beside the others of its exam (site, patient and exam of its record), in order."""
     exams: dict[tuple[str, str, str], list[int]] = {}
     for row, answer in enumerate(answers):
-        exams.setdefault((answer.record.site, answer.record.patient, answer.record.exam), []).append(row)
+        exams.setdefault(exam_of(answer.record), []).append(row)
     made = list(answers)
     for rows in exams.values():
         judged = assessor.assess([evidence(answers[row].analysis, device=answers[row].record.device) for row in rows])
         for row, assessed in zip(rows, judged, strict=True):
             made[row] = replace(answers[row], assessed=assessed)
     return made
+
+
+def judge_all(
+    analyzer: Analyzer,
+    records: Sequence[Record],
+    counts: Callable[[Record], bool],
+    batch: int,
+    watch: Watch | None = None,
+    *,
+    context: bool,
+) -> list[Answer]:
+    """Answers of the records that count, in order; with `context` as the portal gives them, beside every other image of their exam.
+
+    The others are analysed as well, whatever is known of them: the portal compares before anybody has looked.
+    """
+    exams = {exam_of(record) for record in records if counts(record)}
+    shown = [record for record in records if counts(record) or (context and exam_of(record) in exams)]
+    answers = answer_all(analyzer, shown, batch, watch)
+    answers = beside_others(Assessor.of(analyzer.about), answers) if context else answers
+    return [answer for answer in answers if counts(answer.record)]
+
+
+def exam_of(record: Record) -> tuple[str, str, str]:
+    """Site, patient and exam: images that have these in common are compared."""
+    return record.site, record.patient, record.exam
 
 
 def _open(record: Record) -> Picture:

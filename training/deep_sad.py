@@ -167,7 +167,7 @@ def _whole(order: Tensor, batch: int, steps: int) -> Iterator[Tensor]:
 
 
 def _balanced(labels: NDArray[np.int64], count: int, rng: Generator) -> Tensor:
-    """`count` crops: half known regular and unlabelled together, half known non-regular; all of the one where there are none of the other."""
+    """`count` crops: half known regular and unlabelled together, half known non-regular; all of one where there are none of the other."""
     pools = [torch.from_numpy(found) for mask in (labels == -1, labels != -1) if len(found := np.flatnonzero(mask))]
     parts = [pool[torch.randint(len(pool), (count // len(pools),), generator=rng)] for pool in pools]
     order = torch.cat(parts)

@@ -254,8 +254,12 @@ class _Run:
     def restore(self, path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         if not path.exists():
             return
-        whole = torch.load(path, weights_only=True)
+        # It may have been written on another card, or on one where there is none now; of several processes the first one wrote it
+        whole = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(whole["model"])
         optimizer.load_state_dict(whole["optimizer"])
-        self.ema, self.best, self.epoch = whole["ema"], whole["best"], whole["epoch"]
+        device, best = next(model.parameters()).device, whole["best"]
+        self.ema = {name: value.to(device) for name, value in whole["ema"].items()}
+        self.best = None if best is None else {name: value.to(device) for name, value in best.items()}
+        self.epoch = whole["epoch"]
         self.losses, self.scores = whole["losses"], whole["scores"]

@@ -10,16 +10,14 @@ from typing import Any
 import numpy as np
 
 from inference.api import Analyzer
-from inference.assessment import Assessor
 from inference.types import CLASSIFIED_KINDS, Route
 from training import boxes, embedding, operating, reliability, repeat
 from training.answers import (
     Answer,
     Watch,
-    answer_all,
-    beside_others,
     by_kind,
     by_site,
+    judge_all,
     patients_of,
     resampled,
     scores_of,
@@ -41,15 +39,14 @@ def evaluate(
 ) -> EvaluationReport:  # fmt: skip
     """Evaluate a bundle on the records of one split that people labelled (automatic labels measure nothing).
 
-    `sites` narrows it. `context`: images are assessed beside the others of their exam, where the bundle compares; else each alone.
+    `sites` narrows it. `context`: images are assessed beside the others of their exam, where the bundle compares, those too that count
+    nothing themselves as no person labelled them; else each alone.
     Raises TrainingRefused when there is nothing to measure, BundleError for a broken bundle.
     """
     analyzer, data = Analyzer.open(bundle, device), read_snapshot(snapshot)
-    records = [r for r in data.split(split) if r.measurable and (not sites or r.site in sites)]
+    records = [r for r in data.split(split) if not sites or r.site in sites]
     watch = Watch()
-    answers = answer_all(analyzer, records, batch, watch)
-    if context:
-        answers = beside_others(Assessor.of(analyzer.about), answers)
+    answers = judge_all(analyzer, records, lambda record: record.measurable, batch, watch, context=context)
     return report_of(answers, analyzer.about, data, split=split, bundle_hash=analyzer.hash, cost=watch.cost(device, batch))
 
 

@@ -19,11 +19,10 @@ from typing import Any
 
 from inference import bundle as bundles
 from inference.api import Analyzer
-from inference.assessment import Assessor
 from inference.types import CLASSIFIED_KINDS
 from training import checks, parallel
 from training import snapshot as folders
-from training.answers import Answer, answer_all, beside_others
+from training.answers import Answer, judge_all
 from training.config import Preset
 from training.evaluation import BATCH, report_of
 from training.manifest import DRAWN, SALT, Record, Snapshot, read_snapshot
@@ -198,8 +197,7 @@ def pooled(folds: Folds, *, device: str = "cpu", batch: int = BATCH, context: bo
         fold = read_snapshot(divide(data, folds, number))
         if analyzer.about["snapshot_hash"] != fold.hash:
             raise TrainingRefused(f"The bundle in {folds.place(number).name} was trained on another division. Choose an empty folder.")
-        said = answer_all(analyzer, [r for r in fold.split("test") if folds.tests(r)], batch)
-        said = beside_others(Assessor.of(analyzer.about), said) if context else said
+        said = judge_all(analyzer, fold.split("test"), folds.tests, batch, context=context)
         each.append(_without_kept(report_of(said, analyzer.about, fold, split="test", bundle_hash=analyzer.hash), about))
         answers += [replace(one, analysis=replace(one.analysis, embedding=())) for one in said]
     together = hashlib.sha256(json.dumps([one.bundle_hash for one in each]).encode()).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
 
 from portal import ml
@@ -68,7 +69,10 @@ def run_evaluation(claim: Claim) -> None:
     Evaluation.objects.filter(pk=evaluation.pk).update(state=RunState.RUNNING)
     try:
         with Pulse(claim) as pulse:
-            report = ml.evaluate(Path(evaluation.version.bundle_path), Path(evaluation.snapshot.folder), split=evaluation.split)
+            report = ml.evaluate(
+                Path(evaluation.version.bundle_path), Path(evaluation.snapshot.folder), split=evaluation.split,
+                device=settings.DEVICE, threads=settings.TORCH_THREADS,
+            )  # fmt: skip
     except TrainingRefused as error:
         with transaction.atomic():
             jobs.fail(claim, str(error))

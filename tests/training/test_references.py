@@ -16,7 +16,6 @@ from torchvision.ops import box_iou
 
 from inference.deep_sad import DeepSAD
 from inference.detector import CervixDetector, DetectorConfig
-from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from tests.portal.reviews.one_by_one import cohen_kappa, gwet_ac1, krippendorff_alpha
 from training import losses
 from training.calibrate import RIDGE, non_negative_logistic
@@ -326,20 +325,3 @@ def test_alpha_of_krippendorffs_four_observers_with_gaps() -> None:
 def test_alpha_says_nothing_of_nothing() -> None:
     assert krippendorff_alpha([["a"], []]) is None
     assert krippendorff_alpha([["a", "a"], ["a", "a"]]) == 1.0
-
-
-# --- CPU and GPU ------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cpu_and_gpu_say_the_same() -> None:
-    torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    sorter, measure = CropClassifier(ResNeStConfig(backbone="resnest14d", size=64)).eval(), DeepSAD().eval()
-    crops, small = torch.rand(8, 3, 64, 64), torch.rand(8, 3, 32, 32)
-    with torch.inference_mode():
-        p, d = torch.sigmoid(non_regular_logit(sorter(crops))), measure(small)
-        p_gpu = torch.sigmoid(non_regular_logit(sorter.cuda()(crops.cuda()))).cpu()
-        d_gpu = measure.cuda()(small.cuda()).cpu()
-    assert float((p - p_gpu).abs().max()) < 1e-3
-    assert torch.allclose(d, d_gpu, rtol=1e-3)
