@@ -22,6 +22,7 @@ from inference.types import (
     Route,
     Unreadable,
 )
+from training.config import PARTS, TIMM
 from training.types import (
     Bin,
     Calibration,
@@ -37,10 +38,10 @@ from training.types import (
 )
 
 __all__ = [
-    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration", "Cancelled", "Cost",
-    "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress", "ReviewPoint",
-    "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "compares", "describe_bundle", "draw_examples",
-    "evaluate", "find_text", "train",
+    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "PARTS", "TIMM", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration",
+    "Cancelled", "Cost", "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress",
+    "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "begin_anew", "compares",
+    "describe_bundle", "draw_examples", "evaluate", "find_text", "method_title", "methods_of", "refuse_backbone", "train",
 ]  # fmt: skip
 
 
@@ -103,17 +104,42 @@ def train(
     return api.train(config, snapshot, out, report=report, cancelled=cancelled)
 
 
+def methods_of(part: str) -> list[tuple[str, str]]:
+    """Name and title of every method that a part of a bundle can be trained by. Loads no torch."""
+    from training import methods
+
+    return [(one.name, one.title) for one in methods.ALL if one.part == part]
+
+
+def method_title(named: str) -> tuple[str, str]:
+    """The part of a method given as `NAME` or `NAME:PRESET`, and the method in words. Loads no torch; raises TrainingRefused."""
+    from training import methods
+
+    return methods.part_of(named), methods.title_of(named)
+
+
+def refuse_backbone(name: str) -> None:
+    """Raise TrainingRefused, with the names nearest to it, for what is no network of timm. Loads neither torch nor timm."""
+    from training import backbones
+
+    backbones.refuse_unknown(name)
+
+
+def begin_anew(config: TrainConfig) -> tuple[str, ...]:
+    """The trained parts that begin with the network that preset or method name, not with start weights. Loads no torch; TrainingRefused."""
+    from training import methods
+
+    return methods.begin_anew(config)
+
+
 def evaluate(bundle: Path, snapshot: Path, *, split: str = "test", device: str = "cpu", threads: int | None = None) -> EvaluationReport:
     """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image beside the others of its exam.
 
     `device` and `threads` as the portal analyses, since the report tells what an image took; None leaves torch's threads as they are.
     """
-    from inference import threads as torch_threads
     from training import api
 
-    if threads is not None:
-        torch_threads.use(threads)
-    return api.evaluate(bundle, snapshot, split=split, device=device)
+    return api.evaluate(bundle, snapshot, split=split, device=device, threads=threads)
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:

@@ -90,6 +90,8 @@ SINGLE_ADMINISTRATOR: bool = env.bool("WINNOW_SINGLE_ADMINISTRATOR", default=Fal
 """One person may both ask for a promotion and approve it; the page says so."""
 READ_OWN_SITE_FIRST: bool = env.bool("WINNOW_READ_OWN_SITE_FIRST", default=False)
 """Readers may read images of their own site first: for an installation with one site; the page says so."""
+REVIEW_UNCALIBRATED: bool = env.bool("WINNOW_REVIEW_UNCALIBRATED", default=True)
+"""Images of a device on which a model has not been calibrated always go to readers (METHODS 6); the image's page says so."""
 MAX_FILE_BYTES: int = env.int("WINNOW_MAX_FILE_BYTES", default=60_000_000)
 PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)
 TABLE_DAYS: int = env.int("WINNOW_TABLE_DAYS", default=14)

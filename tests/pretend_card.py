@@ -36,21 +36,21 @@ class Misplaced(RuntimeError):
 
 
 class Lent(torch.Tensor):
-    """A tensor that is said to lie on a card; `inner` holds its values."""
+    """A tensor that is said to lie on a card; `held` are its values."""
 
-    inner: torch.Tensor
+    held: torch.Tensor
     place: torch.device
 
     @staticmethod
     def __new__(cls, inner: torch.Tensor, place: torch.device) -> Lent:
-        made: Lent = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: Lent = torch.Tensor._make_wrapper_subclass(
             cls, inner.size(), strides=inner.stride(), storage_offset=inner.storage_offset(), dtype=inner.dtype, device=CPU,
         )  # fmt: skip
         return made
 
     def __init__(self, inner: torch.Tensor, place: torch.device) -> None:
         assert not isinstance(inner, Lent)
-        self.inner, self.place = inner, place
+        self.held, self.place = inner, place
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
@@ -62,7 +62,7 @@ class Lent(torch.Tensor):
 
     def to(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """As torch's, which would take the processor for the place where this lies already."""
-        device, kind, *_ = torch._C._nn._parse_to(*args, **kwargs)  # type: ignore[attr-defined]
+        device, kind, *_ = torch._C._nn._parse_to(*args, **kwargs)
         if device is None or torch.device(device.type, device.index or 0) == self.place:
             return self if kind is None else super().to(kind)
         moved: torch.Tensor = torch.ops.aten._to_copy.default(self, dtype=kind, device=device)
@@ -74,16 +74,17 @@ class Lent(torch.Tensor):
     def numpy(self, **_: Any) -> Any:
         raise Misplaced("can't convert a tensor on a card to numpy: .cpu() first")
 
-    __array__ = numpy
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        return self.numpy()
 
     def tolist(self) -> Any:
-        return self.inner.tolist()
+        return self.held.tolist()
 
-    def __repr__(self, **_: Any) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Lent({tuple(self.shape)}, {self.place})"
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
         return carry_out(func, args, kwargs or {})
 
 
@@ -102,7 +103,7 @@ def carry_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     """The operation on the processor, its result where a card would have it."""
     name = func._schema.name
     named = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.device)]
-    stays = name in LIKE or (name in CROSSING and torch._C._current_graph_task_id() != -1)  # type: ignore[attr-defined]
+    stays = name in LIKE or (name in CROSSING and torch._C._current_graph_task_id() != -1)
     there = place_of(args[0]) if stays else named[0] if named else _together(name, args, kwargs)
     if there.type == "cuda":
         used.add(name)
@@ -119,7 +120,7 @@ def carry_out(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 def _plain(leaf: object) -> object:
     if isinstance(leaf, torch.device):
         return CPU
-    return leaf.inner if isinstance(leaf, Lent) else leaf
+    return leaf.held if isinstance(leaf, Lent) else leaf
 
 
 def _together(name: str, args: Any, kwargs: dict[str, Any]) -> torch.device:
@@ -139,14 +140,14 @@ def _together(name: str, args: Any, kwargs: dict[str, Any]) -> torch.device:
 def inserted(monkeypatch: pytest.MonkeyPatch, at: int = 0) -> Iterator[None]:
     """A machine with cards, of which the one with this number is the process's own."""
     used.clear()
-    torch._C._ensureCUDADeviceGuardSet()  # type: ignore[attr-defined]
+    torch._C._ensureCUDADeviceGuardSet()
     write, save, load, make, tensor = st.save_file, torch.save, torch.load, loader.Ahead._make, torch.tensor
 
     def saved(what: Any, *rest: Any, **named: Any) -> None:
-        save(tree_map(lambda leaf: {"lent": leaf.inner, "at": at} if isinstance(leaf, Lent) else leaf, what), *rest, **named)
+        save(tree_map(lambda leaf: {"lent": leaf.held, "at": at} if isinstance(leaf, Lent) else leaf, what), *rest, **named)
 
-    def loaded(*rest: Any, map_location: Any = None, **named: Any) -> Any:
-        return _back(load(*rest, map_location="cpu", **named), map_location)
+    def loaded(path: Any, *, map_location: Any = None, weights_only: bool = True) -> Any:
+        return _back(load(path, map_location="cpu", weights_only=weights_only), map_location)
 
     def made(self: Any, batches: Any) -> None:
         with Card():

@@ -126,7 +126,7 @@ def reproduce(given: argparse.Namespace) -> None:
     order = Order(
         given.manifest, roles, given.out, quick=given.quick, pictures=not given.no_pictures, seed=given.seed,
         device=parallel.join(given.device), methods=tuple(given.methods.split(",")) if given.methods else tuple(METHODS),
-        presets=tuple(given.presets.split(",")),
+        presets=tuple(given.presets.split(",")), weights=dict(one.partition("=")[::2] for one in given.weights),
     )  # fmt: skip
     try:
         print(carry_out(order, report=RunLog(given.out, lambda: None), cancelled=lambda: False))

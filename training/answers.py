@@ -19,7 +19,7 @@ from inference.assessment import Assessor, evidence
 from inference.preprocess import DecodeError, Picture, crop_to, decode, with_margin
 from inference.types import NON_REGULAR_KINDS, Analysis, Assessed, Box, DetectorState, Kind, Route
 from training.manifest import Record, count_patients
-from training.metrics import box_iou, by_patient, covered, wilson
+from training.metrics import box_iou, by_patient, covered, proportion
 from training.types import Cost, Interval, TrainingRefused
 
 CONTAINED = 0.95
@@ -212,8 +212,8 @@ def by_kind(answers: Iterable[Answer]) -> list[tuple[str, list[Answer]]]:
 
 
 def share(answers: Sequence[Answer], holds: Callable[[Answer], bool]) -> Interval:
-    """The share of the answers for which something holds, with its Wilson interval."""
-    return wilson(sum(holds(a) for a in answers), len(answers), patients_of(answers))
+    """The share of the answers for which something holds, with its intervals by Wilson and by patient."""
+    return proportion([holds(a) for a in answers], [a.record.patient_key for a in answers])
 
 
 def resampled(answers: Sequence[Answer], figure: Callable[[NDArray[np.int64]], float], hits: int) -> Interval:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +25,14 @@ from inference.members import FRAME, Member
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
-from training import calibrate, checks, deep_sad, detector, files, parallel, quality, refit, resnest
-from training.config import PARTS, Preset, preset_of
+from training import beginnings, calibrate, checks, deep_sad, detector, files, parallel, quality, refit, resnest
+from training.beginnings import Beginnings
+from training.config import PARTS, Preset, ResNeStRecipe
 from training.crops import Crops, find_boxes, read_crops, read_frames, read_wide_frames
 from training.engine import Reporter
 from training.evaluation import evaluate
 from training.manifest import Record, Snapshot, count_patients, read_snapshot
+from training.methods import begin_anew, recipes_of
 from training.metrics import auroc
 from training.types import TrainConfig, TrainingRefused
 
@@ -47,8 +49,6 @@ WEIGHTS = {
 }  # fmt: skip
 """How long the stages take, compared with one another; those that are left out of a run are left out of its progress."""
 
-Start = dict[str, dict[str, Tensor]]
-
 
 def train(
     config: TrainConfig, snapshot: Path, out: Path, *, report: Callable[[Progress], None], cancelled: Callable[[], bool],
@@ -61,43 +61,42 @@ def train(
     `recipes` replaces those of the preset.
     """
     torch.set_num_threads(config.threads)
-    preset, data = preset_of(config) if recipes is None else recipes, read_snapshot(snapshot)
+    known, data = recipes_of(config), read_snapshot(snapshot)
+    preset = known if recipes is None else recipes
     checks.before(data, config.parts)
-    start, parts = _start(config)
-    resnest.members_of(parts.get("resnest", {}), preset.resnest)  # refused now, and not after the detector has been trained
+    checks.settings(config, preset)
+    begun = beginnings.of_run(config, preset)
+    checks.networks(config, preset, begun)
     claim(out, config, data, preset)
     target = out / BUNDLE
     if target.is_dir():
         bundles.verify(target)
         return target
-    reporter = Reporter(report, cancelled, _stages(config))
-    reporter.at("reading", 0.0, f"{len(data.records)} pictures of {count_patients(data.records)} patients")
-    run = _Run(config, preset, data, out, reporter, start, parts)
+    reporter = Reporter(report, cancelled, _stages(config, preset, begun))
+    for line in (*begun.as_lines(), f"{len(data.records)} pictures of {count_patients(data.records)} patients"):
+        reporter.at("reading", 0.0, line)
+    run = _Run(config, preset, data, out, reporter, begun)
     return run.to_bundle(target)
 
 
-def _stages(config: TrainConfig) -> dict[str, float]:
-    left_out = {part for part in ("detector", "resnest", "deep_sad") if part not in config.parts}
-    if "deep_sad" in left_out or (config.start is not None and not config.fresh):
+def _stages(config: TrainConfig, preset: Preset, begun: Beginnings) -> dict[str, float]:
+    left_out = {part for part in PARTS if part not in config.parts}
+    if "deep_sad" in begun.states or not preset.deep_sad.ae_init:
         left_out.add("autoencoder")
     return {name: weight for name, weight in WEIGHTS.items() if name not in left_out}
 
 
-def _start(config: TrainConfig) -> tuple[Start, dict[str, Any]]:
-    """Weights and architectures of the start bundle; without one, those of the preset."""
-    if config.start is None:
-        return {}, {}
-    about, _ = bundles.verify(Path(config.start))
-    used = [part for part in bundles.PARTS if not (config.fresh and part in config.parts)]
-    return {part: bundles.load_tensors(Path(config.start), part) for part in used}, {part: about["parts"][part] for part in used}
-
-
 def claim(out: Path, config: TrainConfig, data: Snapshot, preset: Preset) -> None:
     """Mark `out` as this run's, or refuse when it holds another run's checkpoints."""
-    mine = {**asdict(config), "parts": list(config.parts), "snapshot": data.hash, "recipes": asdict(preset)}
-    # Threads and the device change the speed and the last digits, not what is trained
-    for name in ("threads", "device", "name"):
+    mine = json.loads(json.dumps({**asdict(config), "snapshot": data.hash, "recipes": asdict(preset), "anew": begin_anew(config)}))
+    # Threads and the device change the speed and the last digits, not what is trained; what methods changed stands in the recipes
+    for name in ("threads", "device", "name", "methods"):
         mine.pop(name)
+    # Runs of before there was a choice of these have checkpoints too
+    if config.weights_from is None:
+        mine.pop("weights_from")
+    if config.fresh or not (config.start or config.weights_from) or not mine["anew"]:
+        mine.pop("anew")
     mark = out / "run.json"
     out.mkdir(parents=True, exist_ok=True)
     if mark.exists() and json.loads(mark.read_text(encoding="utf-8")) != mine:
@@ -114,8 +113,7 @@ class _Run:
     data: Snapshot
     out: Path
     reporter: Reporter
-    start: Start
-    parts: dict[str, Any]
+    begun: Beginnings
 
     def to_bundle(self, target: Path) -> Path:
         figures: dict[str, Any] = {}
@@ -123,7 +121,7 @@ class _Run:
         train_set = classified(self.data.split("train"))
         held = classified(self.data.split("validation"))
         tuning = [record for record in held + classified(self.data.split("calibration")) if record.measurable]
-        size = self.parts["resnest"]["size"] if "resnest" in self.parts else self.preset.resnest.size
+        size = self._known("resnest").get("size", self.preset.resnest.size)
         everything = [*train_set, *held, *tuning]
         boxes = self._boxes(finder, everything)
         crops = read_crops(everything, boxes, size, cancelled=self.reporter.cancelled)
@@ -149,13 +147,18 @@ class _Run:
         self.reporter.at("quality", 1.0, "bundle written")
         return target
 
+    def _known(self, part: str) -> Mapping[str, Any]:
+        """The architecture of a part that a bundle gives weights to; empty for one that begins anew."""
+        return self.begun.architectures.get(part, {})
+
     def _detector(self) -> tuple[CervixDetector, dict[str, float]]:
-        if "detector" not in self.config.parts:
-            kept = CervixDetector(DetectorConfig(**self.parts["detector"]))
-            kept.load_state_dict(self.start["detector"])
+        states, known = self.begun.states.get("detector"), self._known("detector")
+        if states is not None and "detector" not in self.config.parts:
+            kept = CervixDetector(DetectorConfig(**known))
+            kept.load_state_dict(states)
             return kept.to(self.config.device).eval(), {}
         return detector.train(
-            self.data.split("train"), self.data.split("validation"), self.preset.detector, start=self.start.get("detector"),
+            self.data.split("train"), self.data.split("validation"), self.preset.detector, start=states, network=known,
             out=self.out, seed=self.config.seed, device=self.config.device, reporter=self.reporter,
         )  # fmt: skip
 
@@ -174,10 +177,10 @@ class _Run:
     ) -> tuple[CropClassifier, Pixels | None, dict[str, float]]:  # fmt: skip
         """The classifier, every network of it by itself on what it sees; and all frames, where it asks for them."""
         in_train, in_held = rows
-        known = self.parts.get("resnest", {})
-        members = resnest.members_of(known, self.preset.resnest)
+        known = self._known("resnest")
+        members = resnest.members_of(known, self.preset.resnest if "resnest" in self.config.parts else ResNeStRecipe())
         model = CropClassifier(resnest.config_of([member for member, _ in members]))
-        start, side = self.start.get("resnest"), model.config.frame_size
+        start, side = self.begun.states.get("resnest"), model.config.frame_size
         frames: Pixels | None = None
         if "resnest" not in self.config.parts:
             model.load_state_dict(start or {})
@@ -213,13 +216,13 @@ class _Run:
     def _deep_sad(self, crops: Crops, in_train: slice, train_set: Sequence[Record]) -> tuple[DeepSAD, dict[str, float]]:
         if "deep_sad" not in self.config.parts:
             model = DeepSAD()
-            model.load_state_dict(self.start["deep_sad"])
+            model.load_state_dict(self.begun.states["deep_sad"])
             return model.to(self.config.device).eval(), {}
         targets = targets_of(train_set)
         labels = np.array([deep_sad.label_of(int(t), expert=r.measurable) for t, r in zip(targets, train_set, strict=True)])
         material = deep_sad.Material(crops.wide_small[in_train], targets, labels, crops.deep_sad[in_train])
         model, figures = deep_sad.train(
-            material, self.preset.deep_sad, start=self.start.get("deep_sad"), out=self.out, seed=self.config.seed,
+            material, self.preset.deep_sad, start=self.begun.states.get("deep_sad"), out=self.out, seed=self.config.seed,
             device=self.config.device, reporter=self.reporter,
         )  # fmt: skip
         round_as_saved(model)
@@ -245,34 +248,34 @@ class _Run:
         return quality.fit(analyzer, self.data, self.preset.quality, seed=self.config.seed, reporter=self.reporter).as_json()
 
     def _about(self, architectures: dict[str, Any], fusion: Fusion, figures: dict[str, Any]) -> dict[str, Any]:
-        before = self._start_sources()
+        before = list(self.begun.learned)
         sites = sorted({record.site for record in self.data.records if record.split != "test"} | set(before))
         return {
             "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
             "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,
-            "trained_parts": list(self.config.parts), "start": self._start_hash(), "seed": self.config.seed, "recipes": self._recipes(),
+            "trained_parts": list(self.config.parts), "start": hash_of(self.config.start), "seed": self.config.seed,
+            "weights_from": hash_of(self.config.weights_from or self.config.start), "methods": list(self.config.methods),
+            "begins": dict(self.begun.said), "recipes": self._recipes(),
             "classes": [kind.value for kind in CLASSIFIED_KINDS], "parts": architectures,
             "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "start_sources": before,
             "licence_note": LICENCE_NOTE,
         }  # fmt: skip
 
     def _recipes(self) -> dict[str, Any]:
-        """All numbers of the recipes; of files only their names, as where they lay is nobody's business."""
+        """All numbers of the recipes, with the networks that were trained; of files only their names, as where they lay is nobody's business."""
         recipes = asdict(self.preset)
+        for part in set(self.config.parts) & set(self.begun.architectures):
+            recipes[part].update(beginnings.network_of(part, self._known(part)))
         for part in ("detector", "resnest"):
             recipes[part]["weights"] = Path(recipes[part]["weights"]).name
         further = recipes["resnest"]["more_weights"].split(",")
         recipes["resnest"]["more_weights"] = ",".join(Path(one.strip()).name for one in further)
         return recipes
 
-    def _start_sources(self) -> list[str]:
-        """What the start bundle had learned from, where anything of it is in this one."""
-        if not self.config.start or (self.config.fresh and set(self.config.parts) >= set(PARTS)):
-            return []
-        return list(bundles.read_manifest(Path(self.config.start))[0]["sources"])
 
-    def _start_hash(self) -> str:
-        return bundles.read_manifest(Path(self.config.start))[1] if self.config.start else "random"
+def hash_of(folder: str | None) -> str:
+    """Of a bundle to start from; `random` where there is none."""
+    return bundles.read_manifest(Path(folder))[1] if folder else "random"
 
 
 def classified(records: Sequence[Record]) -> list[Record]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from inference.bundle import read_manifest
 from inference.members import Member, further
+from training.config import AUTOENCODER, RANDOM
 
 Report = Mapping[str, Any]
 
@@ -104,7 +105,7 @@ def head(about: Mapping[str, Any], digest: str) -> str:
             "classifier",
             f"{_members(parts['resnest'])}, three classes; the average pool of the first is the embedding",
         ),
-        ("Deep SAD", "32 px, 520,544 parameters, started from an autoencoder"),
+        ("Deep SAD", f"32 px, 520,544 parameters, {_deep_sad(about)}"),
         ("fusion", f"logistic, weights >= 0 on {', '.join(_weighed(fusion))}"),
         ("context", _compares(about.get("context") or {})),
         ("quality", "blur, glare, exposure, not a cervix" if "quality" in about else "not looked at"),
@@ -119,8 +120,9 @@ def head(about: Mapping[str, Any], digest: str) -> str:
 |---|---|
 {lines}
 
-Intervals are 95 %: Wilson for shares (images taken as independent, though several come from one patient), bootstrap by patient for
-AUROC, F1, IoU and what is found at a fixed specificity.
+Intervals are 95 %. Of a share the first is Wilson's (images taken as independent, though several come from one patient) and the second,
+"by patient", draws whole patients; Wilson's stands alone where drawing them tells nothing (all patients are alike), and where a report
+was made before there was the second. AUROC, F1, average precision, IoU and what is found at a fixed specificity have one, by patient.
 """
 
 
@@ -139,7 +141,18 @@ def _compares(context: Mapping[str, Any]) -> str:
     return "images of one exam are compared" + (f", but for the devices {', '.join(off)}, where it did not help" if off else "")
 
 
+def _deep_sad(about: Mapping[str, Any]) -> str:
+    """What it began with. Bundles of before that was written down all came from an autoencoder."""
+    unsupervised = "deep_sad" in about["trained_parts"] and about.get("recipes", {}).get("deep_sad", {}).get("unsupervised")
+    begun = about.get("begins", {}).get("deep_sad", AUTOENCODER)
+    begun = begun if begun.startswith("kept") else f"started from {begun}"
+    return f"{begun}, no label used (Deep SVDD)" if unsupervised else begun
+
+
 def _start(about: Mapping[str, Any]) -> str:
+    if begins := about.get("begins"):
+        said = {"detector": begins["detector"], "classifier": begins["resnest"]}
+        return "; ".join(f"{part}: {begun}" for part, begun in said.items() if begun != RANDOM) or "random"
     recipes = about.get("recipes", {})
     files = {part: recipes[part]["weights"] for part in ("detector", "resnest") if recipes.get(part, {}).get("weights")}
     if further := recipes.get("resnest", {}).get("more_weights"):
@@ -214,7 +227,8 @@ def _found(point: Mapping[str, Any]) -> str:
 def _interval(interval: Mapping[str, Any]) -> str:
     if "error" in interval:
         return f"{interval['error']:.3f}"
-    return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f})"
+    drawn = "" if interval.get("patient_low") is None else f"; by patient {interval['patient_low']:.3f}-{interval['patient_high']:.3f}"
+    return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f}{drawn})"
 
 
 def _counted(name: str, interval: Mapping[str, Any]) -> str:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from inference.types import CLASSIFIED_KINDS, NON_REGULAR_KINDS, Kind
-from training.config import Preset
+from training import detector, resnest
+from training.beginnings import Beginnings, folder_of
+from training.config import PAPER_DETECTOR, DetectorRecipe, Preset, ResNeStRecipe, refuse_words
 from training.detector import records_for
 from training.manifest import Record, Snapshot
+from training.methods import part_of
 from training.metrics import auroc
-from training.types import TrainingRefused
+from training.types import TrainConfig, TrainingRefused
 
 LEAST_PER_CLASS = 4
 LEAST_DISTINCT = 0.9
+UNFIT = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, NotImplementedError)
+"""timm says in as many ways that it has no such network, or that it takes no picture of such a size."""
 
 
 def before(data: Snapshot, parts: tuple[str, ...]) -> None:
@@ -33,6 +41,65 @@ def before(data: Snapshot, parts: tuple[str, ...]) -> None:
         records_for(train)
     _both_classes([*data.split("validation"), *data.split("calibration")], "validation and calibration splits together have")
     _both_classes(data.split("test"), "test split has")
+
+
+def settings(config: TrainConfig, preset: Preset) -> None:
+    """Raise TrainingRefused for what contradicts itself, and would be left out without a word."""
+    for named in config.methods:
+        if (part := part_of(named)) not in config.parts:
+            raise TrainingRefused(f"{named} is a method of {part}, which is not trained. Add {part} to the parts, or leave {named} out.")
+    if config.weights_from and all(folder_of(config, part) is None for part in config.parts):
+        raise TrainingRefused(
+            "Nothing would start from weights_from: every trained part begins anew, by fresh, by its method, by its own settings or by the "
+            "preset. Leave weights_from out, or what makes them begin anew."
+        )
+    if "detector" in config.parts:
+        refuse_words(preset.detector)
+    if "resnest" in config.parts:
+        refuse_words(preset.resnest)
+
+
+def networks(config: TrainConfig, preset: Preset, begun: Beginnings) -> None:
+    """Raise TrainingRefused for a network that begins anew and cannot be made, does not take its weights, or sees no picture of its size.
+
+    Each is made and asked once, which takes seconds. Those of a bundle are known to work. Random numbers are left as they were.
+    """
+    with torch.random.fork_rng(devices=()), torch.inference_mode():
+        if "detector" in config.parts and "detector" not in begun.states:
+            _detector(preset.detector)
+        if "resnest" in config.parts and "resnest" not in begun.states:
+            for member, weights in preset.resnest.members():
+                _member(replace(preset.resnest, backbone=member.backbone, size=member.size, weights=weights))
+
+
+def _detector(recipe: DetectorRecipe) -> None:
+    fixed = {name: getattr(PAPER_DETECTOR, name) for name in ("arch", "backbone", "channels")}
+    if recipe.arch == PAPER_DETECTOR.arch and not fixed.items() <= recipe.network().items():
+        raise TrainingRefused(
+            f"{recipe.arch} knows only the backbone {PAPER_DETECTOR.backbone} with {PAPER_DETECTOR.channels} channels. "
+            "Set detector.backbone and detector.channels to these, or choose retinanet_lite."
+        )
+    try:
+        detector.started(recipe, None, None).eval().heads(torch.zeros(1, 3, recipe.size, recipe.size))
+    except UNFIT as error:
+        raise _unfit("detector", recipe, error) from error
+
+
+def _member(recipe: ResNeStRecipe) -> None:
+    try:
+        resnest.started(recipe, None).eval()(torch.zeros(1, 3, recipe.size, recipe.size))
+    except UNFIT as error:
+        raise _unfit("classifier", recipe, error) from error
+
+
+def _unfit(what: str, recipe: DetectorRecipe | ResNeStRecipe, error: Exception) -> TrainingRefused:
+    if isinstance(error, TrainingRefused):
+        return error
+    said = str(error).strip().partition("\n")[0][:200] or type(error).__name__
+    return TrainingRefused(
+        f"{recipe.backbone} cannot be the {what}'s network at {recipe.size} px: {said}. "
+        "Choose another backbone, or the size that it is made for."
+    )
 
 
 def _patients_on_one_side(data: Snapshot) -> None:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from inference.members import CROP, FRAME, Member
 from training.explained import explained
 from training.types import TrainConfig, TrainingRefused
 
 PARTS = ("detector", "resnest", "deep_sad")
+TIMM = "timm:"
+"""Before the name of any timm backbone, which makes it a method."""
+RANDOM, AUTOENCODER = "random weights", "an autoencoder"
+NETWORK = ("arch", "backbone", "size", "channels")
+"""Of a detector's settings those that say which network it is."""
+ITSELF = ("paper",)
+"""Presets that are about the networks they name, and are not trained on the weights of others."""
 THREE_CLASSES, BINARY = "three_classes", "binary"
 TURNED, CROPPED = "turned", "cropped"
 ADAMW, ADAM = "adamw", "adam"
@@ -32,6 +40,10 @@ class DetectorRecipe:
         0.5, "a box becomes the mean of those that overlap it by so much, by their scores; 0: the best one as it is"
     )
     weights: str = explained("", "what the backbone starts from: a local file, hub, or empty for random (training/start_weights.py)")
+
+    def network(self) -> dict[str, Any]:
+        """What says which network it is, by the names of bundle.json."""
+        return {name: getattr(self, name) for name in NETWORK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +186,9 @@ PRESETS = {
 
 
 def preset_of(config: TrainConfig) -> Preset:
-    """The preset of a configuration; raises TrainingRefused on what cannot be trained."""
+    """The preset of a configuration, without its methods; raises TrainingRefused on what cannot be trained."""
     chosen = preset_named(config.preset)
-    unknown = [part for part in config.parts if part not in PARTS]
+    unknown = [part for part in (*config.parts, *(config.anew or ())) if part not in PARTS]
     if unknown:
         raise TrainingRefused(f"{', '.join(unknown)} cannot be trained; the parts are {', '.join(PARTS)}.")
     if not config.parts:

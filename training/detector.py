@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,22 +42,18 @@ def records_for(records: Sequence[Record]) -> list[Record]:
 
 def train(
     train_set: Sequence[Record], validation: Sequence[Record], recipe: DetectorRecipe, *,
-    start: dict[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter,
+    start: Mapping[str, Tensor] | None, out: Path, seed: int, device: str, reporter: Reporter, network: Mapping[str, Any] | None = None,
 ) -> tuple[CervixDetector, dict[str, float]]:  # fmt: skip
-    """Train a detector; returns it in eval mode with the figures of its validation (`iou`: mean of the best box)."""
+    """Train a detector; returns it in eval mode with the figures of its validation (`iou`: mean of the best box).
+
+    `network`: the architecture of `start`, as bundle.json has it, which overrides the recipe's; how boxes vote stays the recipe's.
+    """
     refuse_words(recipe)
-    side = round(recipe.size * CANVAS_ROOM)
-    canvases = with_strips(load_canvases(records_for(train_set), side, cancelled=reporter.cancelled))
-    held = load_canvases([r for r in validation if r.box is not None], recipe.size, cancelled=reporter.cancelled)
     torch.manual_seed(seed)
-    model = CervixDetector(
-        DetectorConfig(arch=recipe.arch, backbone=recipe.backbone, size=recipe.size, channels=recipe.channels, vote_iou=recipe.vote_iou)
-    )
-    if start is not None:
-        model.load_state_dict(start)
-    else:
-        levels = {"out_indices": (3, 4)} if recipe.arch == "retinanet_lite" else {}
-        start_weights.load(model.net.backbone.body, recipe.backbone, recipe.weights, features_only=True, **levels)
+    model = started(recipe, start, network)
+    size = model.config.size
+    canvases = with_strips(load_canvases(records_for(train_set), round(size * CANVAS_ROOM), cancelled=reporter.cancelled))
+    held = load_canvases([r for r in validation if r.box is not None], size, cancelled=reporter.cancelled)
     model.to(device)
     steps = max(1, (recipe.epoch_images or len(canvases)) // recipe.batch)
     loop = Loop(
@@ -67,7 +64,7 @@ def train(
     def batches(_: int, rng: Generator) -> Iterator[tuple[Tensor, list[dict[str, Tensor]]]]:
         order = draw(canvases, steps * recipe.batch, recipe.negatives, rng)
         for chosen in torch.split(order, recipe.batch):
-            yield batch_of(canvases, parallel.mine(chosen), recipe.size, rng)
+            yield batch_of(canvases, parallel.mine(chosen), size, rng)
 
     def loss_of(batch: tuple[Tensor, list[dict[str, Tensor]]]) -> Tensor:
         images, targets = batch
@@ -81,6 +78,18 @@ def train(
     if len(held):
         model = calibrated(model, with_strips(held))
     return model, {"iou": max(history["scores"], default=0.0), "loss": history["losses"][-1]}
+
+
+def started(recipe: DetectorRecipe, start: Mapping[str, Tensor] | None, network: Mapping[str, Any] | None) -> CervixDetector:
+    """The network with what it begins with. Raises TrainingRefused for weights of another backbone."""
+    if start is not None:
+        model = CervixDetector(DetectorConfig(**{**(network or recipe.network()), "vote_iou": recipe.vote_iou}))
+        model.load_state_dict(start)
+        return model
+    model = CervixDetector(DetectorConfig(**recipe.network(), vote_iou=recipe.vote_iou))
+    levels = {"out_indices": (3, 4)} if recipe.arch == "retinanet_lite" else {}
+    start_weights.load(model.net.backbone.body, recipe.backbone, recipe.weights, features_only=True, **levels)
+    return model
 
 
 def with_strips(canvases: Canvases) -> Canvases:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from inference import threads as torch_threads
 from inference.api import Analyzer
 from inference.types import CLASSIFIED_KINDS, Route
 from training import boxes, embedding, operating, reliability, repeat
@@ -35,14 +36,17 @@ CURVE = 400
 
 def evaluate(
     bundle: Path, snapshot: Path, *, split: str = "test", device: str = "cpu", sites: Sequence[str] = (), batch: int = BATCH,
-    context: bool = True,
+    context: bool = True, threads: int | None = None,
 ) -> EvaluationReport:  # fmt: skip
     """Evaluate a bundle on the records of one split that people labelled (automatic labels measure nothing).
 
     `sites` narrows it. `context`: images are assessed beside the others of their exam, where the bundle compares, those too that count
     nothing themselves as no person labelled them; else each alone.
-    Raises TrainingRefused when there is nothing to measure, BundleError for a broken bundle.
+    `threads`: of torch; None leaves them as they are. Raises TrainingRefused when there is nothing to measure, BundleError for a broken
+    bundle.
     """
+    if threads is not None:
+        torch_threads.use(threads)
     analyzer, data = Analyzer.open(bundle, device), read_snapshot(snapshot)
     records = [r for r in data.split(split) if not sites or r.site in sites]
     watch = Watch()

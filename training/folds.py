@@ -26,6 +26,7 @@ from training.answers import Answer, judge_all
 from training.config import Preset
 from training.evaluation import BATCH, report_of
 from training.manifest import DRAWN, SALT, Record, Snapshot, read_snapshot
+from training.methods import begin_anew
 from training.types import FOLDS, EvaluationReport, TrainConfig, TrainingRefused
 
 Train = Callable[[int, Path, Path], object]
@@ -110,7 +111,8 @@ def _split(record: Record, dealt: dict[str, int], number: int) -> str:
 
 def prepare(data: Snapshot, folds: Folds, config: TrainConfig, recipes: Preset) -> None:
     """Raise TrainingRefused, before time is spent, where any fold cannot be trained or judged, or where `out` holds other folds."""
-    if config.start and not (config.fresh and {"resnest", "deep_sad"} <= set(config.parts)):
+    # Also a detector that is trained further may have learned boxes of these patients: what is trained begins anew
+    if (config.start or config.weights_from) and not {*config.parts, "resnest", "deep_sad"} <= set(begin_anew(config)):
         raise TrainingRefused(
             "The start bundle's classifiers may have learned from the patients that are tested here. Train both anew: --fresh true with "
             "resnest and deep_sad among --parts."

@@ -80,10 +80,12 @@ def words(value: object) -> str:
 
 
 def interval(one: Interval) -> str:
-    """`0.931 [0.864, 0.966] (101 images, 79 patients)`; a figure over nothing is a dash."""
+    """`0.931 [0.864, 0.966; by patient 0.850, 0.970] (101 images, 79 patients)`, of a figure with one interval without the second; a figure
+    over nothing is a dash."""
     if one.total == 0 or math.isnan(one.value):
         return "–"
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}] ({one.total} images, {one.patients} patients)"
+    drawn = "" if one.patient_low is None else f"; by patient {one.patient_low:.3f}, {one.patient_high:.3f}"
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}{drawn}] ({one.total} images, {one.patients} patients)"
 
 
 def figure(svg: str, caption: str) -> str:

@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from training.config import (
+    ITSELF,
     PAPER_DEEP_SAD,
     PAPER_DETECTOR,
     PAPER_RESNEST_32,
     PAPER_RESNEST_224,
+    TIMM,
     DeepSADRecipe,
     DetectorRecipe,
     HeadRecipe,
     Preset,
     ResNeStRecipe,
+    preset_of,
 )
-from training.types import TrainingRefused
+from training.types import TrainConfig, TrainingRefused
 
 Recipe = DetectorRecipe | ResNeStRecipe | DeepSADRecipe | HeadRecipe
-TIMM = "timm:"
 PRESET_NAMES = ("paper", "default", "small")
 
 
@@ -41,7 +43,7 @@ class Method:
 
 LITE = DetectorRecipe()
 LITE_PAPER = replace(LITE, size=320, backbone="resnet18", epochs=50, epoch_images=0, vote_iou=0.0)
-V2 = replace(PAPER_DETECTOR, size=512, epochs=25, lr=3e-4, epoch_images=1200)
+V2 = replace(PAPER_DETECTOR, epochs=25, lr=3e-4, epoch_images=1200)
 SAD = DeepSADRecipe()
 AT_224 = ResNeStRecipe(backbone="resnest50d", size=224, epochs=25, batch=64, lr=5e-4, epoch_images=0)
 AT_32 = replace(AT_224, size=32, batch=256)
@@ -114,6 +116,40 @@ def parse(named: str) -> tuple[str, str]:
     """Name and preset of a method given as `NAME` or `NAME:PRESET`; the preset is empty where none is named."""
     name, _, chosen = named.rpartition(":")
     return (name, chosen) if name and chosen in PRESET_NAMES else (named, "")
+
+
+def part_of(named: str) -> str:
+    """The part of a method given as `NAME` or `NAME:PRESET`; that of timm's backbones without asking timm. Raises TrainingRefused."""
+    name, _ = parse(named)
+    return "resnest" if name.startswith(TIMM) else method(name).part
+
+
+def title_of(named: str) -> str:
+    """A method given as `NAME` or `NAME:PRESET` in words, with its preset where one is named. Raises TrainingRefused."""
+    name, chosen = parse(named)
+    title = f"{name.removeprefix(TIMM)}, by the recipe of ResNeSt" if name.startswith(TIMM) else method(name).title
+    return f"{title}, {chosen}" if chosen else title
+
+
+def recipes_of(config: TrainConfig) -> Preset:
+    """The preset of a configuration with its methods in it. Raises TrainingRefused on what cannot be trained."""
+    preset = preset_of(config)
+    for named in config.methods:
+        preset = use(preset, named)
+    return preset
+
+
+def begin_anew(config: TrainConfig) -> tuple[str, ...]:
+    """The trained parts that begin with the network that is named for them, and not with weights of a bundle. Raises TrainingRefused.
+
+    All of them where there is no bundle to start from, with `fresh`, and with a preset that is about its networks (`paper`).
+    """
+    if config.fresh or not (config.start or config.weights_from):
+        return config.parts
+    if config.anew is not None:
+        return tuple(part for part in config.parts if part in config.anew)
+    named = {part_of(one) for one in config.methods}
+    return tuple(part for part in config.parts if part in named or config.preset in ITSELF)
 
 
 def use(preset: Preset, named: str) -> Preset:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,39 @@ def wilson(hits: int, total: int, patients: int) -> Interval:
     half = Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
     # At 0 and at all the formula is exact only up to rounding
     return Interval(share, 0.0 if hits == 0 else middle - half, 1.0 if hits == total else middle + half, hits, total, patients)
+
+
+def proportion(holds: Sequence[bool], patients: Sequence[Hashable], *, rounds: int = 0, seed: int = 0) -> Interval:
+    """The share of N images for which something holds, with Wilson's interval and, where it has a width, that of `share_by_patient`.
+
+    holds, patients: (N,), of each image. None of none gives value NaN, as `wilson` does.
+    """
+    counts = per_patient(holds, patients)
+    one = wilson(int(counts[:, 0].sum()), int(counts[:, 1].sum()), len(counts))
+    low, high = share_by_patient(counts, rounds=rounds, seed=seed)
+    return one if low == high or one.total == 0 else replace(one, patient_low=low, patient_high=high)
+
+
+def per_patient(holds: Sequence[bool], patients: Sequence[Hashable]) -> NDArray[np.int64]:
+    """(K, 2): hits and images of each of the K patients, in the order in which they come."""
+    numbers: dict[Hashable, int] = {}
+    rows = np.array([numbers.setdefault(patient, len(numbers)) for patient in patients], dtype=np.int64)
+    counts = np.zeros((len(numbers), 2), dtype=np.int64)
+    np.add.at(counts, rows, np.column_stack([np.asarray(holds, dtype=np.int64), np.ones(len(rows), dtype=np.int64)]))
+    return counts
+
+
+def share_by_patient(counts: NDArray[np.int64], *, rounds: int = 0, seed: int = 0) -> tuple[float, float]:
+    """95 % percentile interval of hits / images when as many patients as there are, K, are drawn with replacement; (0, 1) of none.
+
+    counts: (K, 2), hits and images (at least one) of each. rounds: drawings, 0 for ROUNDS. As `by_patient`, but all drawings at once, and
+    patients whose counts are alike are drawn as one group: the same drawings by chance, whose cost does not grow with the patients.
+    """
+    if len(counts) == 0:
+        return 0.0, 1.0
+    alike, often = np.unique(counts, axis=0, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(counts), often / len(counts), size=rounds or ROUNDS) @ alike
+    return _middle(drawn[:, 0] / drawn[:, 1])
 
 
 def auroc(scores: Sequence[float] | NDArray[np.float64], positive: Sequence[bool] | NDArray[np.bool_]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.answers import Answer, by_kind, by_site, resampled, scores_of, share, truth_of
+from training.answers import Answer, by_kind, by_site, patients_of, resampled, scores_of, share, truth_of
 from training.metrics import all_by_patient, limit_at
 from training.types import Interval, OperatingPoint, ReviewPoint
 
@@ -41,8 +41,8 @@ def _point(site: str, group: Sequence[Answer], wanted: float) -> OperatingPoint:
 
 
 def _found(some: Sequence[Answer], limit: float, low: float, high: float) -> Interval:
-    counted = share(some, lambda a: a.p > limit)
-    return Interval(counted.value, low, high, counted.hits, counted.total, counted.patients)
+    hits = sum(a.p > limit for a in some)
+    return Interval(hits / len(some), low, high, hits, len(some), patients_of(some))
 
 
 def _bounds(group: Sequence[Answer], parts: Sequence[set[int]], wanted: float) -> list[tuple[float, float]]:

@@ -127,6 +127,10 @@ def _reproduce_options(options: argparse.ArgumentParser) -> None:
         help="only these, separated by commas; NAME:PRESET for one preset alone, timm:NAME for any backbone",
     )
     options.add_argument("--presets", default="paper,default", metavar="NAMES", help="of paper, default, small")
+    options.add_argument(
+        "--weights", action="append", default=[], metavar="BACKBONE=FILE", help="start a backbone from a file, or from timm's hub (=hub); "
+        "once for each backbone, the others start from random weights",
+    )  # fmt: skip
     options.add_argument("--no-pictures", action="store_true", help="a report without pictures of patients, to be passed on")
     options.add_argument("--seed", type=int, default=7)
     options.add_argument("--device", default="cpu")

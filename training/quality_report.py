@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ from inference.api import Analyzer
 from inference.bundle import BundleError
 from inference.quality import BLURRED, NOT_A_CERVIX, Judge, findings
 from training.degrade import FAULTS, FINDING_OF
-from training.manifest import Record, Snapshot, count_patients
-from training.metrics import wilson
+from training.manifest import Snapshot, count_patients
+from training.metrics import proportion
 from training.quality import CLEAN, Specimen, as_they_are, chosen, clean_and_spoilt, drawn, log_odds, look, seen_of
 from training.types import Interval, TrainingRefused
 
@@ -105,9 +105,6 @@ def score(judge: Judge, code: str, specimen: Specimen) -> float:
 
 
 def _share(group: Sequence[Specimen], test: Callable[[Specimen], bool]) -> Interval:
-    return wilson(sum(test(s) for s in group), len(group), _patients(s.record for s in group))
-
-
-def _patients(records: Iterable[Record | None]) -> int:
-    """A drawing counts as a patient of its own in the interval, and as none here."""
-    return count_patients(record for record in records if record is not None)
+    """A drawing counts as a patient of its own in the interval, and as none in the number of patients."""
+    found = proportion([test(s) for s in group], [s.record.patient_key if s.record else id(s) for s in group])
+    return replace(found, patients=count_patients(s.record for s in group if s.record))

@@ -22,6 +22,14 @@ KEPT = (
 )
 
 
+WHICH = (
+    'Of a share the first interval is Wilson\'s, which takes every image as independent; the second, "by patient", draws whole patients, '
+    "as images of one patient are alike. Wilson's stands alone where drawing them tells nothing (all patients are alike), and in older "
+    "reports. All other figures (AUROC, average precision, F1, overlap, repeatability, what is found at a fixed specificity, the review "
+    "rate at a fixed missed share) have one interval, by patient."
+)
+
+
 def as_html(report: EvaluationReport, snapshot: Path | None = None) -> str:
     parts = [
         _head(report), _left_out(report), _curves(report), _fixed(report), _scores(report), _calibration(report), _sites(report),
@@ -34,8 +42,8 @@ def as_html(report: EvaluationReport, snapshot: Path | None = None) -> str:
 def _head(report: EvaluationReport) -> str:
     return html.note(
         f"{report.images_total} images of {report.patients_total} patients, {_tested(report)} snapshot {report.snapshot_hash[:12]}, "
-        f"labelled by people. {_folded(report)}Positive: green filter or Lugol's iodine. In brackets the 95 % interval (shares: Wilson, "
-        "over images; all other figures: bootstrap over patients), and what was counted."
+        f"labelled by people. {_folded(report)}Positive: green filter or Lugol's iodine. In brackets the 95 % interval, and what was "
+        f"counted. {WHICH}"
     )
 
 
@@ -90,7 +98,8 @@ def _xy(points: Any) -> tuple[list[float], list[float]]:
 
 def _as_interval(value: Mapping[str, Any]) -> Interval:
     numbers = [math.nan if value[name] is None else float(value[name]) for name in ("value", "low", "high")]
-    return Interval(numbers[0], numbers[1], numbers[2], int(value["hits"]), int(value["total"]), int(value["patients"]))
+    counted = int(value["hits"]), int(value["total"]), int(value["patients"])
+    return Interval(numbers[0], numbers[1], numbers[2], *counted, value.get("patient_low"), value.get("patient_high"))
 
 
 def _curves(report: EvaluationReport) -> str:
@@ -151,7 +160,10 @@ def _calibration(report: EvaluationReport) -> str:
         for one in report.calibration
     ]
     heads = ["site", "calibration error", "perfect scores stay below", "as good as perfect", "images", "patients", "non-regular"]
-    said = "Over 15 bins of equally many images. Perfectly calibrated scores of as many images stay below the limit 19 times in 20."
+    said = (
+        "Over 15 bins of equally many images, with Wilson's intervals. Perfectly calibrated scores of as many images stay below the limit "
+        "19 times in 20."
+    )
     return html.section("Calibration", *drawn, html.table(heads, rows, said))
 
 

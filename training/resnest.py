@@ -7,6 +7,7 @@ resized crop, rotation and mirror, Adam at a constant rate, the epoch that is be
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +44,7 @@ def train(
     """
     refuse_words(recipe)
     torch.manual_seed(seed)
-    model = CropClassifier(ResNeStConfig(backbone=backbone or recipe.backbone, size=size or recipe.size))
-    if start is not None:
-        model.load_state_dict(start)
-    else:
-        start_weights.load(model.net, model.config.backbone, recipe.weights, num_classes=model.config.classes)
-        # Some families draw a new head so wide that hundreds of steps are lost on shrinking it
-        nn.init.zeros_(model.net.get_classifier().weight)
-    model.to(device)
+    model = started(replace(recipe, backbone=backbone or recipe.backbone, size=size or recipe.size), start).to(device)
     side = model.config.size
     steps = max(1, (recipe.epoch_images or len(wide)) // recipe.batch)
     loop = Loop(
@@ -80,6 +74,18 @@ def train(
     if recipe.objective == BINARY:
         unweight(model, *counts.tolist())
     return model, figures_on(model, held, held_targets)
+
+
+def started(recipe: ResNeStRecipe, start: Mapping[str, Tensor] | None) -> CropClassifier:
+    """The recipe's first network with what it begins with. Raises TrainingRefused for weights of another backbone."""
+    model = CropClassifier(ResNeStConfig(backbone=recipe.backbone, size=recipe.size))
+    if start is not None:
+        model.load_state_dict(start)
+        return model
+    start_weights.load(model.net, recipe.backbone, recipe.weights, num_classes=model.config.classes)
+    # Some families draw a new head so wide that hundreds of steps are lost on shrinking it
+    nn.init.zeros_(model.net.get_classifier().weight)
+    return model
 
 
 def members_of(known: Mapping[str, Any], recipe: ResNeStRecipe) -> tuple[tuple[Member, str], ...]:

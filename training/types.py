@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from training.explained import explained
@@ -28,10 +29,21 @@ class TrainConfig:
     seed: int = explained(7, "of all random numbers: the same seed gives the same weights")
     device: str = explained("cpu", "cpu or cuda")
     threads: int = explained(2, "torch threads of this process: cores divided by processes")
-    start: str | None = explained(None, "bundle folder whose weights start the trained parts, and from which the others are copied")
+    start: str | None = explained(
+        None, "bundle folder from which the parts that are not trained are copied, and whose weights and networks start the others"
+    )
     parts: tuple[str, ...] = explained(("resnest", "deep_sad"), "what is trained anew: of detector, resnest, deep_sad")
     name: str = explained("run", "name of the bundle")
-    fresh: bool = explained(False, "the trained parts start from the preset's weights, though `start` is given")
+    fresh: bool = explained(False, "every trained part begins anew, though `start` is given: `anew` for all of them")
+    methods: tuple[str, ...] = explained((), "methods by name, each for its part, e.g. deep_svdd:paper; such a part begins anew")
+    weights_from: str | None = explained(
+        None, "bundle folder whose weights and networks start the trained parts; not set: those of `start`. No other part is copied from it"
+    )
+    anew: tuple[str, ...] | None = explained(
+        None,
+        "trained parts that begin anew: with the network that preset, methods and settings name, from random weights or its own `weights`. "
+        "Not set: those of methods, and all with preset paper",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +65,13 @@ class ExampleImage:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A proportion with its 95 % interval and what it was counted over."""
+    """A figure with its 95 % interval and what it was counted over: `hits` of `total` images of `patients`. NaN: cannot be said.
+
+    Of a share `low` and `high` are Wilson's (1927), which take every image as independent, and `patient_low` and `patient_high` those of a
+    bootstrap that draws whole patients, as images of one patient are alike; both lie in [0, 1]. The latter are None where that one has no
+    width (all patients alike: all are hits, none is, or there is one patient), in reports that were stored before they were computed, and
+    of figures that are no share, whose `low` and `high` are themselves resampled by patient.
+    """
 
     value: float
     low: float
@@ -61,6 +79,28 @@ class Interval:
     hits: int
     total: int
     patients: int
+    patient_low: float | None = None
+    patient_high: float | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether the figure can be said: it was counted over something, and is a number."""
+        return self.total > 0 and not math.isnan(self.value)
+
+    @property
+    def sure(self) -> bool:
+        """Whether an interval can be said."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    @property
+    def least(self) -> float:
+        """The lower end of the wider interval: the lower of both bounds."""
+        return self.low if self.patient_low is None else min(self.low, self.patient_low)
+
+    @property
+    def most(self) -> float:
+        """The upper end of the wider interval: the higher of both bounds."""
+        return self.high if self.patient_high is None else max(self.high, self.patient_high)
 
 
 @dataclass(frozen=True, slots=True)

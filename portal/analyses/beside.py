@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from django.conf import settings
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db.models import Count, Exists, OuterRef, Value
 
@@ -107,7 +108,7 @@ def opens(version: ModelVersion) -> bool:
 
 def _answers(version: ModelVersion, members: Sequence[Analysis]) -> dict[int, tuple[ml.Assessed, tuple[int, ...]]]:
     """By image id: the answer, and the ids of the others; nobody where the bundle does not compare for this device."""
-    assessed = ml.assess(Path(version.bundle_path), [evidence(one, device=one.image.device) for one in members])
+    assessed = _assess(version, [evidence(one, device=one.image.device) for one in members])
     ids = [one.image_id for one in members]
     return {
         pk: (answer, tuple(other for other in ids if answer.siblings and other != pk)) for pk, answer in zip(ids, assessed, strict=True)
@@ -115,7 +116,12 @@ def _answers(version: ModelVersion, members: Sequence[Analysis]) -> dict[int, tu
 
 
 def _alone(version: ModelVersion, image: Image, analysis: Analysis) -> ml.Assessed:
-    return ml.assess(Path(version.bundle_path), [evidence(analysis, device=image.device)])[0]
+    return _assess(version, [evidence(analysis, device=image.device)])[0]
+
+
+def _assess(version: ModelVersion, exam: list[ml.Evidence]) -> list[ml.Assessed]:
+    """What comes from a device on which nobody has checked this version goes to people, unless the installation says otherwise."""
+    return ml.assess(Path(version.bundle_path), exam, known_devices_only=settings.REVIEW_UNCALIBRATED)
 
 
 def evidence(one: Analysis, *, device: str) -> ml.Evidence:

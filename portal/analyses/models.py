@@ -25,6 +25,16 @@ class Analysis(Created):
     kind = models.CharField(max_length=20, choices=[(k.value, k.value) for k in Kind])
     deep_sad_distance = models.FloatField()
     deep_sad_rank = models.FloatField()
+    logit = models.FloatField(
+        null=True, help_text="The classifier's own log odds (natural) of non-regular, not calibrated; null: not known."
+    )
+    neighbours = models.FloatField(
+        null=True,
+        help_text="Mean distance of the embedding to its nearest training embeddings, in units of their spread, from 0; null: not known.",
+    )
+    ood = models.FloatField(
+        null=True, help_text="Share of held-out images that lie nearer to the training images than this one, 0 to 1; null: not known."
+    )
     embedding = ArrayField(models.FloatField(), default=list)
     quality = models.JSONField(default=dict)
     colour = ArrayField(models.FloatField(), default=list, help_text="Of crop and frame, to compare within an exam; empty: not known.")
@@ -40,6 +50,8 @@ class Analysis(Created):
         constraints = [
             models.UniqueConstraint(fields=["image", "version"], name="analysis_once_an_image_and_bundle"),
             models.CheckConstraint(condition=Q(p_non_regular__gte=0, p_non_regular__lte=1), name="analysis_p_in_unit_interval"),
+            models.CheckConstraint(condition=Q(neighbours__isnull=True) | Q(neighbours__gte=0), name="analysis_neighbours_not_negative"),
+            models.CheckConstraint(condition=Q(ood__isnull=True) | Q(ood__gte=0, ood__lte=1), name="analysis_ood_in_unit_interval"),
         ]
         triggers = [pgtrigger.Protect(name="immutable", operation=pgtrigger.Update | pgtrigger.Delete)]
 

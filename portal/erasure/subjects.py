@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from portal.datasets.selectors import holding
 from portal.images.models import Exam, Image, ImageState, Patient
@@ -59,11 +59,11 @@ def used_in(images: Sequence[int]) -> dict[str, list[dict[str, Any]]]:
 
 
 def _with_descendants(models: dict[int | None, dict[str, Any]]) -> None:
-    """A model that starts from another has its weights from what that one learned from."""
+    """A model that starts from another, or keeps parts of it, has its weights from what that one learned from."""
     left = list(models)
     while left:
         parent = left.pop()
-        for run in TrainingRun.objects.filter(config__start=parent).select_related("candidate"):
+        for run in TrainingRun.objects.filter(Q(config__start=parent) | Q(config__weights=parent)).select_related("candidate"):
             if run.candidate and run.candidate_id not in models:
                 models[run.candidate_id] = _model(run.candidate, f"started from {models[parent]['name']}")
                 left.append(run.candidate_id)

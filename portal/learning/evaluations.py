@@ -12,13 +12,13 @@ from portal import ml
 from portal.accounts.models import User
 from portal.audit.services import record
 from portal.core.errors import WrongState
-from portal.datasets.models import Snapshot, SnapshotItem, SnapshotState
+from portal.datasets.models import Snapshot, SnapshotState
 from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
 from portal.jobs.pulse import Pulse
 from portal.jobs.services import Claim, LostClaim
-from portal.learning import reports
-from portal.learning.models import Evaluation, RunState, TrainingRun
+from portal.learning import lines, reports
+from portal.learning.models import Evaluation, RunState
 from portal.ml import TrainingRefused
 from portal.registry.models import ModelVersion
 
@@ -31,23 +31,8 @@ def ask(*, versions: Sequence[ModelVersion], snapshot: Snapshot, actor: User) ->
     return [_ask(version, snapshot, actor) for version in versions]
 
 
-def has_seen(version: ModelVersion, snapshot: Snapshot) -> int:
-    """How many of the snapshot's test patients the version, or a model that it started from, was trained, selected or calibrated on.
-
-    Splits are for ever, so only a held-out site makes this happen. What a shipped bundle saw elsewhere is not known here.
-    """
-    taught: set[int] = set()
-    ancestor: ModelVersion | None = version
-    while ancestor is not None and (run := TrainingRun.objects.filter(candidate=ancestor).first()) and run.snapshot_id not in taught:
-        taught.add(run.snapshot_id)
-        ancestor = ModelVersion.objects.filter(pk=run.config.get("start")).first()
-    seen = SnapshotItem.objects.filter(snapshot__in=taught).exclude(split="test").values("image__exam__patient")
-    tested = SnapshotItem.objects.filter(snapshot=snapshot, split="test", image__exam__patient__in=seen)
-    return tested.values("image__exam__patient").distinct().count()
-
-
 def _ask(version: ModelVersion, snapshot: Snapshot, actor: User) -> Evaluation:
-    if known := has_seen(version, snapshot):
+    if known := lines.has_seen(version, snapshot):
         raise WrongState(
             f"{version} has learned from {known} of the patients that {snapshot.name} tests on, so its report would flatter. "
             "Choose a snapshot that was split as the one it was trained on."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,7 @@ PASS, FAIL = "pass", "fail"
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """site_floor: the least sensitivity that any site may have; a site fails when even the upper end of its interval is below.
+    """site_floor: the least sensitivity that any site may have; a site fails when even the upper end of its wider interval is below.
     few: below so many images a figure is called weak, and no calibration error is judged. calibration: an error that is small enough."""
 
     site_floor: float = 0.8
@@ -62,14 +61,15 @@ def _checks(candidate: EvaluationReport, champion: EvaluationReport | None, rule
 
 
 def _not_worse(name: str, new: Interval | None, old: Interval | None, rules: Rules) -> Check:
-    """Not below the interval of the champion's figure."""
+    """Not below the interval of the champion's figure; of a share by the wider of its two, as images of one patient are alike."""
     if new is None or not known(new):
         return Check(name, FAIL, f"The {name} cannot be told: the split holds no image to count it over.")
     if old is None or not known(old):
         return Check(name, PASS, f"{said(new)}; there is no champion's figure to compare with.{_weak(new, rules)}")
-    below = new.value < old.low
+    below = new.value < old.least
     word = "below the interval of" if below else "not below the interval of"
-    return Check(name, FAIL if below else PASS, f"{said(new)} is {word} the champion's {said(old)}.{_weak(new, rules)}")
+    bound = _wider(old, old.least, old.low)
+    return Check(name, FAIL if below else PASS, f"{said(new)} is {word} the champion's {said(old)}.{bound}{_weak(new, rules)}")
 
 
 def _points(candidate: EvaluationReport, champion: EvaluationReport, rules: Rules) -> Iterator[Check]:
@@ -110,28 +110,37 @@ def _missed(new: Interval, old: Interval, rules: Rules) -> Check:
     """What is accepted as regular without anybody seeing it, and is not."""
     if not known(new) or not known(old):
         return Check("missed unseen", PASS, "No non-regular image in this split: what would be missed unseen cannot be told.")
-    above = new.value > old.high
+    above = new.value > old.most
     word = "above the interval of" if above else "not above the interval of"
-    return Check("missed unseen", FAIL if above else PASS, f"{said(new)} is {word} the champion's {said(old)}.{_weak(new, rules)}")
+    reason = f"{said(new)} is {word} the champion's {said(old)}.{_wider(old, old.most, old.high)}{_weak(new, rules)}"
+    return Check("missed unseen", FAIL if above else PASS, reason)
 
 
 def _site(site: str, new: Interval | None, rules: Rules) -> Iterator[Check]:
     if new is None or not known(new):
         return
-    below = new.high < rules.site_floor
+    below = new.most < rules.site_floor
     word = "surely below" if below else "not surely below"
-    yield Check(
-        f"floor at {site}", FAIL if below else PASS, f"Sensitivity {said(new)} is {word} {rules.site_floor:.2f}.{_weak(new, rules)}"
-    )
+    reason = f"Sensitivity {said(new)} is {word} {rules.site_floor:.2f}.{_wider(new, new.most, new.high)}{_weak(new, rules)}"
+    yield Check(f"floor at {site}", FAIL if below else PASS, reason)
+
+
+def _wider(figure: Interval, decides: float, by_wilson: float) -> str:
+    """Which bound decided, where there are two."""
+    if figure.patient_low is None:
+        return ""
+    return f" The wider of its two intervals decides, {decides:.3f}{' by Wilson' if decides == by_wilson else ' by patient'}."
 
 
 def known(figure: Interval) -> bool:
-    return figure.total > 0 and not math.isnan(figure.value)
+    return figure.known
 
 
 def said(figure: Interval) -> str:
-    """A figure as it is said everywhere: value, interval, images and patients."""
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}] ({figure.total} images, {figure.patients} patients)"
+    """A figure as it is said everywhere: value, interval, of a share also the one by patient, images and patients."""
+    drawn = "" if figure.patient_low is None else f"; by patient {figure.patient_low:.3f}, {figure.patient_high:.3f}"
+    interval = f" [{figure.low:.3f}, {figure.high:.3f}{drawn}]" if figure.sure else ""
+    return f"{figure.value:.3f}{interval} ({figure.total} images, {figure.patients} patients)"
 
 
 def _weak(figure: Interval, rules: Rules) -> str:

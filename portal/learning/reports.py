@@ -18,7 +18,7 @@ def to_json(report: EvaluationReport) -> dict[str, Any]:
 
 
 def from_json(data: Mapping[str, Any]) -> EvaluationReport:
-    """The report that `to_json` wrote, also before the figures from `held_out` on were measured."""
+    """The report that `to_json` wrote, also before the figures from `held_out` on were measured, or shares resampled by patient."""
     return EvaluationReport(
         bundle_hash=data["bundle_hash"],
         snapshot_hash=data["snapshot_hash"],
@@ -79,4 +79,5 @@ def _interval(data: Mapping[str, Any] | None) -> Interval | None:
 
 def _sure(data: Mapping[str, Any]) -> Interval:
     value, low, high = (math.nan if data[name] is None else float(data[name]) for name in ("value", "low", "high"))
-    return Interval(value, low, high, int(data["hits"]), int(data["total"]), int(data["patients"]))
+    counted = int(data["hits"]), int(data["total"]), int(data["patients"])
+    return Interval(value, low, high, *counted, data.get("patient_low"), data.get("patient_high"))

@@ -20,7 +20,7 @@ from portal.jobs import services as jobs
 from portal.jobs.models import Job, JobState
 from portal.jobs.pulse import Pulse
 from portal.jobs.services import Claim, LostClaim
-from portal.learning import evaluations
+from portal.learning import evaluations, lines
 from portal.learning.models import RunState, TrainingRun
 from portal.ml import Cancelled, Progress, TrainConfig, TrainingRefused
 from portal.registry import selectors as registry_selectors
@@ -29,18 +29,24 @@ from portal.registry.models import ModelVersion
 from portal.registry.plain import finite
 
 PRESETS = ("small", "default", "paper")
-PARTS = ("detector", "resnest", "deep_sad")
 HISTORY_LIMIT = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a person chooses for a run. `start`: the version whose detector is kept and whose weights start the new ones."""
+    """What a person chooses for a run.
+
+    start: the version that untrained parts are kept from; None: the champion. weights: the version whose weights start the trained parts;
+    None: the one at which the line of `start` began, so that trainings do not pile up on one another (METHODS 8). methods: by name, each
+    for its part, which then begins anew.
+    """
 
     preset: str = "small"
     seed: int = 7
     parts: tuple[str, ...] = ("resnest", "deep_sad")
     start: ModelVersion | None = None
+    weights: ModelVersion | None = None
+    methods: tuple[str, ...] = ()
 
 
 @transaction.atomic
@@ -49,13 +55,13 @@ def start_training(*, snapshot: Snapshot, config: Choice, name: str, actor: User
     if snapshot.state != SnapshotState.FROZEN:
         raise WrongState("This snapshot is not frozen yet. Wait until its folder is written.")
     _check(config)
-    start = config.start or registry_selectors.champion()
-    if start and (known := evaluations.has_seen(start, snapshot)):
-        raise BadInput(
-            f"{start} has learned from {known} of the patients that this snapshot tests on. Start from another model, "
-            "or train on a snapshot that does not hold them out."
-        )
-    stored = {"preset": config.preset, "seed": config.seed, "parts": list(config.parts), "start": start.pk if start else None}
+    stored = _stored(config, config.start or registry_selectors.champion())
+    for one in ModelVersion.objects.filter(pk__in=lines.taken_from(stored)).order_by("pk"):
+        if known := lines.has_seen(one, snapshot):
+            raise BadInput(
+                f"{one} has learned from {known} of the patients that this snapshot tests on. Start from another model, "
+                "or train on a snapshot that does not hold them out."
+            )
     run = TrainingRun.objects.create(name=name.strip()[:120] or f"On {snapshot.name}", snapshot=snapshot, config=stored, started_by=actor)
     record(actor_id=actor.pk, action="training.start", subject=run, snapshot=snapshot.hash, config=stored)
     jobs.enqueue(kind="train", subject_id=run.pk, actor_id=actor.pk)
@@ -65,10 +71,36 @@ def start_training(*, snapshot: Snapshot, config: Choice, name: str, actor: User
 def _check(config: Choice) -> None:
     if config.preset not in PRESETS:
         raise BadInput(f"Choose one of the presets {', '.join(PRESETS)}.")
-    if not config.parts or set(config.parts) - set(PARTS):
-        raise BadInput(f"Choose at least one part to train of {', '.join(PARTS)}.")
-    if config.start is None and registry_selectors.champion() is None and set(config.parts) != set(PARTS):
+    if not config.parts or set(config.parts) - set(ml.PARTS):
+        raise BadInput(f"Choose at least one part to train of {', '.join(ml.PARTS)}.")
+    if config.start is None and registry_selectors.champion() is None and set(config.parts) != set(ml.PARTS):
         raise BadInput("There is no model to start from, so every part must be trained.")
+    try:
+        untrained = [title for part, title in map(ml.method_title, config.methods) if part not in config.parts]
+        for name in config.methods:
+            if name.startswith(ml.TIMM):
+                ml.refuse_backbone(name.removeprefix(ml.TIMM))
+    except TrainingRefused as error:
+        raise BadInput(str(error)) from error
+    if untrained:
+        raise BadInput(f"{untrained[0]}: the part that this is a method of is not trained. Train it anew, or choose no method for it.")
+
+
+def _stored(config: Choice, start: ModelVersion | None) -> dict[str, Any]:
+    """The run's configuration as its row keeps it; `anew`: the trained parts that begin with a named network and with no start weights."""
+    methods = tuple(f"{name}:{config.preset}" for name in config.methods)
+    weights = config.weights or (lines.root_of(start) if start else None)
+    anew = config.parts if weights is None else _anew(config, methods, weights)
+    if config.weights and set(anew) == set(config.parts):
+        raise BadInput("Nothing would begin with the start weights: method or preset name a network of its own for every trained part.")
+    return {
+        "preset": config.preset, "seed": config.seed, "parts": list(config.parts), "start": start.pk if start else None,
+        "weights": weights.pk if weights and set(anew) != set(config.parts) else None, "methods": list(methods), "anew": list(anew),
+    }  # fmt: skip
+
+
+def _anew(config: Choice, methods: tuple[str, ...], weights: ModelVersion) -> tuple[str, ...]:
+    return ml.begin_anew(TrainConfig(preset=config.preset, parts=config.parts, methods=methods, weights_from=weights.bundle_path))
 
 
 @transaction.atomic
@@ -149,11 +181,14 @@ def run_training(claim: Claim) -> None:
 
 
 def _config(run: TrainingRun) -> TrainConfig:
+    """Runs of before there was a choice of weights and methods go on as they began: from the start model, with nothing anew."""
     stored = run.config
-    start = ModelVersion.objects.filter(pk=stored.get("start")).first()
+    start, weights = (ModelVersion.objects.filter(pk=stored.get(name)).first() for name in ("start", "weights"))
     return TrainConfig(
         preset=stored["preset"], seed=stored["seed"], device=settings.DEVICE, threads=settings.TORCH_THREADS,
         start=start.bundle_path if start else None, parts=tuple(stored["parts"]), name=run.name,
+        methods=tuple(stored.get("methods", ())), weights_from=weights.bundle_path if weights else None,
+        anew=tuple(stored.get("anew", ())),
     )  # fmt: skip
 
 
@@ -167,13 +202,14 @@ def _succeed(claim: Claim, run: TrainingRun, bundle: Path) -> None:
     values = {"error": f"The bundle is the same as an earlier run's: {version}."} if known else {"candidate": version}
     TrainingRun.objects.filter(pk=run.pk).update(state=RunState.DONE, finished=Now(), **values)
     record(actor_id=claim.actor_id, action="training.done", subject=run, bundle_hash=version.bundle_hash)
+    evaluations.ask(versions=_independent(run, version), snapshot=run.snapshot, actor=actor)
+
+
+def _independent(run: TrainingRun, version: ModelVersion) -> Sequence[ModelVersion]:
+    """The candidate and the champion, but for one that has seen a test patient: no report of it may be asked for."""
     champion = registry_selectors.champion()
-    independent = [one for one in _both(version, champion) if not evaluations.has_seen(one, run.snapshot)]
-    evaluations.ask(versions=independent, snapshot=run.snapshot, actor=actor)
-
-
-def _both(version: ModelVersion, champion: ModelVersion | None) -> Sequence[ModelVersion]:
-    return [version] if champion is None or champion.pk == version.pk else [version, champion]
+    both = [version] if champion is None or champion.pk == version.pk else [version, champion]
+    return [one for one in both if not lines.has_seen(one, run.snapshot)]
 
 
 @transaction.atomic

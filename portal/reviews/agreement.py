@@ -17,6 +17,8 @@ from portal.ml import Interval
 
 DRAWS = 400
 MEASURES = {"raw": "same answer", "kappa": "Cohen's kappa", "ac1": "Gwet's AC1", "alpha": "Krippendorff's alpha"}
+UNDEFINED = 0.05
+"""The largest share of drawings that may say nothing of a measure whose interval is stated."""
 _CHUNK = 50
 
 
@@ -35,7 +37,9 @@ class Paired:
 def estimates(pairs: Sequence[Paired], *, draws: int = DRAWS, seed: int = 7) -> dict[str, Interval]:
     """Each of MEASURES with its 95 % interval by bootstrap over patients; empty where there is no pair.
 
-    `hits` is the number of equal answers. What cannot be said is nan: kappa where all answered the same, anything of one patient alone.
+    `hits` is the number of equal answers. What cannot be said is nan: kappa and alpha where all gave the same answer, as chance would have
+    them agree too; anything of one patient alone; and both ends of an interval where more than UNDEFINED of the drawings say nothing, as
+    those with but one kind in them: to leave them out would be to look at the others alone.
     """
     if not pairs:
         return {}
@@ -52,7 +56,7 @@ def estimates(pairs: Sequence[Paired], *, draws: int = DRAWS, seed: int = 7) -> 
 def by_kind(pairs: Sequence[Paired], *, draws: int = DRAWS, seed: int = 7) -> dict[str, Interval]:
     """Of each kind: where one reader said it, how often the other did too (Cicchetti and Feinstein 1990: specific agreement).
 
-    `hits` of `total`: images that both and that either called so.
+    `hits` of `total`: images that both and that either called so. Intervals as of `estimates`: none where a kind is in too few patients.
     """
     if not pairs:
         return {}
@@ -100,7 +104,7 @@ def _measures(tables: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
         by_margins = (rows * columns).sum(axis=1) / total**2
         by_shares = np.where(occurring > 1, (share * (1 - share)).sum(axis=1) / np.maximum(occurring - 1, 1), 0.0)
         apart_by_chance = ((2 * total) ** 2 - (said**2).sum(axis=1)) / (2 * total - 1)
-        alpha = np.where(apart_by_chance == 0, 1.0, 1 - 2 * total * (1 - same) / apart_by_chance)
+        alpha = np.where(apart_by_chance == 0, np.nan, 1 - 2 * total * (1 - same) / apart_by_chance)
         return {"raw": same, "kappa": _beyond(same, by_margins), "ac1": _beyond(same, by_shares), "alpha": alpha}
 
 
@@ -117,5 +121,7 @@ def _interval(value: NDArray[np.float64], drawn: NDArray[np.float64], hits: int,
     known = drawn[~np.isnan(drawn)]
     if patients < 2 or not len(known):
         return Interval(math.nan, math.nan, math.nan, hits, total, patients)
+    if len(known) < (1 - UNDEFINED) * len(drawn):
+        return Interval(float(value[0]), math.nan, math.nan, hits, total, patients)
     low, high = np.percentile(known, [2.5, 97.5])
     return Interval(float(value[0]), float(low), float(high), hits, total, patients)

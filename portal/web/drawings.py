@@ -19,7 +19,7 @@ SIDE, MARGIN, EDGE = 180.0, 34.0, 10.0
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """A figure and its interval on a row; `said` in full, `short` beside it."""
+    """A figure and its interval, the wider one where it has two, on a row; `said` in full, `short` beside it."""
 
     x: float
     low: float
@@ -107,7 +107,8 @@ def _dot(figure: Interval | None) -> Dot | None:
     if figure is None or not gate.known(figure):
         return None
     short = f"{figure.value:.2f} ({figure.hits}/{figure.total})"
-    return Dot(_across(figure.value), _across(figure.low), _across(figure.high), gate.said(figure), short)
+    low, high = (figure.least, figure.most) if figure.sure else (figure.value, figure.value)
+    return Dot(_across(figure.value), _across(low), _across(high), gate.said(figure), short)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
         "evaluations": asked,
         "chosen": chosen,
         "card": sorted(reports.card(version.metrics), key=lambda row: row[:2]),
+        "checks": sorted(reports.checks(version.metrics)),
         "ablation": reports.ablation(version.metrics),
         "open_request": version.promotion_requests.filter(answer="").select_related("requested_by").first(),
         "answered": version.promotion_requests.exclude(answer="").select_related("requested_by", "answered_by").order_by("-id"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ BINARY = ("sensitivity", "specificity", "precision", "f1", "accuracy")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure as it is shown: never without its interval and what it was counted over."""
+    """A figure as it is shown: never without its interval, of a share also that by patient, and what it was counted over."""
 
     value: str
     interval: str
@@ -38,9 +37,15 @@ class Line:
 def shown(figure: Interval | None) -> Figure | None:
     if figure is None:
         return None
-    value = f"{figure.value:.3f}" if gate.known(figure) else "–"
-    low, high = ("" if math.isnan(bound) else f"{bound:.3f}" for bound in (figure.low, figure.high))
-    return Figure(value, f"{low} to {high}" if gate.known(figure) else "", figure.total, figure.patients)
+    if not gate.known(figure):
+        return Figure("–", "", figure.total, figure.patients)
+    interval = _ends(figure.low, figure.high, figure.patient_low, figure.patient_high) if figure.sure else ""
+    return Figure(f"{figure.value:.3f}", interval, figure.total, figure.patients)
+
+
+def _ends(low: float, high: float, patient_low: float | None, patient_high: float | None) -> str:
+    drawn = "" if patient_low is None else f"; by patient {patient_low:.3f} to {patient_high:.3f}"
+    return f"{low:.3f} to {high:.3f}{drawn}"
 
 
 def figures(mine: EvaluationReport, champion: EvaluationReport | None) -> list[Line]:
@@ -116,7 +121,7 @@ def left_out(told_of: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, l
         (
             site,
             f"{counted(_number(told.get('images')), 'image')} of {counted(_number(told.get('patients')), 'patient')}",
-            [(_said(name), figure) for _, name, figure, _ in sorted(card(told), key=_of_weight) if figure is not None],
+            [(_said(name), figure) for _, name, figure in sorted(card(told), key=_of_weight)],
         )
         for site, told in told_of.items()
     ]
@@ -128,7 +133,7 @@ def of_siblings(told_of: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return {"left_out": left_out(told_of), "left_out_roc": charts.left_out(told_of), "left_out_kept": kept}
 
 
-def _of_weight(row: tuple[str, str, Figure | None, str]) -> tuple[int, str]:
+def _of_weight(row: tuple[str, str, Figure]) -> tuple[int, str]:
     """What tells most comes first: the order of all, then what is found when regular images are spared; JSON keeps no order."""
     name = row[1]
     rank = 0 if name == "auroc" else 1 if name.startswith("sensitivity at") else 2
@@ -207,23 +212,61 @@ def drawn(mine: EvaluationReport, champion: EvaluationReport | None, version: Mo
     }
 
 
-def card(metrics: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, str, Figure | None, str]]:
-    """The figures that a bundle brings along, whatever their groups: (group, name, figure with interval or None, plain value).
+def card(metrics: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, str, Figure]]:
+    """The figures with an interval that a bundle brings along, whatever their groups: (group, name, figure).
 
     Those of sources that were left out stand elsewhere, before everything.
     """
-    for name, value in metrics.items():
-        if name == "leave_one_source_out":
-            continue
-        if isinstance(value, Mapping) and "value" in value and "low" in value:
-            yield group, name, _of_card(value), ""
+    for name, value in _told(metrics):
+        if _is_interval(value):
+            yield group, name, _of_card(value)
         elif isinstance(value, Mapping):
-            yield from card(value, f"{group} / {name}" if group else name)
-        elif isinstance(value, int | float | str):
-            yield group, name, None, f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield from card(value, _within(group, name))
+
+
+COUNTS = ("images", "patients")
+MADE_UP_TOO = ("made_up_images", "log_loss_alone", "log_loss_beside")
+"""Of the comparison within exams (`training.context.fit`): counted over made-up exams too."""
+
+
+def checks(metrics: Mapping[str, Any], group: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """The plain numbers that a bundle brings along, which have no interval: (group, name, value, counted over what or nothing).
+
+    A group counts its own images and patients; figures of a part of them (`device: log loss`), or of images that were made up as well, were
+    counted over others, of which the bundle does not tell.
+    """
+    over = ", ".join(counted(int(metrics[name]), name[:-1]) for name in COUNTS if _is_number(metrics.get(name)))
+    plain = {name: value for name, value in _told(metrics) if isinstance(value, int | float | str)}
+    named = [name for name in plain if not (over and name in COUNTS)]
+    for name in named:
+        value = plain[name]
+        said = f"{value:.4g}" if isinstance(value, float) else str(value)
+        yield group, name, said, "" if name in MADE_UP_TOO or ": " in name else over
+    if over and not named:
+        yield group, "counted", over, ""
+    for name, value in _told(metrics):
+        if isinstance(value, Mapping) and not _is_interval(value):
+            yield from checks(value, _within(group, name))
+
+
+def _told(metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in metrics.items() if name != "leave_one_source_out")
+
+
+def _is_interval(value: object) -> bool:
+    return isinstance(value, Mapping) and "value" in value and "low" in value
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _within(group: str, name: str) -> str:
+    return f"{group} / {name}" if group else name
 
 
 def _of_card(value: Mapping[str, Any]) -> Figure:
     told = value["value"] is not None
-    interval = f"{value['low']:.3f} to {value['high']:.3f}" if told and value["low"] is not None and value["high"] is not None else ""
+    sure = told and value["low"] is not None and value["high"] is not None
+    interval = _ends(value["low"], value["high"], value.get("patient_low"), value.get("patient_high")) if sure else ""
     return Figure(f"{value['value']:.3f}" if told else "–", interval, int(value.get("total") or 0), int(value.get("patients") or 0))

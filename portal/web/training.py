@@ -13,14 +13,17 @@ from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.http import require_GET, require_POST
 
+from portal import ml
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
 from portal.core.errors import BadInput, WrongState
 from portal.core.text import counted, number
 from portal.datasets.models import Snapshot, SnapshotState
-from portal.learning import services
+from portal.learning import lines, services
 from portal.learning.models import Evaluation, RunState, TrainingRun
+from portal.ml import TrainingRefused
+from portal.registry import selectors as registry
 from portal.registry.models import ModelVersion, VersionState
 from portal.web import tables
 
@@ -28,9 +31,12 @@ _LIVE = (RunState.QUEUED, RunState.RUNNING)
 _PRESETS = [
     ("small", "small: minutes on a CPU"),
     ("default", "default: the full recipe, hours on a CPU, minutes on a GPU"),
-    ("paper", "paper: the sizes of the paper, needs a GPU"),
+    ("paper", "paper: the networks of the paper, from random weights, needs a GPU"),
 ]
+_AS_PRESET = "as the preset has it"
 _PARTS = [("resnest", "classifier (ResNeSt)"), ("deep_sad", "distance (Deep SAD)"), ("detector", "cervix detector (RetinaNet)")]
+_METHOD_FIELDS = [("resnest", "resnest"), ("resnest", "timm"), ("deep_sad", "deep_sad"), ("detector", "detector")]
+"""(part, field that names a method of it)."""
 
 
 class TrainingForm(forms.Form):
@@ -46,6 +52,27 @@ class TrainingForm(forms.Form):
         help_text="The rest is kept from the start model; thresholds are always fitted anew.",
     )
     start = forms.ModelChoiceField(ModelVersion.objects.none(), required=False, empty_label="the champion", label="Start from")
+    weights = forms.ModelChoiceField(
+        ModelVersion.objects.none(),
+        required=False,
+        empty_label="the first of its line",
+        label="Start weights",
+        help_text="What is trained anew begins with the weights and the network of this model. The first of the line was made by no "
+        "training here: so trainings do not pile up on one another.",
+    )
+    resnest = forms.ChoiceField(required=False, label="Method of the classifier")
+    timm = forms.CharField(
+        max_length=80,
+        required=False,
+        label="Or a timm backbone",
+        help_text="Any that timm knows, such as resnet18; then leave the method of the classifier as it is.",
+    )
+    deep_sad = forms.ChoiceField(required=False, label="Method of the distance")
+    detector = forms.ChoiceField(
+        required=False,
+        label="Method of the detector",
+        help_text="A method trains a network of its own and takes no start weights. With preset small it is smaller than its title says.",
+    )
     seed = forms.IntegerField(initial=7, min_value=0, max_value=2**31 - 1, help_text="The same seed on the same data gives the same model.")
     name = forms.CharField(max_length=120, required=False, help_text="Left empty: named after the snapshot.")
 
@@ -54,11 +81,40 @@ class TrainingForm(forms.Form):
         frozen = access.visible(Snapshot, user).filter(state=SnapshotState.FROZEN).order_by("-id")
         self.fields["snapshot"].queryset = frozen  # type: ignore[attr-defined]
         self.fields["snapshot"].label_from_instance = _named  # type: ignore[attr-defined]
-        self.fields["start"].queryset = access.visible(ModelVersion, user).order_by("-id")  # type: ignore[attr-defined]
+        for name in ("start", "weights"):
+            self.fields[name].queryset = access.visible(ModelVersion, user).order_by("-id")  # type: ignore[attr-defined]
+        champion = registry.champion()
+        if champion is not None:
+            root = lines.root_of(champion) or "random weights"
+            self.fields["weights"].empty_label = f"the first of its line (the champion's: {root})"  # type: ignore[attr-defined]
+        for part in ml.PARTS:
+            self.fields[part].choices = [("", _AS_PRESET), *ml.methods_of(part)]  # type: ignore[attr-defined]
+
+    def clean_timm(self) -> str:
+        given = str(self.cleaned_data["timm"]).strip().removeprefix(ml.TIMM)
+        if given:
+            try:
+                ml.refuse_backbone(given)
+            except TrainingRefused as error:
+                raise forms.ValidationError(str(error)) from error
+            if self.cleaned_data.get("resnest"):
+                raise forms.ValidationError("Choose a method of the classifier or a backbone, not both.")
+        return given
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        for part, field in _METHOD_FIELDS:
+            if data.get(field) and part not in data.get("parts", ()) and "parts" in data:
+                self.add_error(field, "This part is not trained. Choose it under Train anew, or leave this as it is.")
+        return data
 
     def choice(self) -> services.Choice:
         data = self.cleaned_data
-        return services.Choice(preset=data["preset"], seed=data["seed"], parts=tuple(data["parts"]), start=data["start"])
+        named = {**{part: data[part] for part in ml.PARTS}, **({"resnest": ml.TIMM + data["timm"]} if data["timm"] else {})}
+        return services.Choice(
+            preset=data["preset"], seed=data["seed"], parts=tuple(data["parts"]), start=data["start"], weights=data["weights"],
+            methods=tuple(name for name in named.values() if name),
+        )  # fmt: skip
 
 
 def _named(snapshot: Snapshot) -> str:
@@ -130,8 +186,22 @@ def _run(user: User, run_id: int) -> dict[str, Any]:
         "losses": _curves(found.history, "loss"),
         "scores": _curves(found.history, "score"),
         "may_train": access.can(user, "train"),
-        "start": ModelVersion.objects.filter(pk=found.config.get("start")).first(),
         "reports": reports,
+        **_beginnings(found),
+    }
+
+
+def _beginnings(run: TrainingRun) -> dict[str, Any]:
+    """What the run's parts begin with. Runs of before there was a choice of weights and methods have one start model for all."""
+    config = run.config
+    wanted = {config.get("start"), config.get("weights")}
+    versions = {one.pk: one for one in ModelVersion.objects.filter(pk__in=wanted - {None})}
+    return {
+        "start": versions.get(config.get("start")),
+        "told": "weights" in config,
+        "weights": versions.get(config.get("weights")),
+        "methods": [ml.method_title(named)[1] for named in config.get("methods", ())],
+        "anew": config.get("anew", ()),
     }
 
 

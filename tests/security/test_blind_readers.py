@@ -277,6 +277,12 @@ def _with_the_opinion(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dic
     return {**told, "said": f"{said.kind} {said.p_non_regular}" if said else None}
 
 
+def _with_how_unusual_it_is(lease: Any, *, honest: Any = turns.of, **rest: Any) -> dict[str, Any]:
+    told: dict[str, Any] = honest(lease, **rest)
+    said = Assessment.objects.filter(current=True, image=lease.task.image).first() if lease else None
+    return {**told, "unusual": said.analysis.ood if said else None}
+
+
 def _ahead_by_kind(*, reader: User, role: str, honest: Any = leases.reserve) -> Any:
     """The very pictures that are due, in the order of what the machines said of them."""
     said = dict(Assessment.objects.filter(current=True).values_list("image", "kind"))
@@ -311,6 +317,7 @@ FAULTS: dict[str, tuple[tuple[Any, str, Any], str]] = {
     "the page counts other reads": ((room, "render", _with_others), "GET /reading/: body"),
     "the order follows the predicted kind": ((queue, "lock_next", _by_kind), "GET /reading/picture/"),
     "the next turn carries the model's opinion": ((turns, "of", _with_the_opinion), "GET /reading/next/: body"),
+    "the next turn tells how unusual the picture is to the model": ((turns, "of", _with_how_unusual_it_is), "GET /reading/next/: body"),
     "what is fetched ahead comes by the predicted kind": ((room, "reserve", _ahead_by_kind), "GET /reading/picture/"),
     "the small picture is marked by its age": ((room_pictures, "small", _small_with_its_age), "/small/: headers"),
     "the draft comes with the number of other answers": ((drafts, "of", _draft_beside_others), "GET /reading/next/: body"),

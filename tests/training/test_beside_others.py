@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from inference.api import Analyzer
+from inference.assessment import Assessor
 from inference.context import describe
 from inference.types import Kind
 from tests.inference.test_context import GREENISH, PINK, assessor
@@ -55,7 +56,7 @@ def test_images_that_nobody_labelled_are_compared_with_and_count_nothing(monkeyp
         return [one for one in given if any(one.record is record for record in records)]
 
     monkeypatch.setattr(answers, "answer_all", answer_all)
-    monkeypatch.setattr(answers.Assessor, "of", lambda _: assessor())
+    monkeypatch.setattr(Assessor, "of", lambda _: assessor())
     records, analyzer = [one.record for one in given], cast(Analyzer, SimpleNamespace(about={}))
     said = judge_all(analyzer, records, lambda record: record.measurable, 8, context=True)
     assert [(one.record is faint.record, one.said) for one in said] == [(True, Kind.GREEN_FILTER)]

@@ -119,6 +119,10 @@ def test_a_start_bundle_whose_classifiers_may_have_seen_the_patients_is_refused(
 ) -> None:
     with pytest.raises(TrainingRefused, match="may have learned from the patients"):
         folds.train_all(of(snapshot, tmp_path), replace(CONFIG, start="b", fresh=fresh, parts=parts), RECIPES, untouched)
+    # Nor may a detector that is trained further have learned their boxes, from whichever bundle
+    for begun in ({"start": "b", "anew": ("resnest", "deep_sad")}, {"weights_from": "b"}):
+        with pytest.raises(TrainingRefused, match="may have learned from the patients"):
+            folds.train_all(of(snapshot, tmp_path), replace(CONFIG, **begun), RECIPES, untouched)
 
 
 def test_a_folder_of_other_folds_is_refused_before_anything_is_trained(snapshot: Path, tmp_path: Path) -> None:

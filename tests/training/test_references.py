@@ -324,4 +324,4 @@ def test_alpha_of_krippendorffs_four_observers_with_gaps() -> None:
 
 def test_alpha_says_nothing_of_nothing() -> None:
     assert krippendorff_alpha([["a"], []]) is None
-    assert krippendorff_alpha([["a", "a"], ["a", "a"]]) == 1.0
+    assert krippendorff_alpha([["a", "a"], ["a", "a"]]) is None

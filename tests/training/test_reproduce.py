@@ -19,7 +19,7 @@ from training.metrics import wilson
 from training.reproduction import quick
 from training.reproduction.collection import one_side, read, role_of
 from training.reproduction.paper import PUBLISHED
-from training.reproduction.run import Order, not_run, reproduce, runs_of
+from training.reproduction.run import Order, begun_from, not_run, reproduce, runs_of
 from training.types import TrainingRefused
 
 SITE_OF = {"train": "alpha", "validation": "beta", "calibration": "beta", "test": "gamma"}
@@ -91,6 +91,16 @@ def test_every_classifier_is_measured_by_both_presets(done: tuple[Path, list[Pro
             assert float(row["by_patient_low"]) <= float(row["value"]) <= float(row["by_patient_high"])
 
 
+def test_the_detectors_figures_have_both_intervals_and_count_patients(done: tuple[Path, list[Progress], Order]) -> None:
+    lines = rows_of(done[0], "detectors")
+    assert {(row["detector"], row["preset"]) for row in lines} == {("retinanet_lite", "default")}
+    assert len(lines) == 4
+    for row in lines:
+        assert int(row["patients"]) == 3
+        assert float(row["by_patient_low"]) <= float(row["value"]) <= float(row["by_patient_high"])
+        assert (row["wilson_low"] == "") == row["figure"].startswith("mean IoU")
+
+
 def test_performance_and_confusion_agree(done: tuple[Path, list[Progress], Order]) -> None:
     found: Counter[tuple[str, str]] = Counter()
     for row in rows_of(done[0], "table-5") + rows_of(done[0], "table-7"):
@@ -110,6 +120,8 @@ def test_the_papers_own_figures_stand_beside(done: tuple[Path, list[Progress], O
 def test_the_report_is_one_file_with_all_figures(done: tuple[Path, list[Progress], Order]) -> None:
     page = (done[0] / "report.html").read_text(encoding="utf-8")
     assert "Quick form" in page
+    assert "Tested on 12 images of 3 patients, labelled by people." in page
+    assert page.count("draws whole patients") == 1
     for number in (3, 4, 5, 6):
         assert f"Figure {number}: " in page
     assert "Figure 7: resnest_224 (paper)" in page
@@ -159,6 +171,27 @@ def test_a_method_is_trained_by_one_preset_alone_where_one_is_named(tmp_path: Pa
         ("retinanet_lite", "default"), ("timm:resnet10t", "small"), ("timm:resnet10t", "paper"), ("timm:resnet10t", "default"),
         ("deep_sad", "paper"), ("deep_sad", "default"),
     ]  # fmt: skip
+
+
+def test_a_backbone_starts_from_the_weights_that_are_given_for_it_and_an_unused_one_is_refused(tmp_path: Path) -> None:
+    order = Order(tmp_path, ROLES, tmp_path, methods=("retinanet_v2", "resnest_32:paper", "deep_sad:paper"), weights={"resnet50": "hub"})
+    runs = runs_of(order)
+    begun = {run.key: getattr(run.recipe, "weights", None) for run in runs}
+    assert begun == {
+        ("retinanet_v2", "paper"): "hub", ("retinanet_v2", "default"): "hub", ("resnest_32", "paper"): "", ("deep_sad", "paper"): None,
+    }  # fmt: skip
+    assert begun_from(runs) == "Started from ImageNet weights: resnet50; all others from random ones."
+    assert begun_from(runs_of(replace(order, weights={}))) == ""
+    with pytest.raises(TrainingRefused, match=r"backbone resnet18; --weights is for resnest50d, resnet50\."):
+        runs_of(replace(order, weights={"resnet18": "hub"}))
+
+
+def test_both_presets_of_v2_show_a_photograph_with_a_short_side_of_512_pixels_or_more() -> None:
+    """METHODS 2; a 4:3 photograph on the square canvas."""
+    for preset in ("paper", "default"):
+        recipe = METHODS["retinanet_v2"].recipe(preset)
+        assert isinstance(recipe, DetectorRecipe)
+        assert recipe.size * 3 / 4 >= 512
 
 
 def test_the_report_says_which_methods_were_not_trained(done: tuple[Path, list[Progress], Order], tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from inference.types import CLASSIFIED_KINDS, Progress
 from training import calibrate, data, deep_sad, detector, heads, resnest
 from training.config import DeepSADRecipe, DetectorRecipe, HeadRecipe, ResNeStRecipe
 from training.engine import Reporter
+from training.manifest import Record
 from training.methods import Method, Recipe
 from training.reproduction.collection import ROLES, Collection
 from training.reproduction.material import Look, Part, look
@@ -49,9 +50,11 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A trained detector on the test pictures. `held_iou`: mean overlap on validation, by which the detector that crops is chosen."""
+    """A trained detector on the test pictures: `looks`, what it says of each of `records`. `held_iou`: mean overlap on validation, by which
+    the detector that crops is chosen."""
 
     run: Run
+    records: tuple[Record, ...]
     looks: tuple[Look, ...]
     held_iou: float
     seconds: float
@@ -150,7 +153,7 @@ class Experiment:
             looks = look(finder, judged, self.device, cancelled=self.cancelled)
             if best is None or figures["iou"] > max(one.held_iou for one in found):
                 best = finder
-            found.append(Found(run, tuple(looks), figures["iou"], time.monotonic() - began))
+            found.append(Found(run, tuple(judged), tuple(looks), figures["iou"], time.monotonic() - began))
         chosen = max(found, key=lambda one: one.held_iou).run
         return (
             best,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training import figures, html
+from training.manifest import count_patients
 from training.metrics import roc_points
 from training.reproduction.collection import Collection
 from training.reproduction.experiment import SORTER, Results, Run, Scored
@@ -49,7 +50,7 @@ def page(
     sections = [
         about(collection, results, said),
         html.section("Tables 1 to 4: the data", *(_table(one) for one in tables[:4])),
-        html.section("Figure 3: the detectors", _table(tables[4]), *detector_figures(results)),
+        html.section("Figure 3: the detectors", html.note(INTERVALS), _table(tables[4]), *detector_figures(results)),
         html.section("Tables 5 to 8: the classifiers on the test sites", html.note(HOW_TO_READ), *(_table(one) for one in tables[5:])),
         html.section("Figure 4: scores by class and site", *box_plots(results)),
         html.section("Figure 5: extremes", *galleries(results, extremes, pictures=pictures)),
@@ -62,16 +63,20 @@ def page(
     return html.page("The paper's experiment on this collection", sections)
 
 
+INTERVALS = (
+    "Each figure, here and in Tables 5 to 8: value [95 % Wilson interval, images taken as independent], then the 95 % interval of a "
+    "bootstrap that draws whole patients. What is no share has the latter alone."
+)
 HOW_TO_READ = (
-    "Each figure: value [95 % Wilson interval, images taken as independent], then the 95 % interval of a bootstrap that draws whole "
-    "patients. Thresholds are the best on the validation sites (sensitivity + specificity). The paper's own figures are of other patients: "
-    "they say what it reached on Peru, not what this collection must give. Each table's title says what is in it."
+    "Thresholds are the best on the validation sites (sensitivity + specificity). The paper's own figures are of other patients: they say "
+    "what it reached on Peru, not what this collection must give. Each table's title says what is in it."
 )
 
 
 def about(collection: Collection, results: Results, said: Sequence[str]) -> str:
     test = results.parts["test"]
-    notes = [*said, results.cropped_by, f"Manifest {collection.hash[:12]}. Tested on {len(test.records)} images labelled by people."]
+    tested = f"{len(test.records)} images of {count_patients(test.records)} patients, labelled by people"
+    notes = [*said, results.cropped_by, f"Manifest {collection.hash[:12]}. Tested on {tested}."]
     notes += [f"Left out: {count} images {reason}." for reason, count in collection.left_out.items() if count]
     notes += [f"{name} gave no result: {reason}" for name, reason in results.refused]
     return html.section("About this run", *(html.note(words) for words in notes))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from inference.types import Progress
 from training import files, parallel
+from training.config import DetectorRecipe, ResNeStRecipe
 from training.methods import METHODS, Recipe, method, parse
 from training.reproduction import quick as quick_form
 from training.reproduction import report as reports
@@ -24,7 +25,7 @@ ROUNDS, QUICK_ROUNDS = 2000, 200
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is to be reproduced. `roles`: train, validation, test -> sites. `methods`: names, each by all `presets`, or NAME:PRESET by
-    that one alone. `shrink`: makes a recipe smaller, for the quick form.
+    that one alone. `shrink`: makes a recipe smaller, for the quick form. `weights`: backbone -> file or `hub` that it starts from.
     """
 
     manifest: Path
@@ -37,6 +38,7 @@ class Order:
     seed: int = 7
     device: str = "cpu"
     shrink: Callable[[Recipe], Recipe] = quick_form.shrunk
+    weights: Mapping[str, str] = field(default_factory=dict)
 
 
 def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Callable[[], bool]) -> Path:
@@ -60,6 +62,7 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
         reports.write_csv(order.out / "tables", tables)
         said = [quick_form.SAID] if order.quick else []
         said += [f"Not the whole experiment. Not trained here: {missing}."] if (missing := not_run(runs, order)) else []
+        said += [begun] if (begun := begun_from(runs)) else []
         files.write_text(target, reports.page(collection, runs, results, tables, said=said, pictures=order.pictures))
     parallel.barrier()
     return target
@@ -75,8 +78,26 @@ def runs_of(order: Order) -> list[Run]:
             if order.quick and not chosen and (name, preset) in quick_form.SKIPPED:
                 continue
             recipe = found.recipe(preset)
-            runs[(name, preset)] = Run(found, preset, order.shrink(recipe) if order.quick else recipe)
+            runs[(name, preset)] = Run(found, preset, started(order.shrink(recipe) if order.quick else recipe, order.weights))
+    used = {getattr(run.recipe, "backbone", "") for run in runs.values()}
+    if unused := [one for one in order.weights if one not in used]:
+        raise TrainingRefused(
+            f"No method that is asked for has the backbone {', '.join(unused)}; --weights is for {', '.join(sorted(used - {''}))}."
+        )
     return sorted(runs.values(), key=lambda run: PARTS.index(run.method.part))
+
+
+def started(recipe: Recipe, weights: Mapping[str, str]) -> Recipe:
+    """The recipe with the start weights that are given for its backbone; a head has none."""
+    if isinstance(recipe, DetectorRecipe | ResNeStRecipe) and recipe.backbone in weights:
+        return replace(recipe, weights=weights[recipe.backbone])
+    return recipe
+
+
+def begun_from(runs: Sequence[Run]) -> str:
+    """What the networks started from, in a sentence for the report."""
+    named = {run.recipe.backbone for run in runs if isinstance(run.recipe, DetectorRecipe | ResNeStRecipe) and run.recipe.weights}
+    return f"Started from ImageNet weights: {', '.join(sorted(named))}; all others from random ones." if named else ""
 
 
 def not_run(runs: Sequence[Run], order: Order) -> str:

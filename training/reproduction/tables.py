@@ -24,7 +24,7 @@ FIGURES = ("sensitivity", "specificity", "precision", "F1", "accuracy", "AUROC",
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """One figure with both intervals. `wilson`: images taken as independent; None for F1 and AUROC, which are no proportions."""
+    """One figure with both intervals. `wilson`: images taken as independent; None for F1, AUROC and overlap, which are no proportions."""
 
     value: float
     wilson: Interval | None
@@ -39,6 +39,13 @@ class Estimate:
         counted = f"{self.wilson.hits}/{self.wilson.total}" if self.wilson else f"{self.total} images"
         wide = f" [{self.wilson.low:.3f}, {self.wilson.high:.3f}]" if self.wilson else ""
         return f"{self.value:.3f}{wide}, by patient [{self.low:.3f}, {self.high:.3f}] ({counted}, {self.patients} patients)"
+
+
+_NOTHING = Estimate(float("nan"), None, 0.0, 1.0, 0, 0)
+ESTIMATE = (
+    "preset", "figure", "value", "wilson_low", "wilson_high", "by_patient_low", "by_patient_high", "hits", "total", "patients",
+)  # fmt: skip
+"""Columns of an estimate for machines, after the name of what was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Table:
 
 def all_tables(collection: Collection, results: Results, rounds: int) -> list[Table]:
     """Tables 1 to 8 and the detectors' own. `rounds`: of the bootstrap."""
-    made = [*data_tables(collection), detector_table(results.found)]
+    made = [*data_tables(collection), detector_table(results.found, rounds)]
     families: tuple[tuple[str, str, Callable[[Scored], bool]], ...] = (
         ("Deep SAD and Deep SVDD at 32 px", "56", lambda one: one.run.method.name in DEEP),
         ("ResNeSt, other backbones and heads on its embedding", "78", lambda one: one.run.method.name not in DEEP),
@@ -114,31 +121,33 @@ def data_tables(collection: Collection) -> list[Table]:
 # --- the detectors ----------------------------------------------------------------------------------------------------------------
 
 
-def detector_table(found: Sequence[Found]) -> Table:
-    """Overlap, containment and what was found on the test pictures."""
-    headers = [
-        "detector",
-        "preset",
-        "mean IoU where a box is known",
-        "IoU of a half or more",
-        "cervix within the crop",
-        "found (score >= 0.5)",
-    ]
-    rows = []
+OVERLAP, HALF, WITHIN, FOUND = "mean IoU where a box is known", "IoU of a half or more", "cervix within the crop", "found (score >= 0.5)"
+
+
+def detector_table(found: Sequence[Found], rounds: int) -> Table:
+    """Overlap, containment and what was found on the test pictures, with both intervals; a dash where no box is known."""
+    rows: list[list[object]] = []
+    lines: list[list[object]] = []
     for one in found:
-        boxed = [seen for seen in one.looks if seen.iou is not None]
-        n = len(boxed)
-        rows.append([
-            one.run.method.name, one.run.preset, float(np.mean([seen.iou for seen in boxed])) if boxed else None,
-            _plain(sum((seen.iou or 0) >= 0.5 for seen in boxed), n), _plain(sum(bool(seen.contained) for seen in boxed), n),
-            _plain(sum(seen.crop is not None for seen in one.looks), len(one.looks)),
-        ])  # fmt: skip
-    return Table("Detectors", "The cervix detectors on the test pictures", headers, rows)
+        figures = detector_estimates(one, rounds)
+        rows.append([one.run.method.name, one.run.preset, *figures.values()])
+        lines += [[one.run.method.name, one.run.preset, name, *_numbers(figure)] for name, figure in figures.items()]
+    title = "The cervix detectors on the test pictures"
+    return Table("Detectors", title, ["detector", "preset", OVERLAP, HALF, WITHIN, FOUND], rows, ["detector", *ESTIMATE], lines)
 
 
-def _plain(hits: int, total: int) -> str:
-    one = wilson(hits, total, 0)
-    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}] ({hits}/{total})" if total else "–"
+def detector_estimates(one: Found, rounds: int) -> dict[str, Estimate]:
+    """OVERLAP, HALF, WITHIN and FOUND of one detector; where nothing is to be counted an estimate over 0 images, whose value is NaN."""
+    overlaps = np.array([np.nan if seen.iou is None else seen.iou for seen in one.looks], dtype=np.float64)
+    boxed, patients = ~np.isnan(overlaps), [record.patient_key for record in one.records]
+    known = [patient for patient, counts in zip(patients, boxed, strict=True) if counts]
+    within = np.array([bool(seen.contained) for seen in one.looks], dtype=bool)
+    found = np.array([seen.crop is not None for seen in one.looks], dtype=bool)
+    return {
+        OVERLAP: _bootstrapped(lambda rows: float(overlaps[boxed][rows].mean()), known, rounds) if known else _NOTHING,
+        HALF: _share(overlaps >= 0.5, boxed, patients, rounds), WITHIN: _share(within, boxed, patients, rounds),
+        FOUND: _share(found, np.ones(len(found), dtype=bool), patients, rounds),
+    }  # fmt: skip
 
 
 # --- Tables 5 to 8: the classifiers -----------------------------------------------------------------------------------------------
@@ -168,19 +177,23 @@ def performance_table(number: str, title: str, runs: Sequence[Scored], test: Par
         lines += [_line(one, name, figures[name], published.get(name)) for name in FIGURES]
         if published and one.run.preset == "paper":
             rows.append([f"the paper's own, on Peru: {one.run.method.name}", *(published.get(name) for name in FIGURES)])
-    headers = [
-        "method", "preset", "figure", "value", "wilson_low", "wilson_high", "by_patient_low", "by_patient_high", "hits", "total",
-        "patients", "paper_value", "paper_wilson_low", "paper_wilson_high", "paper_hits", "paper_total",
-    ]  # fmt: skip
+    headers = ["method", *ESTIMATE, "paper_value", "paper_wilson_low", "paper_wilson_high", "paper_hits", "paper_total"]
     return Table(number, f"Performance: {title}", ["method", *FIGURES], rows, headers, lines)
 
 
 def _line(one: Scored, name: str, figure: Estimate, paper: Interval | None) -> list[object]:
-    w, p = figure.wilson, paper
-    return [
-        one.run.method.name, one.run.preset, name, figure.value, *((w.low, w.high) if w else ("", "")), figure.low, figure.high,
-        w.hits if w else "", figure.total, figure.patients, *((p.value, p.low, p.high, p.hits, p.total) if p else [""] * 5),
-    ]  # fmt: skip
+    p = paper
+    published = [p.value, p.low, p.high, p.hits, p.total] if p else [""] * 5
+    return [one.run.method.name, one.run.preset, name, *_numbers(figure), *published]
+
+
+def _numbers(figure: Estimate) -> list[object]:
+    """The columns of ESTIMATE from `value` on; empty where there is no such number."""
+    if figure.total == 0:
+        return ["", "", "", "", "", 0, 0, 0]
+    w = figure.wilson
+    bounds = (w.low, w.high) if w else ("", "")
+    return [figure.value, *bounds, figure.low, figure.high, w.hits if w else "", figure.total, figure.patients]
 
 
 def figures_of(one: Scored, test: Part, rounds: int) -> dict[str, Estimate]:

@@ -90,6 +90,15 @@ def advice(code: str) -> str:
 
 
 @register.filter
+def unusual(rank: float) -> str:
+    """An analysis' `ood` in words: 0.97 -> `farther from the model's training images than 97 % of the images held back from training`."""
+    if rank <= 0:
+        return "no farther from the model's training images than the nearest of the images held back from training"
+    share = "all" if rank >= 1 else f"{min(100 * rank, 99.9):.1f}".removesuffix(".0") + " %"
+    return f"farther from the model's training images than {share} of the images held back from training"
+
+
+@register.filter
 def finding_name(code: str) -> str:
     return NAMES.get(code, words(code))
 

@@ -207,24 +207,26 @@ def test_downloads_leave_it_out_and_say_so(cast: Cast) -> None:
 def test_the_tombstone_names_every_data_set_and_model_that_used_it_and_no_person(cast: Cast) -> None:
     found, subject = _patient(cast)
     snapshot = make_snapshot(*found[:2])
-    learned, child, measured = make_version(name="learned"), make_version(name="child"), make_version(name="measured")
+    learned, child, measured, grown = (make_version(name=name) for name in ("learned", "child", "measured", "grown"))
     make_version(name="stranger")
     run = make_run(snapshot, state="done")
     type(run).objects.filter(pk=run.pk).update(candidate=learned)
     later = make_run(make_snapshot(make_image(cast.north, state="settled", patient="Q")), state="done")
     type(later).objects.filter(pk=later.pk).update(candidate=child, config={**later.config, "start": learned.pk})
+    last = make_run(make_snapshot(make_image(cast.north, state="settled", patient="R")), state="done")
+    type(last).objects.filter(pk=last.pk).update(candidate=grown, config={**last.config, "start": None, "weights": child.pk, "anew": []})
     make_evaluation(measured, snapshot, images=[{"sha256": found[0].clean_sha256, "kind": "regular"}, {"sha256": "x", "kind": "regular"}])
     erasure = _erase(cast, subject)
     assert [one["id"] for one in erasure.used_in["data_sets"]] == [snapshot.pk]
     assert [(one["name"], one["how"].split()[0]) for one in erasure.used_in["models"]] == [
-        ("learned", "learned"), ("child", "started"), ("measured", "measured"),
+        ("learned", "learned"), ("child", "started"), ("grown", "started"), ("measured", "measured"),
     ]  # fmt: skip
     assert Evaluation.objects.get(version=measured).report["images"] == [{"sha256": "x", "kind": "regular"}]
     browser = cast.client(cast.lena)
     page = browser.get(f"/erasures/{erasure.pk}/").content.decode()
     assert "Done. Nothing of the person is left here." in page
     lines = b"".join(browser.get(f"/erasures/{erasure.pk}/used-in.csv").streaming_content).decode()  # type: ignore[attr-defined]
-    assert [line.split(",")[2] for line in lines.splitlines()[1:]] == [snapshot.name, "learned", "child", "measured"]
+    assert [line.split(",")[2] for line in lines.splitlines()[1:]] == [snapshot.name, "learned", "child", "grown", "measured"]
     assert cast.client(cast.bob).get(f"/erasures/{erasure.pk}/").status_code == 404
 
 

@@ -8,9 +8,13 @@ import numpy as np
 from portal.ml import Bin, Calibration, Cost, EvaluationReport, Interval, OperatingPoint, ReviewPoint
 
 
-def figure(value: float, *, low: float | None = None, high: float | None = None, total: int = 100, patients: int = 40) -> Interval:
+def figure(
+    value: float, *, low: float | None = None, high: float | None = None, total: int = 100, patients: int = 40,
+    drawn: tuple[float, float] | tuple[None, None] = (None, None),
+) -> Interval:  # fmt: skip
+    """`drawn`: its interval by patient."""
     bounds = (max(0.0, value - 0.05) if low is None else low, min(1.0, value + 0.05) if high is None else high)
-    return Interval(value, *bounds, round(value * total), total, patients)
+    return Interval(value, *bounds, round(value * total), total, patients, *drawn)
 
 
 NOTHING = Interval(float("nan"), 0.0, 1.0, 0, 0, 0)

@@ -83,6 +83,55 @@ def test_reasons_carry_numbers_images_and_patients_and_say_what_is_weak() -> Non
     assert reason == expected
 
 
+WORKED = figure(0.9, low=0.851, high=0.934, total=200, drawn=(0.8, 0.975))
+"""40 patients of 5 like images each, 180 of 200 right."""
+
+
+@pytest.mark.parametrize("name", ["sensitivity", "specificity"])
+@pytest.mark.parametrize(("value", "status"), [(0.86, PASS), (0.84, PASS), (0.8, PASS), (0.79, FAIL)])
+def test_images_of_one_patient_are_alike_so_the_wider_interval_decides(name: str, value: float, status: str) -> None:
+    """Wilson's alone, which begins at 0.851, would fail 0.84 and 0.80."""
+    old = with_figures(report(), **{name: WORKED})
+    check = next(c for c in judge(with_figures(report(), **{name: figure(value)}), old).checks if c.name == name)
+    assert check.status == status
+    assert "the champion's 0.900 [0.851, 0.934; by patient 0.800, 0.975] (200 images, 40 patients)." in check.reason
+    assert check.reason.endswith("The wider of its two intervals decides, 0.800 by patient.")
+
+
+def test_where_wilsons_interval_is_the_wider_it_decides() -> None:
+    old = with_figures(report(), sensitivity=replace(WORKED, patient_low=0.88, patient_high=0.92))
+    check = next(c for c in judge(with_figures(report(), sensitivity=figure(0.86)), old).checks if c.name == "sensitivity")
+    assert check.status == PASS
+    assert check.reason.endswith("The wider of its two intervals decides, 0.851 by Wilson.")
+
+
+@pytest.mark.parametrize(("drawn", "status"), [((0.0, 0.12), PASS), ((0.0, 0.08), FAIL), ((None, None), FAIL)])
+def test_what_is_missed_unseen_is_held_to_the_wider_interval_too(
+    drawn: tuple[float, float] | tuple[None, None], status: str
+) -> None:  # fmt: skip
+    old = replace(report(), missed_unseen=figure(0.02, low=0.0, high=0.07, drawn=drawn))
+    assert _status(judge(replace(report(), missed_unseen=figure(0.1)), old), "missed unseen") == status
+
+
+@pytest.mark.parametrize(("drawn", "status"), [((0.3, 0.85), PASS), ((0.3, 0.7), FAIL), ((None, None), FAIL)])
+def test_a_site_is_surely_below_the_floor_only_by_both_intervals(drawn: tuple[float, float] | tuple[None, None], status: str) -> None:
+    candidate = replace(report(), per_site={"north": {"sensitivity": figure(0.6, low=0.4, high=0.79, drawn=drawn)}})
+    assert _status(judge(candidate, report(), Rules(site_floor=0.8)), "floor at north") == status
+
+
+def test_a_report_stored_before_shares_were_resampled_is_read_and_judged_by_wilson() -> None:
+    made = with_figures(report(), sensitivity=WORKED)
+    stored = json.loads(json.dumps(to_json(made), allow_nan=False))
+    assert from_json(stored) == made
+    for name in ("patient_low", "patient_high"):
+        del stored["figures"]["sensitivity"][name]
+    older = from_json(stored)
+    assert older.figures["sensitivity"] == replace(WORKED, patient_low=None, patient_high=None)
+    verdict = judge(with_figures(report(), sensitivity=figure(0.84)), older)
+    assert _status(verdict, "sensitivity") == FAIL
+    assert "by patient" not in verdict.checks[0].reason
+
+
 def _point(value: float, *, site: str = "", specificity: float = 0.98) -> OperatingPoint:
     return OperatingPoint(site, specificity, 0.4, figure(0.98), figure(value), {"green_filter": figure(value)})
 

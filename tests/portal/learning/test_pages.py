@@ -1,5 +1,6 @@
 """The pages of training and models: who reaches what, and what they say."""
 
+import json
 import re
 from dataclasses import asdict
 from typing import Any
@@ -31,7 +32,66 @@ def test_a_training_is_started_from_its_page(cast: Cast, stage: Stage) -> None:
     response = cast.client(cast.max).post("/training/new/", sent)
     run = TrainingRun.objects.get()
     assert response["Location"] == f"/training/{run.pk}/"
-    assert run.config == {"preset": "small", "seed": 7, "parts": ["resnest", "deep_sad"], "start": stage.champion.pk}
+    assert run.config == {
+        "preset": "small", "seed": 7, "parts": ["resnest", "deep_sad"], "start": stage.champion.pk, "weights": stage.champion.pk,
+        "methods": [], "anew": [],
+    }  # fmt: skip
+    assert f"the first of its line (the champion&#x27;s: {stage.champion})" in page
+
+
+def test_methods_and_start_weights_are_chosen_on_the_page_and_stand_on_the_runs(cast: Cast, stage: Stage) -> None:
+    page = _page(cast, "/training/")
+    for title in ("RetinaNet, ResNet-50 (the paper&#x27;s)", "Deep SVDD (no label used)", "ResNeSt at 32 px"):
+        assert f">{title}</option>" in page
+    assert "on the ResNeSt embedding" not in page
+    sent = {
+        "snapshot": stage.snapshot.pk, "preset": "small", "parts": ["resnest", "deep_sad", "detector"], "seed": 7,
+        "weights": stage.candidate.pk, "timm": " resnet18 ", "deep_sad": "deep_svdd",
+    }  # fmt: skip
+    assert cast.client(cast.max).post("/training/new/", sent).status_code == 302
+    run = TrainingRun.objects.get()
+    assert (run.config["weights"], run.config["start"]) == (stage.candidate.pk, stage.champion.pk)
+    assert (run.config["methods"], run.config["anew"]) == (["timm:resnet18:small", "deep_svdd:small"], ["resnest", "deep_sad"])
+    told = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", _page(cast, f"/training/{run.pk}/")))
+    assert f"Start weights {stage.candidate} Methods resnet18, by the recipe of ResNeSt, small; Deep SVDD (no label used), small" in told
+    assert "Without start weights resnest, deep sad Seed" in told
+
+
+@pytest.mark.parametrize(
+    ("choice", "field", "said"),
+    [
+        ({"timm": "resnest99x"}, "timm", "timm knows no backbone &#x27;resnest99x&#x27;"),
+        ({"timm": "resnet18", "resnest": "resnest_32"}, "timm", "not both"),
+        ({"timm": "resnet18", "parts": ["deep_sad"]}, "timm", "This part is not trained"),
+        ({"detector": "retinanet_v2"}, "detector", "This part is not trained"),
+        ({"deep_sad": "hypersphere_224"}, "deep_sad", "Select a valid choice"),
+    ],
+)
+def test_a_method_that_cannot_be_is_refused_beside_its_field(
+    cast: Cast, stage: Stage, choice: dict[str, Any], field: str, said: str
+) -> None:
+    sent = {"snapshot": stage.snapshot.pk, "preset": "small", "parts": ["resnest", "deep_sad"], "seed": 7, **choice}
+    response = cast.client(cast.max).post("/training/new/", sent)
+    assert response.status_code == 400
+    row = response.content.decode().partition(f'id="id_{field}"')[2].partition('class="form-row"')[0]
+    assert said in row
+    assert not TrainingRun.objects.exists()
+
+
+def test_start_weights_that_nothing_would_begin_with_are_refused(cast: Cast, stage: Stage) -> None:
+    sent = {"snapshot": stage.snapshot.pk, "preset": "paper", "parts": ["resnest"], "seed": 7, "weights": stage.candidate.pk}
+    response = cast.client(cast.max).post("/training/new/", sent)
+    assert response.status_code == 400
+    assert "Nothing would begin with the start weights" in response.content.decode()
+
+
+def test_a_run_of_before_there_was_a_choice_still_shows(cast: Cast, stage: Stage) -> None:
+    run = make_run(stage.snapshot)
+    TrainingRun.objects.filter(pk=run.pk).update(config={**run.config, "start": stage.champion.pk})
+    page = _page(cast, f"/training/{run.pk}/")
+    assert str(stage.champion) in page
+    assert "Start weights" not in page
+    assert "random weights" in _page(cast, f"/training/{make_run(stage.snapshot).pk}/")
 
 
 def test_a_wrong_choice_is_said_on_the_form(cast: Cast, stage: Stage) -> None:
@@ -76,6 +136,39 @@ def test_the_report_stands_beside_the_champions_with_intervals_and_counts(cast: 
     assert "boxplot" in page
     assert '"name": "champion"' in page
     assert re.search(r"style=|onclick=", page) is None
+
+
+def test_shares_are_shown_with_both_intervals_and_the_page_says_once_which_is_which(cast: Cast, stage: Stage) -> None:
+    worked = figure(0.9, low=0.851, high=0.934, total=200, drawn=(0.8, 0.975))
+    stage.evaluate(stage.champion, with_figures(report(), sensitivity=worked))
+    stage.evaluate(stage.candidate, with_figures(report(), sensitivity=figure(0.84)))
+    page = _page(cast, f"/models/{stage.candidate.pk}/")
+    assert '<span class="muted">0.851 to 0.934; by patient 0.800 to 0.975</span>' in page
+    assert page.count("Of a share the first is Wilson's") == 1
+    assert "of shares by Wilson" not in page
+    assert "The wider of its two intervals decides, 0.800 by patient." in page
+    listed = _page(cast, "/models/")
+    assert "0.851 to 0.934; by patient 0.800 to 0.975" in listed
+    assert listed.count("the first Wilson's") == 1
+
+
+def _as_before(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _as_before(value) for name, value in data.items() if name not in ("patient_low", "patient_high")}
+    return [_as_before(one) for one in data] if isinstance(data, list) else data
+
+
+def test_a_report_that_was_stored_before_is_shown_with_wilsons_alone(cast: Cast, stage: Stage) -> None:
+    stage.evaluate(stage.candidate, full())
+    stored = stage.candidate.evaluations.get()
+    assert "patient_low" in json.dumps(stored.report)
+    stored.report = _as_before(stored.report)
+    stored.save()
+    assert "patient_" not in json.dumps(stored.report)
+    for address in (f"/models/{stage.candidate.pk}/", "/models/"):
+        page = _page(cast, address)
+        assert "0.850 to 0.950" in page
+        assert "; by patient" not in page
 
 
 def test_the_page_leads_with_the_source_that_was_left_out(cast: Cast, stage: Stage) -> None:

@@ -8,7 +8,7 @@ from portal.accounts.models import Role
 from portal.audit.models import AuditEvent
 from portal.core.errors import BadInput, NotAllowed, WrongState
 from portal.jobs.models import Job
-from portal.learning import evaluations
+from portal.learning import evaluations, lines
 from portal.learning.models import TrainingRun
 from portal.learning.promotions import approve_promotion, refuse_promotion, request_promotion, roll_back
 from portal.registry.selectors import champion
@@ -143,7 +143,7 @@ def test_a_model_is_not_measured_on_patients_it_has_learned_from(cast: Cast) -> 
     grown = make_run(learned, state="done")
     TrainingRun.objects.filter(pk=grown.pk).update(candidate=child, config={"start": parent.pk}, snapshot=make_snapshot(by=cast.max))
     for version in (parent, child):
-        assert evaluations.has_seen(version, held_out) >= 1
+        assert lines.has_seen(version, held_out) >= 1
         with pytest.raises(WrongState, match="has learned from"):
             evaluations.ask(versions=[version], snapshot=held_out, actor=cast.max)
-    assert evaluations.has_seen(make_version(), held_out) == 0
+    assert lines.has_seen(make_version(), held_out) == 0

@@ -43,7 +43,8 @@ def _beyond(pairs: Sequence[Pair], chance: float) -> float | None:
 def krippendorff_alpha(units: Sequence[Sequence[str]]) -> float | None:
     """1 - observed / expected disagreement for nominal answers (Krippendorff 2011): any number of readers, with gaps.
 
-    units: the answers given for each image. Images with one answer or none say nothing; None when no image has two.
+    units: the answers given for each image. Images with one answer or none say nothing; None when no image has two, and when all answers
+    are one kind: they would agree by chance as well.
     """
     paired = [Counter(answers) for answers in units if len(answers) > 1]
     shares = sum(paired, Counter())
@@ -53,4 +54,4 @@ def krippendorff_alpha(units: Sequence[Sequence[str]]) -> float | None:
     # An image's m answers make m (m - 1) ordered pairs, each counting 1 / (m - 1)
     apart = sum((m * m - sum(count**2 for count in one.values())) / (m - 1) for one in paired if (m := one.total()))
     chance = (total**2 - sum(count**2 for count in shares.values())) / (total - 1)
-    return 1.0 if chance == 0 else 1.0 - apart / chance
+    return None if chance == 0 else 1.0 - apart / chance

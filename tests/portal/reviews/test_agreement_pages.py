@@ -62,7 +62,34 @@ def test_what_cannot_be_said_is_not_said() -> None:
     assert math.isnan(estimates([Paired("regular", "regular", 1)] * 9)["raw"].value), "one patient shows nothing of others"
     same = estimates([Paired("regular", "regular", n) for n in range(9)])
     assert math.isnan(same["kappa"].value)
+    assert math.isnan(same["alpha"].value), "of one kind alone chance would agree too"
     assert (same["raw"].value, same["ac1"].value) == (1.0, 1.0)
+
+
+def one_apart_of(patients: int, *, apart: int) -> list[Paired]:
+    """All patients regular by both readers but for `apart` of them, whom one of the two calls green."""
+    return [Paired("green_filter" if n < apart else "regular", "regular", n) for n in range(patients)]
+
+
+def test_no_interval_is_stated_where_drawings_say_nothing() -> None:
+    """Of 60 patients one was ever called green: a third of the drawings holds regular alone, where kappa and alpha are unknown."""
+    found = estimates(one_apart_of(60, apart=1))
+    assert found["kappa"].value == pytest.approx(0.0)
+    assert found["alpha"].value == pytest.approx(0.0)
+    assert not found["kappa"].sure
+    assert not found["alpha"].sure
+    assert all(math.isnan(end) for name in ("kappa", "alpha") for end in (found[name].low, found[name].high))
+    assert found["raw"].low < found["raw"].value < found["raw"].high
+    assert found["ac1"].sure
+
+
+@pytest.mark.parametrize(("apart", "stated"), [(1, False), (2, False), (4, True), (6, True)])
+def test_an_interval_is_stated_from_a_twentieth_of_unknown_drawings_down(apart: int, stated: bool) -> None:
+    """None of k patients is drawn with a chance of (1 - k / 60)^60: 0.37, 0.13, 0.016 and 0.002."""
+    pairs = one_apart_of(60, apart=apart)
+    assert [estimates(pairs)[name].sure for name in ("kappa", "alpha")] == [stated] * 2
+    assert by_kind(pairs)["green_filter"].sure == stated
+    assert by_kind(pairs)["regular"].sure
 
 
 def test_agreement_on_a_kind_by_hand() -> None:
@@ -102,6 +129,18 @@ def test_those_who_lead_the_study_see_agreement_by_site_month_readers_and_kind(c
         cast.client(cast.max).get("/reviews/agreement/")
     assert len(more) <= len(few)
     assert cast.client(cast.rita).get("/reviews/agreement/").status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_page_says_in_words_where_there_is_too_little_variety(cast: Cast) -> None:
+    answer(cast, (cast.rita, cast.ravi), 40, apart=40)
+    for who, address in ((cast.max, "/reviews/agreement/"), (cast.rita, "/reading/mine/")):
+        page = cast.client(who).get(address).content.decode()
+        # kappa and alpha, and of green, which one of the two said of one patient, nothing at all
+        assert page.count('<span class="muted">too little variety to say how sure this is</span>') >= 2, address
+        assert page.count('<span class="muted">too little variety to say</span>') == 1, address
+        assert '<b>0.000</b> <span class="muted">too little variety' in page, address
+        assert "<b>nan" not in page, address
 
 
 @pytest.mark.django_db

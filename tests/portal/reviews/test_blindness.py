@@ -40,10 +40,12 @@ def task(cast: Cast) -> ReviewTask:
 def forbidden(task: ReviewTask) -> list[str]:
     image = task.image
     assessment = Assessment.objects.get(image=image, current=True)
+    analysis = assessment.analysis
     return [
         "zanzibar", "tanzania", "secret-name", "patient-4711", "exam-0815", "alice", "osvaldo", "test camera", image.sha256,
         image.clean_sha256, "0.4321", "0.8642", "0.97", "detector", "beyond", "threshold", "11.5", "76.0", "a remark",
-        image.created.strftime("%Y-%m-%d"), image.created.strftime("%H:%M"), str(assessment.analysis.version), "champion",
+        image.created.strftime("%Y-%m-%d"), image.created.strftime("%H:%M"), str(analysis.version), "champion",
+        f"{analysis.ood:.5f}", f"{analysis.neighbours:.4f}", f"{analysis.logit:.4f}", "training images", "unusual",
     ]  # fmt: skip
 
 

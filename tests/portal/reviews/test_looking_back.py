@@ -175,6 +175,17 @@ def test_what_the_model_says_is_shown_after_the_own_answer_and_not_before(cast: 
     assert cast.client(cast.ravi).get(said["to"]).status_code == 404
 
 
+def test_the_opinion_tells_nothing_of_how_unusual_the_picture_is_to_the_model(cast: Cast, revealing: ReviewTask) -> None:
+    """As it tells nothing of the Deep SAD distance: both are for those who see the image's page."""
+    client = cast.client(cast.rita)
+    _, said = answer(client, "green_filter")
+    page = client.get(said["to"]).content.decode()
+    analysis = Analysis.objects.get(image=revealing.image)
+    hidden = [f"{analysis.ood:.3f}", f"{analysis.neighbours:.4f}", f"{analysis.logit:.4f}", "21.6", "0.4000", "training images", "unusual"]
+    assert "The model says" in page
+    assert [word for word in hidden if word in page] == []
+
+
 def test_who_was_shown_the_models_opinion_amends_and_cannot_undo(cast: Cast, revealing: ReviewTask) -> None:
     client = cast.client(cast.rita)
     token, said = answer(client, "green_filter")

@@ -4,11 +4,12 @@ import re
 from html import unescape
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from portal.analyses.models import Assessment
+from portal.analyses.models import Analysis, Assessment
 from portal.images.models import Image
 from tests.cast import Cast, make_image, make_read
 
@@ -162,6 +163,56 @@ def test_an_answer_that_had_nothing_to_compare_with_says_so(cast: Cast) -> None:
     _beside(image, [other], p=alone.p_non_regular, kind=alone.kind, reasons=[])
     words = _words(cast.client(cast.alice).get(f"/images/{image.pk}/"))
     assert "None of the others looks regular, so there was nothing to compare with" in words
+
+
+UNUSUAL = "How unusual it looks to the model: "
+TOLD = ("unlike the training images", "How unusual", "distance to the nearest training images", "log odds of non-regular")
+
+
+def _with_parts(image: Image, **parts: float | None) -> Image:
+    with pgtrigger.ignore():
+        Analysis.objects.filter(image=image).update(**parts)
+    return image
+
+
+@pytest.mark.parametrize(
+    ("ood", "words"),
+    [
+        (0.97, "farther from the model's training images than 97 % of the images held back from training."),
+        (0.975, "farther from the model's training images than 97.5 % of the images held back from training."),
+        (0.9999, "farther from the model's training images than 99.9 % of the images held back from training."),
+        (1.0, "farther from the model's training images than all of the images held back from training."),
+        (0.0, "no farther from the model's training images than the nearest of the images held back from training."),
+    ],
+)
+def test_an_image_tells_in_words_how_unusual_it_is_to_the_model(cast: Cast, ood: float, words: str) -> None:
+    image = _with_parts(make_image(cast.north, state="accepted"), ood=ood, neighbours=3.21987, logit=-1.5)
+    told = _words(cast.client(cast.alice).get(f"/images/{image.pk}/"))
+    assert UNUSUAL + words in told
+    assert "Deep SAD distance 0.4000 distance to the nearest training images 3.2199" in told
+    assert "log odds of non-regular, the classifier alone -1.5000" in told
+
+
+def test_of_an_image_that_was_analysed_before_nothing_is_told_of_it(cast: Cast) -> None:
+    image = make_image(cast.north, state="accepted")
+    client = cast.client(cast.alice)
+    known = _words(client.get(f"/images/{image.pk}/"))
+    assert [said for said in TOLD if said not in known] == []
+    _with_parts(image, ood=None, neighbours=None, logit=None)
+    before = _words(client.get(f"/images/{image.pk}/"))
+    assert [said for said in TOLD if said in before] == []
+    assert "Deep SAD distance 0.4000" in before
+    assert "None" not in before
+
+
+def test_what_the_fusion_was_given_is_shown_to_those_who_see_the_deep_sad_distance_and_to_nobody_else(cast: Cast) -> None:
+    image = make_image(cast.north, state="settled")
+    seen = {}
+    for name, person in cast.people().items():
+        page = cast.client(person).get(f"/images/{image.pk}/").content.decode()
+        seen[name] = {said in page for said in ("Deep SAD distance", *TOLD)}
+    assert {name for name, told in seen.items() if told == {True}} == {"alice", "lena", "max", "sys"}
+    assert {name for name, told in seen.items() if told == {False}} == {"bob", "rita", "ravi", "ada", "stella"}
 
 
 def _words(page: Any) -> str:
