@@ -262,7 +262,7 @@ class _Run:
         }  # fmt: skip
 
     def _recipes(self) -> dict[str, Any]:
-        """All numbers of the recipes, with the networks that were trained; of files only their names, as where they lay is nobody's business."""
+        """All numbers of the recipes and the networks that were trained; of files their names, as where they lay is nobody's business."""
         recipes = asdict(self.preset)
         for part in set(self.config.parts) & set(self.begun.architectures):
             recipes[part].update(beginnings.network_of(part, self._known(part)))
