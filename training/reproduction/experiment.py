@@ -21,7 +21,7 @@ from training.manifest import Record
 from training.methods import Method, Recipe
 from training.reproduction.collection import ROLES, Collection
 from training.reproduction.material import Look, Part, look
-from training.reproduction.pace import Pace, work
+from training.reproduction.pace import DECODING, Pace, work
 from training.types import TrainingRefused
 
 Floats = NDArray[np.float64]
@@ -215,7 +215,7 @@ class Experiment:
     def _deep_sad(self, run: Run, recipe: DeepSADRecipe, parts: dict[str, Part]) -> tuple[Floats, Floats]:
         train, held, test = (parts[role] for role in ROLES)
         material = deep_sad.Material(train.wide(SIZE), train.targets, train.labels, train.inner(SIZE))
-        stages = {"autoencoder": recipe.ae_epochs} if recipe.ae_init else {}
+        stages = {"autoencoder": DECODING * recipe.ae_epochs} if recipe.ae_init else {}
         model, _ = deep_sad.train(
             material, recipe, start=None, out=self._folder(run), seed=self.seed, device=self.device,
             reporter=self._reporter(run, **stages, deep_sad=recipe.epochs),
