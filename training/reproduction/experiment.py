@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from inference.deep_sad import SIZE
 from inference.detector import CervixDetector
 from inference.resnest import CropClassifier, non_regular_logit
-from inference.types import CLASSIFIED_KINDS, Progress
+from inference.types import CLASSIFIED_KINDS, Kind, Progress
 from training import calibrate, data, deep_sad, detector, heads, resnest
 from training.config import DeepSADRecipe, DetectorRecipe, HeadRecipe, ResNeStRecipe
 from training.engine import Reporter
@@ -50,14 +50,16 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A trained detector on the test pictures: `looks`, what it says of each of `records`. `held_iou`: mean overlap on validation, by which
-    the detector that crops is chosen."""
+    """A trained detector on the test pictures: `looks`, what it says of each of `records`; `tinted`, of a green copy of each of
+    `tinted_records`. `held_iou`: mean overlap on validation, by which the detector that crops is chosen."""
 
     run: Run
     records: tuple[Record, ...]
     looks: tuple[Look, ...]
     held_iou: float
     seconds: float
+    tinted_records: tuple[Record, ...] = ()
+    tinted: tuple[Look, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,8 @@ class Experiment:
                 else "no detector was asked for"
             )
             return None, [], f"Crops: whole frames, as {why}."
-        judged = [r for r in test if r.measurable and (r.box is not None or r.kind in CLASSIFIED_KINDS)]
+        judged = [r for r in test if r.measurable and (r.box is not None or r.kind in (*CLASSIFIED_KINDS, Kind.NOT_CERVIX))]
+        to_tint = [r for r in judged if r.box is not None and r.kind is Kind.REGULAR]
         best: CervixDetector | None = None
         found: list[Found] = []
         for run in runs:
@@ -151,9 +154,11 @@ class Experiment:
                 reporter=self._reporter(run, detector=1),
             )  # fmt: skip
             looks = look(finder, judged, self.device, cancelled=self.cancelled)
+            tinted = look(finder, to_tint, self.device, cancelled=self.cancelled, tinted=True)
             if best is None or figures["iou"] > max(one.held_iou for one in found):
                 best = finder
-            found.append(Found(run, tuple(judged), tuple(looks), figures["iou"], time.monotonic() - began))
+            seconds = time.monotonic() - began
+            found.append(Found(run, tuple(judged), tuple(looks), figures["iou"], seconds, tuple(to_tint), tuple(tinted)))
         chosen = max(found, key=lambda one: one.held_iou).run
         return (
             best,

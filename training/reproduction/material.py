@@ -13,7 +13,7 @@ from inference.detector import CervixDetector, state_of, to_file_pixels
 from inference.preprocess import CROP_MARGIN, Picture, Pixels, crop_to, letterbox, with_margin
 from inference.types import CLASSIFIED_KINDS, NON_REGULAR_KINDS, Box, DetectorState, Kind
 from training.answers import CONTAINED, FAINT_GREEN_SHARE
-from training.augment import WIDE_MARGIN, WIDER
+from training.augment import WIDE_MARGIN, WIDER, green_tint, uniform
 from training.data import open_records
 from training.deep_sad import label_of
 from training.manifest import Record
@@ -22,40 +22,48 @@ from training.metrics import box_iou, covered
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a detector says of one picture, in pixels of the upright file. `iou`, `contained`: None where no true box is known."""
+    """What a detector says of one picture, in pixels of the upright file. `iou`, `contained`: of the best box, None where no true box is
+    known. boxes: all that it says, by falling score."""
 
     state: DetectorState
     box: Box | None
     iou: float | None
     contained: bool | None
+    boxes: tuple[Box, ...] = ()
 
     @property
     def crop(self) -> Box | None:
         return self.box if self.state is DetectorState.FOUND else None
 
 
-def look(finder: CervixDetector, records: Sequence[Record], device: str, *, cancelled: Callable[[], bool], batch: int = 32) -> list[Look]:
-    """The detector on every record, in order."""
+def look(
+    finder: CervixDetector, records: Sequence[Record], device: str, *, cancelled: Callable[[], bool], batch: int = 32, tinted: bool = False,
+) -> list[Look]:  # fmt: skip
+    """The detector on every record, in order. tinted: on copies as through a green filter, of any strength from a faint one up."""
     side = finder.config.size
     finder.eval()
     seen: list[Look] = []
     for first in range(0, len(records), batch):
         group = records[first : first + batch]
         squares = open_records(group, lambda _, p: (*letterbox(p, side), p.width, p.height), cancelled=cancelled)
-        images = torch.from_numpy(np.stack([one[0] for one in squares])).to(device).permute(0, 3, 1, 2).float() / 255.0
-        for record, boxes, (_, factor, width, height) in zip(group, finder.detect(images), squares, strict=True):
-            best = to_file_pixels(boxes[0], factor, width, height) if boxes else None
-            seen.append(_look(record, state_of(boxes), best, width, height))
+        images = torch.from_numpy(np.stack([one[0] for one in squares])).permute(0, 3, 1, 2).float() / 255.0
+        if tinted:
+            rng = torch.Generator().manual_seed(first)
+            images = green_tint(images, uniform(len(images), 0.1, 1, rng), rng)
+        for record, boxes, (_, factor, width, height) in zip(group, finder.detect(images.to(device)), squares, strict=True):
+            placed = tuple(to_file_pixels(box, factor, width, height) for box in boxes)
+            seen.append(_look(record, state_of(boxes), placed, width, height))
     return seen
 
 
-def _look(record: Record, state: DetectorState, best: Box | None, width: int, height: int) -> Look:
+def _look(record: Record, state: DetectorState, boxes: tuple[Box, ...], width: int, height: int) -> Look:
+    best = boxes[0] if boxes else None
     if record.box is None:
-        return Look(state, best, None, None)
+        return Look(state, best, None, None, boxes)
     truth = (record.box.x0, record.box.y0, record.box.x1, record.box.y1)
     overlap = box_iou((best.x0, best.y0, best.x1, best.y1), truth) if best else 0.0
     region = with_margin(best, width, height) if best and state is DetectorState.FOUND else (0.0, 0.0, float(width), float(height))
-    return Look(state, best, overlap, covered(truth, region) >= CONTAINED)
+    return Look(state, best, overlap, covered(truth, region) >= CONTAINED, boxes)
 
 
 @dataclass(slots=True)

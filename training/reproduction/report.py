@@ -17,10 +17,10 @@ from training import figures, html
 from training.manifest import count_patients
 from training.metrics import roc_points
 from training.reproduction.collection import Collection
+from training.reproduction.estimates import Table
 from training.reproduction.experiment import SORTER, Results, Run, Scored
 from training.reproduction.material import Part
 from training.reproduction.paper import SLIPS
-from training.reproduction.tables import Table
 from training.settings import settings_of
 
 THUMB = 96

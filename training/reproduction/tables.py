@@ -2,65 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inference.types import CLASSIFIED_KINDS, Kind
 from training.manifest import Record, count_patients
-from training.metrics import auroc, by_patient, f1_score, wilson
+from training.metrics import auroc, f1_score
 from training.reproduction.collection import ROLES, Collection
-from training.reproduction.experiment import Found, Results, Scored
+from training.reproduction.estimates import ESTIMATE, Bools, Estimate, Table, bootstrapped, numbers, share
+from training.reproduction.experiment import Results, Scored
+from training.reproduction.finders import detector_table
 from training.reproduction.material import Part
 from training.reproduction.paper import PUBLISHED
 from training.types import Interval
 
-Bools = NDArray[np.bool_]
 DEEP = ("deep_sad", "deep_sad_no_ae", "deep_svdd")
 FIGURES = ("sensitivity", "specificity", "precision", "F1", "accuracy", "AUROC", "green found", "faint green found", "iodine found")
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One figure with both intervals. `wilson`: images taken as independent; None for F1, AUROC and overlap, which are no proportions."""
-
-    value: float
-    wilson: Interval | None
-    low: float
-    high: float
-    total: int
-    patients: int
-
-    def __str__(self) -> str:
-        if self.total == 0 or not np.isfinite(self.value):
-            return "–"
-        counted = f"{self.wilson.hits}/{self.wilson.total}" if self.wilson else f"{self.total} images"
-        wide = f" [{self.wilson.low:.3f}, {self.wilson.high:.3f}]" if self.wilson else ""
-        return f"{self.value:.3f}{wide}, by patient [{self.low:.3f}, {self.high:.3f}] ({counted}, {self.patients} patients)"
-
-
-_NOTHING = Estimate(float("nan"), None, 0.0, 1.0, 0, 0)
-ESTIMATE = (
-    "preset", "figure", "value", "wilson_low", "wilson_high", "by_patient_low", "by_patient_high", "hits", "total", "patients",
-)  # fmt: skip
-"""Columns of an estimate for machines, after the name of what was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table for people (`headers`, `rows`) and the same numbers one a line for machines (`csv_headers`, `csv_rows`)."""
-
-    number: str
-    title: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[object]]
-    csv_headers: Sequence[str] = ()
-    csv_rows: Sequence[Sequence[object]] = ()
-
-    def for_machines(self) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
-        return (self.csv_headers, self.csv_rows) if self.csv_headers else (self.headers, self.rows)
 
 
 def all_tables(collection: Collection, results: Results, rounds: int) -> list[Table]:
@@ -71,11 +29,11 @@ def all_tables(collection: Collection, results: Results, rounds: int) -> list[Ta
         ("ResNeSt, other backbones and heads on its embedding", "78", lambda one: one.run.method.name not in DEEP),
     )
     test = results.parts["test"]
-    for title, numbers, belongs in families:
+    for title, places, belongs in families:
         own = [one for one in results.scored if belongs(one)]
         made += [
-            confusion_table(f"Table {numbers[0]}", title, own, test),
-            performance_table(f"Table {numbers[1]}", title, own, test, rounds),
+            confusion_table(f"Table {places[0]}", title, own, test),
+            performance_table(f"Table {places[1]}", title, own, test, rounds),
         ]
     return made
 
@@ -118,38 +76,6 @@ def data_tables(collection: Collection) -> list[Table]:
     ]
 
 
-# --- the detectors ----------------------------------------------------------------------------------------------------------------
-
-
-OVERLAP, HALF, WITHIN, FOUND = "mean IoU where a box is known", "IoU of a half or more", "cervix within the crop", "found (score >= 0.5)"
-
-
-def detector_table(found: Sequence[Found], rounds: int) -> Table:
-    """Overlap, containment and what was found on the test pictures, with both intervals; a dash where no box is known."""
-    rows: list[list[object]] = []
-    lines: list[list[object]] = []
-    for one in found:
-        figures = detector_estimates(one, rounds)
-        rows.append([one.run.method.name, one.run.preset, *figures.values()])
-        lines += [[one.run.method.name, one.run.preset, name, *_numbers(figure)] for name, figure in figures.items()]
-    title = "The cervix detectors on the test pictures"
-    return Table("Detectors", title, ["detector", "preset", OVERLAP, HALF, WITHIN, FOUND], rows, ["detector", *ESTIMATE], lines)
-
-
-def detector_estimates(one: Found, rounds: int) -> dict[str, Estimate]:
-    """OVERLAP, HALF, WITHIN and FOUND of one detector; where nothing is to be counted an estimate over 0 images, whose value is NaN."""
-    overlaps = np.array([np.nan if seen.iou is None else seen.iou for seen in one.looks], dtype=np.float64)
-    boxed, patients = ~np.isnan(overlaps), [record.patient_key for record in one.records]
-    known = [patient for patient, counts in zip(patients, boxed, strict=True) if counts]
-    within = np.array([bool(seen.contained) for seen in one.looks], dtype=bool)
-    found = np.array([seen.crop is not None for seen in one.looks], dtype=bool)
-    return {
-        OVERLAP: _bootstrapped(lambda rows: float(overlaps[boxed][rows].mean()), known, rounds) if known else _NOTHING,
-        HALF: _share(overlaps >= 0.5, boxed, patients, rounds), WITHIN: _share(within, boxed, patients, rounds),
-        FOUND: _share(found, np.ones(len(found), dtype=bool), patients, rounds),
-    }  # fmt: skip
-
-
 # --- Tables 5 to 8: the classifiers -----------------------------------------------------------------------------------------------
 
 
@@ -184,16 +110,7 @@ def performance_table(number: str, title: str, runs: Sequence[Scored], test: Par
 def _line(one: Scored, name: str, figure: Estimate, paper: Interval | None) -> list[object]:
     p = paper
     published = [p.value, p.low, p.high, p.hits, p.total] if p else [""] * 5
-    return [one.run.method.name, one.run.preset, name, *_numbers(figure), *published]
-
-
-def _numbers(figure: Estimate) -> list[object]:
-    """The columns of ESTIMATE from `value` on; empty where there is no such number."""
-    if figure.total == 0:
-        return ["", "", "", "", "", 0, 0, 0]
-    w = figure.wilson
-    bounds = (w.low, w.high) if w else ("", "")
-    return [figure.value, *bounds, figure.low, figure.high, w.hits if w else "", figure.total, figure.patients]
+    return [one.run.method.name, one.run.preset, name, *numbers(figure), *published]
 
 
 def figures_of(one: Scored, test: Part, rounds: int) -> dict[str, Estimate]:
@@ -207,25 +124,7 @@ def figures_of(one: Scored, test: Part, rounds: int) -> dict[str, Estimate]:
         "green found": (said, kinds == Kind.GREEN_FILTER.value), "faint green found": (said, test.faint),
         "iodine found": (said, kinds == Kind.LUGOL_IODINE.value),
     }  # fmt: skip
-    figures = {name: _share(hit, of, patients, rounds) for name, (hit, of) in shares.items()}
-    figures["F1"] = _bootstrapped(lambda rows: f1_score(said[rows], truth[rows]), patients, rounds)
-    figures["AUROC"] = _bootstrapped(lambda rows: auroc(one.test[rows], truth[rows]), patients, rounds)
+    figures = {name: share(hit, of, patients, rounds) for name, (hit, of) in shares.items()}
+    figures["F1"] = bootstrapped(lambda rows: f1_score(said[rows], truth[rows]), patients, rounds)
+    figures["AUROC"] = bootstrapped(lambda rows: auroc(one.test[rows], truth[rows]), patients, rounds)
     return figures
-
-
-def _share(hit: Bools, of: Bools, patients: Sequence[Hashable], rounds: int) -> Estimate:
-    hits, total = int((hit & of).sum()), int(of.sum())
-    own = {patient for patient, counts in zip(patients, of, strict=True) if counts}
-    counted = wilson(hits, total, len(own))
-
-    def share(rows: NDArray[np.int64]) -> float:
-        below = of[rows].sum()
-        return float((hit[rows] & of[rows]).sum() / below) if below else float("nan")
-
-    low, high = by_patient(share, patients, rounds=rounds)
-    return Estimate(counted.value, counted, low, high, total, len(own))
-
-
-def _bootstrapped(figure: Callable[[NDArray[np.int64]], float], patients: Sequence[Hashable], rounds: int) -> Estimate:
-    low, high = by_patient(figure, patients, rounds=rounds)
-    return Estimate(figure(np.arange(len(patients))), None, low, high, len(patients), len(set(patients)))
