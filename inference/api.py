@@ -18,7 +18,7 @@ from timm.models import FeatureHookNet
 from torch import Tensor
 
 from inference import bundle as bundles
-from inference import context, novelty, quality
+from inference import context, exact, novelty, quality
 from inference import fusion as fusing
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
@@ -143,9 +143,7 @@ class Analyzer:
         known: novelty.Novelty | None = None,
     ) -> None:  # fmt: skip
         self.about, self.hash, self.device = about, digest, torch.device(device)
-        if self.device.type == "cuda":
-            # TensorFloat-32 keeps 10 bits of a factor: rounded so, one real picture in four moves p by more than 1e-3 (docs/LOG-ml.md)
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        exact.on(device)
         self.detector, self.resnest, self.deep_sad = nets
         for net in nets:
             net.to(self.device).eval()

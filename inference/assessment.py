@@ -13,11 +13,10 @@ from inference import context as comparing
 from inference.bundle import MANIFEST, BundleError
 from inference.context import Context
 from inference.fusion import fused_probabilities, likeliest
-from inference.types import CLASSIFIED_KINDS, Analysis, Assessed, Evidence, Kind, Route
+from inference.types import CLASSIFIED_KINDS, UNCALIBRATED, Analysis, Assessed, Evidence, Kind, Route
 
 THRESHOLD_REASON = "between_thresholds"
 OVERTURNED = "context_overturned"
-UNCALIBRATED = "no_calibration_for_device"
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,10 @@ class BundleInfo:
     licence_note: str
 
 
+UNCALIBRATED = "no_calibration_for_device"
+"""The reason for which an image of a device is read on which a bundle was not calibrated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """One line of a training run's progress. `fraction` of the whole run in [0, 1]; `seconds_left` is None until it can be told."""

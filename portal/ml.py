@@ -11,6 +11,7 @@ from pathlib import Path
 from inference.types import (
     CLASSIFIED_KINDS,
     NON_REGULAR_KINDS,
+    UNCALIBRATED,
     Analysis,
     Assessed,
     Box,
@@ -38,10 +39,11 @@ from training.types import (
 )
 
 __all__ = [
-    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "PARTS", "TIMM", "Analysis", "Assessed", "Bin", "Box", "BundleInfo", "Calibration",
-    "Cancelled", "Cost", "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind", "OperatingPoint", "Progress",
-    "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess", "begin_anew", "compares",
-    "describe_bundle", "draw_examples", "evaluate", "find_text", "method_title", "methods_of", "refuse_backbone", "train",
+    "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "PARTS", "TIMM", "UNCALIBRATED", "Analysis", "Assessed", "Bin", "Box", "BundleInfo",
+    "Calibration", "Cancelled", "Cost", "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind",
+    "OperatingPoint", "Progress", "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess",
+    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "draw_examples", "evaluate", "find_text", "method_title",
+    "methods_of", "refuse_backbone", "train",
 ]  # fmt: skip
 
 
@@ -77,6 +79,13 @@ def assess(bundle: Path, exam: Sequence[Evidence], *, known_devices_only: bool =
     from inference import assessment
 
     return assessment.opened(bundle).assess(exam, known_devices_only=known_devices_only)
+
+
+def calibrated_devices(bundle: Path) -> list[str]:
+    """The devices on which a bundle was calibrated, by name. Loads no torch; raises `inference.bundle.BundleError`."""
+    from inference import assessment
+
+    return sorted(assessment.opened(bundle).devices)
 
 
 def compares(bundle: Path, device: str) -> bool:
@@ -132,14 +141,17 @@ def begin_anew(config: TrainConfig) -> tuple[str, ...]:
     return methods.begin_anew(config)
 
 
-def evaluate(bundle: Path, snapshot: Path, *, split: str = "test", device: str = "cpu", threads: int | None = None) -> EvaluationReport:
-    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image beside the others of its exam.
+def evaluate(
+    bundle: Path, snapshot: Path, *, split: str = "test", device: str = "cpu", threads: int | None = None, known_devices_only: bool = False,
+) -> EvaluationReport:  # fmt: skip
+    """Evaluate a bundle on one split of a snapshot folder, as the portal judges: each image beside the others of its exam that are there,
+    and with `known_devices_only` what comes from a device without calibration as read.
 
     `device` and `threads` as the portal analyses, since the report tells what an image took; None leaves torch's threads as they are.
     """
     from training import api
 
-    return api.evaluate(bundle, snapshot, split=split, device=device, threads=threads)
+    return api.evaluate(bundle, snapshot, split=split, device=device, threads=threads, known_devices_only=known_devices_only)
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:

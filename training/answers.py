@@ -95,36 +95,36 @@ def answer_all(analyzer: Analyzer, records: Sequence[Record], batch: int, watch:
     return answers
 
 
-def beside_others(assessor: Assessor, answers: Sequence[Answer]) -> list[Answer]:
-    """The same answers, each assessed beside the others of its exam (site, patient and exam of its record), in order."""
+def beside_others(assessor: Assessor, answers: Sequence[Answer], *, known_devices_only: bool = False) -> list[Answer]:
+    """The same answers, each assessed beside the others of its exam (site, patient and exam of its record), in order.
+
+    known_devices_only: what comes from a device without calibration goes to people, as an installation may have it.
+    """
     exams: dict[tuple[str, str, str], list[int]] = {}
     for row, answer in enumerate(answers):
         exams.setdefault(exam_of(answer.record), []).append(row)
     made = list(answers)
     for rows in exams.values():
-        judged = assessor.assess([evidence(answers[row].analysis, device=answers[row].record.device) for row in rows])
+        exam = [evidence(answers[row].analysis, device=answers[row].record.device) for row in rows]
+        judged = assessor.assess(exam, known_devices_only=known_devices_only)
         for row, assessed in zip(rows, judged, strict=True):
             made[row] = replace(answers[row], assessed=assessed)
     return made
 
 
 def judge_all(
-    analyzer: Analyzer,
-    records: Sequence[Record],
-    counts: Callable[[Record], bool],
-    batch: int,
-    watch: Watch | None = None,
-    *,
-    context: bool,
-) -> list[Answer]:
-    """Answers of the records that count, in order; with `context` as the portal gives them, beside every other image of their exam.
+    analyzer: Analyzer, records: Sequence[Record], counts: Callable[[Record], bool], batch: int, watch: Watch | None = None, *,
+    context: bool, known_devices_only: bool = False,
+) -> list[Answer]:  # fmt: skip
+    """Answers of the records that count, in order; with `context` beside every other image of their exam that the snapshot holds.
 
     The others are analysed as well, whatever is known of them: the portal compares before anybody has looked.
     """
     exams = {exam_of(record) for record in records if counts(record)}
     shown = [record for record in records if counts(record) or (context and exam_of(record) in exams)]
     answers = answer_all(analyzer, shown, batch, watch)
-    answers = beside_others(Assessor.of(analyzer.about), answers) if context else answers
+    if context:
+        answers = beside_others(Assessor.of(analyzer.about), answers, known_devices_only=known_devices_only)
     return [answer for answer in answers if counts(answer.record)]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inference import bundle as bundles
+from inference import exact
 from inference.api import Analyzer
 from inference.deep_sad import SIZE as DEEP_SAD_SIZE
 from inference.deep_sad import DeepSAD
@@ -61,6 +62,7 @@ def train(
     `recipes` replaces those of the preset.
     """
     torch.set_num_threads(config.threads)
+    exact.on(config.device)
     known, data = recipes_of(config), read_snapshot(snapshot)
     preset = known if recipes is None else recipes
     checks.before(data, config.parts)
@@ -253,8 +255,8 @@ class _Run:
         return {
             "name": self.config.name, "created": datetime.now(UTC).isoformat(timespec="seconds"), "code_version": bundles.CODE_VERSION,
             "snapshot_hash": self.data.hash, "snapshot_name": self.data.name, "preset": self.config.preset,
-            "trained_parts": list(self.config.parts), "start": hash_of(self.config.start), "seed": self.config.seed,
-            "weights_from": hash_of(self.config.weights_from or self.config.start), "methods": list(self.config.methods),
+            "trained_parts": list(self.config.parts), "start": self.begun.start, "seed": self.config.seed,
+            "weights_from": self.begun.weights_from, "methods": list(self.config.methods),
             "begins": dict(self.begun.said), "recipes": self._recipes(),
             "classes": [kind.value for kind in CLASSIFIED_KINDS], "parts": architectures,
             "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "start_sources": before,
@@ -271,11 +273,6 @@ class _Run:
         further = recipes["resnest"]["more_weights"].split(",")
         recipes["resnest"]["more_weights"] = ",".join(Path(one.strip()).name for one in further)
         return recipes
-
-
-def hash_of(folder: str | None) -> str:
-    """Of a bundle to start from; `random` where there is none."""
-    return bundles.read_manifest(Path(folder))[1] if folder else "random"
 
 
 def classified(records: Sequence[Record]) -> list[Record]:

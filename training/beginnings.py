@@ -21,6 +21,7 @@ from training.types import TrainConfig
 class Beginnings:
     """By part. `states` and `architectures` (as bundle.json has them) are of those parts alone that a bundle gives weights to.
 
+    start, weights_from: hashes of the bundles that the run names, `random` for none.
     said: part -> what it begins with, in a few words. networks: part -> its network in words. learned: sites that any of those bundles
     learned from.
     """
@@ -30,6 +31,8 @@ class Beginnings:
     said: Mapping[str, str]
     networks: Mapping[str, str]
     learned: tuple[str, ...]
+    start: str
+    weights_from: str
 
     def as_lines(self) -> list[str]:
         return [f"{part}: {self.networks[part]}, {self.said[part]}" for part in PARTS]
@@ -50,14 +53,14 @@ def of_run(config: TrainConfig, preset: Preset) -> Beginnings:
     architectures: dict[str, Mapping[str, Any]] = {}
     said: dict[str, str] = {}
     learned: set[str] = set()
-    known: dict[Path, tuple[dict[str, Any], str]] = {}
+    # Also one of which nothing is taken is named in the model's papers, and has to be there
+    named = [Path(one) for one in (config.start, config.weights_from) if one]
+    known = {folder: bundles.verify(folder) for folder in named}
     for part in PARTS:
         folder = folder_of(config, part)
         if folder is None:
             said[part] = _own(part, preset)
             continue
-        if folder not in known:
-            known[folder] = bundles.verify(folder)
         about, digest = known[folder]
         states[part], architectures[part] = bundles.load_tensors(folder, part), about["parts"][part]
         said[part] = f"{'weights of' if part in config.parts else 'kept from'} bundle {digest[:12]}"
@@ -67,7 +70,8 @@ def of_run(config: TrainConfig, preset: Preset) -> Beginnings:
         "resnest": "; ".join(str(one) for one in _members(architectures.get("resnest", {}), preset, trained="resnest" in config.parts)),
         "deep_sad": "Deep SVDD" if "deep_sad" in config.parts and preset.deep_sad.unsupervised else "Deep SAD",
     }
-    return Beginnings(states, architectures, said, networks, tuple(sorted(learned)))
+    start, weights = (known[Path(one)][1] if one else "random" for one in (config.start, config.weights_from or config.start))
+    return Beginnings(states, architectures, said, networks, tuple(sorted(learned)), start, weights)
 
 
 def network_of(part: str, known: Mapping[str, Any]) -> dict[str, Any]:

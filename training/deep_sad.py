@@ -117,9 +117,14 @@ def _train(
     return model, {"first": history["losses"][0], "last": history["losses"][-1]}
 
 
+CHECKPOINTS = {"autoencoder": "autoencoder-mean"}
+"""Once the loss was a sum over pixels: what Adam remembered of it would hold back thousands of steps of one that goes on."""
+
+
 def _loop(stage: str, epochs: int, steps: int, lr: float, decay: float, out: Path, seed: int, device: str, *, schedule: bool) -> Loop:
     return Loop(
-        stage=stage, epochs=epochs, steps=steps, lr=lr, weight_decay=decay, checkpoint=out / f"{stage}.ckpt", seed=seed, device=device,
+        stage=stage, epochs=epochs, steps=steps, lr=lr, weight_decay=decay, checkpoint=out / f"{CHECKPOINTS.get(stage, stage)}.ckpt",
+        seed=seed, device=device,
         amp=False, adam=True, schedule=schedule, clip=5.0 if schedule else math.inf,
     )  # fmt: skip
 

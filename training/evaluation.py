@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +37,26 @@ CURVE = 400
 
 def evaluate(
     bundle: Path, snapshot: Path, *, split: str = "test", device: str = "cpu", sites: Sequence[str] = (), batch: int = BATCH,
-    context: bool = True, threads: int | None = None,
+    context: bool = True, threads: int | None = None, known_devices_only: bool = False,
 ) -> EvaluationReport:  # fmt: skip
     """Evaluate a bundle on the records of one split that people labelled (automatic labels measure nothing).
 
     `sites` narrows it. `context`: images are assessed beside the others of their exam, where the bundle compares, those too that count
-    nothing themselves as no person labelled them; else each alone.
-    `threads`: of torch; None leaves them as they are. Raises TrainingRefused when there is nothing to measure, BundleError for a broken
-    bundle.
+    nothing themselves as no person labelled them; else each alone. `known_devices_only`: what comes from a device without calibration is
+    read, as the portal has it. `threads`: of torch; None leaves them as they are.
+    Raises TrainingRefused when there is nothing to measure, BundleError for a broken bundle.
     """
     if threads is not None:
         torch_threads.use(threads)
     analyzer, data = Analyzer.open(bundle, device), read_snapshot(snapshot)
     records = [r for r in data.split(split) if not sites or r.site in sites]
     watch = Watch()
-    answers = judge_all(analyzer, records, lambda record: record.measurable, batch, watch, context=context)
-    return report_of(answers, analyzer.about, data, split=split, bundle_hash=analyzer.hash, cost=watch.cost(device, batch))
+    answers = judge_all(
+        analyzer, records, lambda record: record.measurable, batch, watch, context=context,
+        known_devices_only=known_devices_only,
+    )  # fmt: skip
+    made = report_of(answers, analyzer.about, data, split=split, bundle_hash=analyzer.hash, cost=watch.cost(device, batch))
+    return replace(made, known_devices_only=known_devices_only)
 
 
 def report_of(

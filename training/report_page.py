@@ -185,7 +185,9 @@ def _sites(report: EvaluationReport) -> str:
 def _reading(report: EvaluationReport) -> str:
     rows: list[list[object]] = [["as the bundle is", None, report.missed_unseen, report.review_rate]]
     rows += [[f"at most {one.missed:.0%} missed", one.threshold, one.seen, one.review] for one in report.review_points]
-    said = "The lower threshold is set on the images that it is measured on; a site earns its own by what people read there."
+    said = "The lower threshold is set on the images that it is measured on, so it flatters a little."
+    if report.known_devices_only:
+        said += " Whatever comes from a device on which the bundle was not calibrated counts as read."
     return html.section(
         "What must be read", html.table(["missed unseen", "lower threshold", "passes unseen", "goes to review"], rows, said)
     )

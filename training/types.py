@@ -231,3 +231,5 @@ class EvaluationReport:
     review_points: tuple[ReviewPoint, ...] = ()
     repeatability: dict[str, Interval] = field(default_factory=dict)
     cost: Cost | None = None
+    known_devices_only: bool = False
+    """Whether everything from a device on which the bundle was not calibrated counts as read."""

@@ -39,9 +39,11 @@ def _ask(version: ModelVersion, snapshot: Snapshot, actor: User) -> Evaluation:
         )
     evaluation, made = Evaluation.objects.get_or_create(version=version, snapshot=snapshot, split="test")
     failed = evaluation.state in (RunState.FAILED, RunState.CANCELLED)
-    if not made and not failed:
+    # What would be accepted unseen hangs on it, and two models are compared by reports of one rule
+    other_rule = evaluation.state == RunState.DONE and evaluation.report.get("known_devices_only", False) != settings.REVIEW_UNCALIBRATED
+    if not made and not failed and not other_rule:
         return evaluation
-    if failed:
+    if failed or other_rule:
         Evaluation.objects.filter(pk=evaluation.pk).update(state=RunState.QUEUED, error="")
     record(actor_id=actor.pk, action="evaluation.ask", subject=evaluation, bundle_hash=version.bundle_hash, snapshot=snapshot.hash)
     jobs.enqueue(kind="evaluate", subject_id=evaluation.pk, actor_id=actor.pk)
@@ -56,7 +58,7 @@ def run_evaluation(claim: Claim) -> None:
         with Pulse(claim) as pulse:
             report = ml.evaluate(
                 Path(evaluation.version.bundle_path), Path(evaluation.snapshot.folder), split=evaluation.split,
-                device=settings.DEVICE, threads=settings.TORCH_THREADS,
+                device=settings.DEVICE, threads=settings.TORCH_THREADS, known_devices_only=settings.REVIEW_UNCALIBRATED,
             )  # fmt: skip
     except TrainingRefused as error:
         with transaction.atomic():

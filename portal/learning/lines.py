@@ -27,7 +27,11 @@ def taken_from(config: Config) -> set[int]:
 
 
 def root_of(version: ModelVersion) -> ModelVersion | None:
-    """The model at which the line of start weights begins, which no training here made. None where that line began with random weights."""
+    """The model at which the line begins, which no training here made; None where it began with random weights.
+
+    Along the start weights; where a run's trained parts all began anew, along the model whose other parts it kept. So a network that a run
+    chose by its method is not taken along, and has to be chosen again.
+    """
     made = dict(TrainingRun.objects.exclude(candidate=None).values_list("candidate", "config"))
     at, passed = version.pk, set[int]()
     while at in made and at not in passed:

@@ -51,6 +51,7 @@ def from_json(data: Mapping[str, Any]) -> EvaluationReport:
         review_points=tuple(_review_point(one) for one in data.get("review_points", ())),
         repeatability=intervals(data.get("repeatability", {})),
         cost=Cost(**data["cost"]) if data.get("cost") else None,
+        known_devices_only=bool(data.get("known_devices_only", False)),
     )
 
 

@@ -16,7 +16,7 @@ from portal.images.models import BESIDE_OTHERS, Image, ImageState
 from portal.labels import selectors as label_selectors
 from portal.labels import services as labels
 from portal.labels.models import Label, Provenance
-from portal.ml import Route
+from portal.ml import UNCALIBRATED, Route
 from portal.reviews import selectors
 from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.questions import Case, Question, accept, judge, move_in_queue, objection, open_tasks
@@ -98,6 +98,8 @@ def _differs(standing: Assessment, now: Beside) -> bool:
         sorted(standing.siblings) != sorted(now.siblings)
         or abs(standing.p_non_regular - said.p_non_regular) > _NOISE
         or standing.kind != said.kind
+        # A device that is named later, or put right
+        or (UNCALIBRATED in standing.reasons) != (UNCALIBRATED in said.reasons)
     )
 
 

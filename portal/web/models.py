@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from django import forms
@@ -13,6 +14,7 @@ from django.shortcuts import redirect, render
 from django.urls import path
 from django.views.decorators.http import require_GET, require_POST
 
+from portal import ml
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
@@ -65,6 +67,8 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
     shown = {
         "version": version,
         "run": getattr(version, "run", None),
+        "devices": _devices(version),
+        "reads_unknown": settings.REVIEW_UNCALIBRATED,
         "evaluations": asked,
         "chosen": chosen,
         "card": sorted(reports.card(version.metrics), key=lambda row: row[:2]),
@@ -79,6 +83,14 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
         **(_report(chosen, request.user) if chosen else reports.of_siblings(version.metrics.get("leave_one_source_out", {}))),
     }
     return render(request, "models/model.html", shown)
+
+
+def _devices(version: ModelVersion) -> list[str]:
+    """On which the version was calibrated; none where its bundle cannot be opened any more."""
+    try:
+        return ml.calibrated_devices(Path(version.bundle_path))
+    except ValueError:
+        return []
 
 
 def _chosen(version: ModelVersion, wanted: str) -> Evaluation | None:

@@ -58,7 +58,7 @@ class TrainingForm(forms.Form):
         empty_label="the first of its line",
         label="Start weights",
         help_text="What is trained anew begins with the weights and the network of this model. The first of the line was made by no "
-        "training here: so trainings do not pile up on one another.",
+        "training here: so trainings do not pile up on one another. A network that was chosen by a method has to be chosen again.",
     )
     resnest = forms.ChoiceField(required=False, label="Method of the classifier")
     timm = forms.CharField(

@@ -12,7 +12,7 @@ import pytest
 from inference.api import Analyzer
 from inference.assessment import Assessor
 from inference.context import describe
-from inference.types import Kind
+from inference.types import UNCALIBRATED, Kind, Route
 from tests.inference.test_context import GREENISH, PINK, assessor
 from tests.training.said import GREEN, REGULAR, answer
 from training import answers
@@ -62,6 +62,11 @@ def test_images_that_nobody_labelled_are_compared_with_and_count_nothing(monkeyp
     assert [(one.record is faint.record, one.said) for one in said] == [(True, Kind.GREEN_FILTER)]
     # Of an exam in which nothing counts nothing is analysed
     assert len(analysed) == 3
+    # An installation may have all of a device read on which the bundle was not calibrated
+    monkeypatch.setattr(Assessor, "of", lambda _: replace(assessor(), devices=frozenset()))
+    unknown = judge_all(analyzer, records, lambda record: record.measurable, 8, context=True, known_devices_only=True)
+    assert [(one.route, one.reasons[-1]) for one in unknown] == [(Route.REVIEW, UNCALIBRATED)]
+    assert UNCALIBRATED not in said[0].reasons
     alone = judge_all(analyzer, records, lambda record: record.measurable, 8, context=False)
     assert [(one.p, one.said) for one in alone] == [(0.3, Kind.REGULAR)]
-    assert len(analysed) == 4
+    assert len(analysed) == 7

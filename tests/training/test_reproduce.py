@@ -188,6 +188,9 @@ def test_a_backbone_starts_from_the_weights_that_are_given_for_it_and_an_unused_
     }  # fmt: skip
     assert begun_from(runs) == "Started from ImageNet weights: resnet50; all others from random ones."
     assert begun_from(runs_of(replace(order, weights={}))) == ""
+    for wrong in ("", str(tmp_path / "typo.safetensors")):
+        with pytest.raises(TrainingRefused, match="name a file that is there"):
+            runs_of(replace(order, weights={"resnet50": wrong}))
     with pytest.raises(TrainingRefused, match=r"backbone resnet18; --weights is for resnest50d, resnet50\."):
         runs_of(replace(order, weights={"resnet18": "hub"}))
 

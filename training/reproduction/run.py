@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from inference import exact
 from inference.types import Progress
 from training import files, parallel
 from training.config import DetectorRecipe, ResNeStRecipe
@@ -19,6 +20,7 @@ from training.reproduction.tables import all_tables
 from training.types import TrainingRefused
 
 PRESETS = ("paper", "default")
+HUB = "hub"
 ROUNDS, QUICK_ROUNDS = 2000, 200
 
 
@@ -46,6 +48,7 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
 
     A killed run continues from the checkpoints in the folder. Raises TrainingRefused before time is spent, Cancelled when asked to stop.
     """
+    exact.on(order.device)
     runs = runs_of(order)
     if not runs:
         raise TrainingRefused("These methods have none of these presets in the quick form: nothing would be trained.")
@@ -79,6 +82,9 @@ def runs_of(order: Order) -> list[Run]:
                 continue
             recipe = found.recipe(preset)
             runs[(name, preset)] = Run(found, preset, started(order.shrink(recipe) if order.quick else recipe, order.weights))
+    for backbone, weights in order.weights.items():
+        if not weights or (weights != HUB and not Path(weights).is_file()):
+            raise TrainingRefused(f"--weights {backbone}={weights}: name a file that is there, or {HUB} for timm's own.")
     used = {getattr(run.recipe, "backbone", "") for run in runs.values()}
     if unused := [one for one in order.weights if one not in used]:
         raise TrainingRefused(

@@ -1,5 +1,6 @@
 """How unlike the training images a picture is, and the classifier's own log odds. What was analysed before has neither."""
 
+from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 
@@ -30,14 +31,15 @@ class Migration(migrations.Migration):
                 null=True,
             ),
         ),
-        migrations.AddConstraint(
+        # Every row of before is null: the next migration looks at them without holding up who writes
+        AddConstraintNotValid(
             model_name="analysis",
             constraint=models.CheckConstraint(
                 condition=models.Q(("neighbours__isnull", True), ("neighbours__gte", 0), _connector="OR"),
                 name="analysis_neighbours_not_negative",
             ),
         ),
-        migrations.AddConstraint(
+        AddConstraintNotValid(
             model_name="analysis",
             constraint=models.CheckConstraint(
                 condition=models.Q(("ood__isnull", True), models.Q(("ood__gte", 0), ("ood__lte", 1)), _connector="OR"),

@@ -42,7 +42,7 @@ class Recipe:
     def __init__(self) -> None:
         self.epochs: list[int] = []
         self.configs: list[TrainConfig] = []
-        self.served: list[tuple[str, int]] = []
+        self.served: list[tuple[str, int, bool]] = []
         self.during: Callable[[int], None] = lambda epoch: None
 
     def __call__(self, config: TrainConfig, snapshot: Path, out: Path, *, report: Any, cancelled: Callable[[], bool]) -> Path:
@@ -60,8 +60,10 @@ class Recipe:
         bundle = out / "bundle"
         return bundle if bundle.is_dir() else write_bundle(bundle, name=config.name, weights=str(out).encode())
 
-    def evaluate(self, bundle: Path, snapshot: Path, *, split: str, device: str, threads: int) -> EvaluationReport:
-        self.served.append((device, threads))
+    def evaluate(
+        self, bundle: Path, snapshot: Path, *, split: str, device: str, threads: int, known_devices_only: bool
+    ) -> EvaluationReport:
+        self.served.append((device, threads, known_devices_only))
         return report(split=split)
 
 
@@ -104,7 +106,7 @@ def test_a_run_ends_with_a_candidate_and_asks_for_both_reports(cast: Cast, recip
     assert {evaluation.state for evaluation in asked.all()} == {"done"}
     assert asked.all()[0].report["figures"]["sensitivity"]["value"] == 0.9
     # As the portal analyses, since the report tells what an image took
-    assert recipe.served == [(settings.DEVICE, settings.TORCH_THREADS)] * 2
+    assert recipe.served == [(settings.DEVICE, settings.TORCH_THREADS, settings.REVIEW_UNCALIBRATED)] * 2
     done = {"training.start", "training.done", "model.register", "evaluation.ask", "evaluation.done"}
     assert done <= set(AuditEvent.objects.values_list("action", flat=True))
 
