@@ -15,7 +15,7 @@ from inference import bundle as bundles
 from tests.training import toys
 from tests.training.test_train import everything
 from training import __main__ as shell
-from training import api, card, config, methods, runs
+from training import api, beginnings, card, config, methods, runs
 from training.manifest import read_snapshot
 from training.types import TrainConfig, TrainingRefused
 
@@ -219,3 +219,10 @@ def test_a_run_of_before_there_was_a_choice_goes_on_in_its_folder(start: Path, s
     api.claim(tmp_path, given, data, recipes)
     with pytest.raises(TrainingRefused, match="another run"):
         api.claim(tmp_path, replace(given, anew=None), data, recipes)
+
+
+def test_a_named_bundle_that_is_not_there_is_found_before_the_run(tmp_path: Path) -> None:
+    """Also one of which nothing would be taken: the model's papers name it."""
+    for named in ({"start": str(tmp_path / "gone"), "fresh": True}, {"weights_from": str(tmp_path / "gone"), "fresh": True}):
+        with pytest.raises(bundles.BundleError, match="gone"):
+            beginnings.of_run(replace(everything(), **named), toys.TINY)  # type: ignore[arg-type]
