@@ -36,7 +36,9 @@ def load(net: nn.Module, backbone: str, weights: str, **shape: Any) -> str:
     """
     if not weights:
         return "random"
-    overlay: dict[str, Any] = {} if weights == HUB else {"pretrained_cfg_overlay": {"file": str(_existing(weights))}}
+    if weights != HUB:
+        _refuse_another(backbone, existing(weights))
+    overlay: dict[str, Any] = {} if weights == HUB else {"pretrained_cfg_overlay": {"file": weights}}
     try:
         source = timm.create_model(backbone, pretrained=True, **overlay, **shape)
     except (RuntimeError, OSError, ValueError) as error:
@@ -45,7 +47,23 @@ def load(net: nn.Module, backbone: str, weights: str, **shape: Any) -> str:
     return f"ImageNet ({backbone}, {'timm' if weights == HUB else 'sha256 ' + _sha256(Path(weights))[:12]})"
 
 
-def _existing(weights: str) -> Path:
+def _refuse_another(backbone: str, file: Path) -> None:
+    """timm takes what fits of a file and leaves the rest random: every layer but the classifier's has to be in it."""
+    whole = timm.create_model(backbone)
+    about: Any = whole.pretrained_cfg
+    named = (about or {}).get("classifier") or ()
+    heads = (named,) if isinstance(named, str) else tuple(named)
+    wanted = {name for name in whole.state_dict() if not name.endswith("num_batches_tracked") and not name.startswith(heads)}
+    try:
+        lacking = wanted - set(timm.models.load_state_dict(str(file)))
+    except Exception as error:
+        raise TrainingRefused(f"{file.name} cannot be read as weights: {error}") from error
+    if lacking:
+        raise TrainingRefused(f"{file.name} holds no weights for {backbone}: {len(lacking)} of {len(wanted)} tensors are not in it.")
+
+
+def existing(weights: str) -> Path:
+    """The file to start from. Raises TrainingRefused where it is not there."""
     path = Path(weights)
     if not path.is_file():
         raise TrainingRefused(f"There is no file {weights} to start from; make it with `python -m training weights FOLDER`.")

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from inference.types import Kind, Progress
 from tests.training import toys
@@ -188,11 +190,24 @@ def test_a_backbone_starts_from_the_weights_that_are_given_for_it_and_an_unused_
     }  # fmt: skip
     assert begun_from(runs) == "Started from ImageNet weights: resnet50; all others from random ones."
     assert begun_from(runs_of(replace(order, weights={}))) == ""
-    for wrong in ("", str(tmp_path / "typo.safetensors")):
-        with pytest.raises(TrainingRefused, match="name a file that is there"):
+    for wrong, why in (("", "says nothing"), (str(tmp_path / "typo.safetensors"), "There is no file")):
+        with pytest.raises(TrainingRefused, match=why):
             runs_of(replace(order, weights={"resnet50": wrong}))
     with pytest.raises(TrainingRefused, match=r"backbone resnet18; --weights is for resnest50d, resnet50\."):
         runs_of(replace(order, weights={"resnet18": "hub"}))
+
+
+def test_start_weights_of_another_backbone_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    save_file({"stem.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
+    seen: list[Progress] = []
+    order = Order(
+        collection(tmp_path), ROLES, tmp_path / "out", methods=("retinanet_lite:default", "timm:test_resnet:default"), quick=True,
+        shrink=tiny, weights={"test_resnet": str(tmp_path / "other.safetensors")},
+    )  # fmt: skip
+    with pytest.raises(TrainingRefused, match="holds no weights for test_resnet"):
+        reproduce(order, report=seen.append, cancelled=lambda: False)
+    assert seen == []
+    assert not (tmp_path / "out" / "runs").exists()
 
 
 def test_both_presets_of_v2_show_a_photograph_with_a_short_side_of_512_pixels_or_more() -> None:

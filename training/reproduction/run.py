@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inference import exact
 from inference.types import Progress
-from training import files, parallel
+from training import detector, files, parallel, resnest
 from training.config import DetectorRecipe, ResNeStRecipe
 from training.methods import METHODS, Recipe, method, parse
 from training.reproduction import quick as quick_form
@@ -17,10 +17,10 @@ from training.reproduction import report as reports
 from training.reproduction.collection import read, thinned
 from training.reproduction.experiment import PARTS, Experiment, Run
 from training.reproduction.tables import all_tables
+from training.start_weights import HUB, existing
 from training.types import TrainingRefused
 
 PRESETS = ("paper", "default")
-HUB = "hub"
 ROUNDS, QUICK_ROUNDS = 2000, 200
 
 
@@ -55,6 +55,12 @@ def reproduce(order: Order, *, report: Callable[[Progress], None], cancelled: Ca
     collection = read(order.manifest, order.roles)
     if order.quick:
         collection = thinned(collection, quick_form.MOST)
+    for run in runs:
+        # A file of another backbone is refused here, and not after the detectors
+        if isinstance(run.recipe, DetectorRecipe) and run.recipe.weights:
+            detector.started(run.recipe, None, None)
+        elif isinstance(run.recipe, ResNeStRecipe) and run.recipe.weights:
+            resnest.started(run.recipe, None)
     claim(order, runs, collection.hash)
     results = Experiment(collection, runs, order.out, order.seed, order.device, report, cancelled).carry_out()
     if not results.scored:
@@ -83,8 +89,10 @@ def runs_of(order: Order) -> list[Run]:
             recipe = found.recipe(preset)
             runs[(name, preset)] = Run(found, preset, started(order.shrink(recipe) if order.quick else recipe, order.weights))
     for backbone, weights in order.weights.items():
-        if not weights or (weights != HUB and not Path(weights).is_file()):
-            raise TrainingRefused(f"--weights {backbone}={weights}: name a file that is there, or {HUB} for timm's own.")
+        if not weights:
+            raise TrainingRefused(f"--weights {backbone}= says nothing: name a file, or {HUB} for timm's own.")
+        if weights != HUB:
+            existing(weights)
     used = {getattr(run.recipe, "backbone", "") for run in runs.values()}
     if unused := [one for one in order.weights if one not in used]:
         raise TrainingRefused(
