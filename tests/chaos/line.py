@@ -37,9 +37,11 @@ class LineStorm(Storm):
         token.write_text(tokens.make(site=site, name="storm", days=1, actor=actor)[1])
         stores = {"WINNOW_ORIGINALS": str(settings.ORIGINALS_DIR), "WINNOW_CLEAN": str(settings.CLEAN_DIR)}
         self.web = Web(self.folder / "web", workers=2, **{**self.env, **stores})
+        early = self._shares()[-1][0]
+        self.web_kills_due = [early * (n + 0.5) / self.plan.web_kills for n in range(self.plan.web_kills)]
+        """Images received by then."""
         self.sent: set[str] = set()
-        share = -(-self.plan.items // self.plan.senders)
-        return [self._sending(n, token, n * share, min(self.plan.items, (n + 1) * share)) for n in range(self.plan.senders)]
+        return [self._sending(n, token, first, last) for n, (first, last) in enumerate(self._shares())]
 
     def _sending(self, number: int, token: Path, first: int, last: int) -> Group:
         folder = self.folder / f"clinic{number}"
@@ -54,12 +56,14 @@ class LineStorm(Storm):
         argv += ["--token-file", str(token), "--metadata", str(table)]
         return Group(f"sender{number}", argv, self.env, self.folder / f"sender{number}.log", finite=True)
 
+    def _is_over(self) -> bool:
+        return super()._is_over() and not self.web_kills_due
+
     def _until_done(self) -> Iterator[float]:
-        due = [self.plan.items * (n + 0.5) / self.plan.web_kills for n in range(self.plan.web_kills)]
         for progress in super()._until_done():
             received = self._one(_RECEIVED) or 0
-            while due and received >= due[0]:
-                due.pop(0)
+            while self.web_kills_due and received >= self.web_kills_due[0]:
+                self.web_kills_due.pop(0)
                 self.web.kill()
                 time.sleep(0.3)
                 self.web.start()
