@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from inference.earned import Earned, earned, least_positives
 from inference.types import (
     CLASSIFIED_KINDS,
     NON_REGULAR_KINDS,
@@ -40,9 +41,10 @@ from training.types import (
 
 __all__ = [
     "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "PARTS", "TIMM", "UNCALIBRATED", "Analysis", "Assessed", "Bin", "Box", "BundleInfo",
-    "Calibration", "Cancelled", "Cost", "DetectorState", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind",
+    "Calibration", "Cancelled", "Cost", "DetectorState", "Earned", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind",
     "OperatingPoint", "Progress", "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess",
-    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "draw_examples", "evaluate", "find_text", "method_title",
+    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "draw_examples", "earned", "evaluate", "find_text",
+    "least_positives", "method_title",
     "methods_of", "refuse_backbone", "train",
 ]  # fmt: skip
 

@@ -91,7 +91,12 @@ SINGLE_ADMINISTRATOR: bool = env.bool("WINNOW_SINGLE_ADMINISTRATOR", default=Fal
 READ_OWN_SITE_FIRST: bool = env.bool("WINNOW_READ_OWN_SITE_FIRST", default=False)
 """Readers may read images of their own site first: for an installation with one site; the page says so."""
 REVIEW_UNCALIBRATED: bool = env.bool("WINNOW_REVIEW_UNCALIBRATED", default=True)
-"""Images of a device on which a model has not been calibrated always go to readers (METHODS 6); the image's page says so."""
+"""Images of a device on which a model has not been calibrated, or of a site that has not earned a lower threshold, always go to readers
+(METHODS 6); the image's page says so."""
+MISSED_SHARE: float | None = env.float("WINNOW_MISSED_SHARE", default=0.05) if env.str("WINNOW_MISSED_SHARE", default="0.05") else None
+"""Of a site's non-regular images so many may pass unseen, unless its rule says otherwise; empty: the model's own threshold is trusted."""
+AUDIT_SHARE: float = env.float("WINNOW_AUDIT_SHARE", default=0.03)
+"""Of all images so many are read whatever the model says, drawn by chance, unless the site's rule says otherwise."""
 MAX_FILE_BYTES: int = env.int("WINNOW_MAX_FILE_BYTES", default=60_000_000)
 PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)
 TABLE_DAYS: int = env.int("WINNOW_TABLE_DAYS", default=14)

@@ -37,7 +37,8 @@ def _start() -> None:
         "REDIS_URL": redis.url(),
         "WINNOW_VAR": str(FOLDER / "var"),
         "WINNOW_THROTTLES": "0",  # they have tests of their own
-        "WINNOW_REVIEW_UNCALIBRATED": "0",  # the tests' bundles know no device; test_uncalibrated.py
+        # the tests' bundles know no device, and their sites have earned nothing: test_uncalibrated.py, test_earning.py
+        **{"WINNOW_REVIEW_UNCALIBRATED": "0", "WINNOW_MISSED_SHARE": "", "WINNOW_AUDIT_SHARE": "0"},
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
         # playwright's loop runs in the tests' thread
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",

@@ -221,7 +221,7 @@ class _Run:
             model.load_state_dict(self.begun.states["deep_sad"])
             return model.to(self.config.device).eval(), {}
         targets = targets_of(train_set)
-        labels = np.array([deep_sad.label_of(int(t), expert=r.measurable) for t, r in zip(targets, train_set, strict=True)])
+        labels = np.array([deep_sad.label_of(int(t), expert=r.by_people) for t, r in zip(targets, train_set, strict=True)])
         material = deep_sad.Material(crops.wide_small[in_train], targets, labels, crops.deep_sad[in_train])
         model, figures = deep_sad.train(
             material, self.preset.deep_sad, start=self.begun.states.get("deep_sad"), out=self.out, seed=self.config.seed,

@@ -123,13 +123,16 @@ def _pictures_on_one_side(data: Snapshot) -> None:
 
 def _both_classes(records: list[Record], where: str) -> None:
     kinds = {record.kind for record in records if record.measurable}
+    chosen = sum(record.by_people and not record.measurable for record in records)
+    but = f" ({chosen} that were read only because a model was unsure do not count)" if chosen else ""
     if not kinds & set(NON_REGULAR_KINDS):
         raise TrainingRefused(
-            f"The {where} no green-filter or iodine picture labelled by people, so nothing could be measured. Label more and freeze again."
+            f"The {where} no green-filter or iodine picture labelled by people{but}, so nothing could be measured. "
+            "Label more and freeze again."
         )
     if Kind.REGULAR not in kinds:
         raise TrainingRefused(
-            f"The {where} no regular picture labelled by people, so nothing could be measured. Label more and freeze again."
+            f"The {where} no regular picture labelled by people{but}, so nothing could be measured. Label more and freeze again."
         )
 
 

@@ -20,6 +20,9 @@ AUTOMATIC = "automatic"
 DRAWN = "example_truth"
 """Provenance of labels of drawn pictures, whose truth is known."""
 
+CHOSEN = "chosen"
+"""Of an image that was read because a model was unsure of it, or a person asked: harder than the rest, so it may teach but not measure."""
+
 COLUMNS = ("path", "sha256", "kind", "provenance", "patient", "exam", "site", "device", "split", "box_x0", "box_y0", "box_x1", "box_y1")
 KIND_NAMES = {
     "white_light": Kind.REGULAR, "acetic_acid": Kind.REGULAR, "green_filter": Kind.GREEN_FILTER,
@@ -42,6 +45,8 @@ class Record:
     device: str
     split: str
     box: Box | None
+    read_for: str = ""
+    """How it came to be read: `whatever` a model said of it, CHOSEN, or by `nobody`; empty where that is not known."""
 
     @property
     def patient_key(self) -> tuple[str, str]:
@@ -49,9 +54,14 @@ class Record:
         return (self.site, self.patient)
 
     @property
-    def measurable(self) -> bool:
-        """Whether a figure may be reported on this label."""
+    def by_people(self) -> bool:
+        """Whether a person gave the label."""
         return self.provenance != AUTOMATIC
+
+    @property
+    def measurable(self) -> bool:
+        """Whether a figure may be reported on this label, and a model calibrated by it (METHODS 6)."""
+        return self.by_people and self.read_for != CHOSEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +119,7 @@ def _record(folder: Path, row: dict[str, str], line: int) -> Record:
     return Record(
         path=path, sha256=row["sha256"], kind=Kind(row["kind"]), provenance=row["provenance"], patient=row["patient"],
         exam=row["exam"], site=row["site"], device=row["device"], split=row["split"],
-        box=parse_box([row[f"box_{corner}"] for corner in ("x0", "y0", "x1", "y1")]),
+        box=parse_box([row[f"box_{corner}"] for corner in ("x0", "y0", "x1", "y1")]), read_for=row.get("read_for") or "",
     )  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def strips(records: Sequence[Record], *, least: float = 0.25) -> Iterator[Raw]:
 
 def labelled(records: Sequence[Record]) -> list[Record]:
     """Pictures that people called not a cervix, of sites with LEAST_LABELLED of them."""
-    others = [record for record in records if record.kind is Kind.NOT_CERVIX and record.measurable]
+    others = [record for record in records if record.kind is Kind.NOT_CERVIX and record.by_people]
     sites = [record.site for record in others]
     return [record for record in others if sites.count(record.site) >= LEAST_LABELLED]
 

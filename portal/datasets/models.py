@@ -56,6 +56,7 @@ class SnapshotItem(models.Model):
     device = models.CharField(max_length=120, blank=True)
     stated_kind = models.CharField(max_length=20, blank=True)
     captured = models.DateTimeField(null=True)
+    read_for = models.CharField(max_length=8, default="", db_default="", help_text="whatever, chosen, nobody; empty: not written down.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["snapshot", "image"], name="image_once_a_snapshot")]

@@ -16,7 +16,10 @@ from portal.datasets.splits import SPLITS
 from portal.ml import CLASSIFIED_KINDS, NON_REGULAR_KINDS
 
 AUTOMATIC = "automatic"
+CHOSEN = "chosen"
 COLUMNS = ("path", "sha256", "kind", "provenance", "patient", "exam", "site", "device", "split", "box_x0", "box_y0", "box_x1", "box_y1")
+READ_FOR = "read_for"
+"""The last column; not in the manifests of data sets that were frozen before it was written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Row:
     exam_id: int | None = None
     stated_kind: str = ""
     captured: datetime | None = None
+    read_for: str = ""
+    """How the image came to be read (`reviews.earning`); empty: not written down."""
 
     @property
     def path(self) -> str:
@@ -51,10 +56,12 @@ def manifest(rows: Iterable[Row]) -> bytes:
     """manifest.csv (docs/CONTRACTS.md); the same rows in the same order give the same bytes."""
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(
-        [r.path, r.sha256, r.kind, r.provenance, r.patient, r.exam, r.site, r.device, r.split, *(r.box or ("",) * 4)] for r in rows
-    )
+    kept = list(rows)
+    told = any(r.read_for for r in kept)
+    writer.writerow([*COLUMNS, READ_FOR] if told else COLUMNS)
+    for r in kept:
+        line = [r.path, r.sha256, r.kind, r.provenance, r.patient, r.exam, r.site, r.device, r.split, *(r.box or ("",) * 4)]
+        writer.writerow([*line, r.read_for] if told else line)
     return lines.getvalue().encode()
 
 
@@ -134,7 +141,15 @@ def _splits_without_positives(rows: Sequence[Row]) -> list[str]:
 
 
 def _unmeasured(rows: Sequence[Row]) -> list[str]:
-    number = sum(row.provenance == AUTOMATIC and row.split != "train" for row in rows)
-    if not number:
-        return []
-    return [f"Outside the train split {counted(number, 'image')} with an automatic label: no figure is reported on those."]
+    outside = [row for row in rows if row.split != "train"]
+    automatic = sum(row.provenance == AUTOMATIC for row in outside)
+    chosen = sum(row.provenance != AUTOMATIC and row.read_for == CHOSEN for row in outside)
+    said = []
+    if automatic:
+        said.append(f"Outside the train split {counted(automatic, 'image')} with an automatic label: no figure is reported on those.")
+    if chosen:
+        said.append(
+            f"Outside the train split {counted(chosen, 'image')} that people read because a model was unsure, or somebody asked: no figure "
+            "is reported on those, as they are harder than the rest. Let more be read whatever the model says (Study settings)."
+        )
+    return said

@@ -17,8 +17,9 @@ from portal.datasets.query import HUMAN_ONLY, Query
 from portal.datasets.rows import Row
 from portal.datasets.splits import assign, assign_group
 from portal.images.models import OUT, Image, ImageState
-from portal.labels.models import HUMAN, Label
+from portal.labels.models import HUMAN, Label, Provenance
 from portal.ml import Kind
+from portal.reviews import earning
 
 USABLE = (ImageState.ACCEPTED, ImageState.SETTLED)
 """States in which a label stands: an image that is being read again is under question."""
@@ -59,7 +60,7 @@ def choose(query: Query) -> Chosen:
 _COLUMNS = (
     "id", "image_id", "kind", "provenance", "box", "image__site__slug", "image__exam__patient__code", "image__exam__code",
     "image__device", "image__clean_sha256", "image__clean_format", "image__site_id", "image__exam__patient", "image__likeness__compared",
-    "image__exam_id", "image__stated_kind", "image__captured",
+    "image__exam_id", "image__stated_kind", "image__captured", "read_for",
 )  # fmt: skip
 _Linked = Mapping[int, Sequence[tuple[int, str, str]]]
 """`closure.members()`."""
@@ -73,7 +74,7 @@ def _labels(query: Query) -> QuerySet[Label]:
         wanted &= Q(kind__in=query.kinds)
     if query.provenances == HUMAN_ONLY:
         wanted &= Q(provenance__in=HUMAN)
-    return Label.objects.filter(wanted)
+    return Label.objects.filter(wanted).annotate(read_for=earning.read_for("image"))
 
 
 def _split(values: Mapping[str, Any], hold_out: str, linked: _Linked) -> str:
@@ -97,8 +98,13 @@ def _row(values: dict[str, Any], hold_out: str, linked: _Linked) -> Row:
         box=tuple(values["box"]) if values["box"] else None, site_id=values["image__site_id"], site=site, patient=patient,
         exam=values["image__exam__code"] or "", device=values["image__device"], sha256=values["image__clean_sha256"],
         format=values["image__clean_format"], split=_split(values, hold_out, linked), exam_id=values["image__exam_id"],
-        stated_kind=values["image__stated_kind"], captured=values["image__captured"],
+        stated_kind=values["image__stated_kind"], captured=values["image__captured"], read_for=_read_for(values),
     )  # fmt: skip
+
+
+def _read_for(values: Mapping[str, Any]) -> str:
+    """Of a label that readers gave; for another one nobody read the image."""
+    return str(values["read_for"]) if values["provenance"] in (Provenance.CONSENSUS, Provenance.ADJUDICATION) else earning.NOBODY
 
 
 def _once(rows: Iterable[Row]) -> list[Row]:
@@ -112,14 +118,14 @@ def items(snapshot: Snapshot) -> list[Row]:
     """The frozen rows of a snapshot, in the order of its manifest: every image as it was labelled and placed then."""
     values = snapshot.items.values(
         "label_id", "image_id", "label__kind", "label__provenance", "box", "image__site__slug", "exam__patient__code", "exam__code",
-        "device", "image__clean_sha256", "image__clean_format", "image__site_id", "split",
+        "device", "image__clean_sha256", "image__clean_format", "image__site_id", "split", "read_for",
     )  # fmt: skip
     rows = (
         Row(
             label_id=v["label_id"], image_id=v["image_id"], kind=v["label__kind"], provenance=v["label__provenance"],
             box=tuple(v["box"]) if v["box"] else None, site_id=v["image__site_id"], site=v["image__site__slug"],
             patient=v["exam__patient__code"] or "", exam=v["exam__code"] or "", device=v["device"],
-            sha256=v["image__clean_sha256"], format=v["image__clean_format"], split=v["split"],
+            sha256=v["image__clean_sha256"], format=v["image__clean_format"], split=v["split"], read_for=v["read_for"],
         )
         for v in values
     )  # fmt: skip

@@ -56,6 +56,7 @@ def _item(snapshot: Snapshot, row: Row) -> SnapshotItem:
         device=row.device,
         stated_kind=row.stated_kind,
         captured=row.captured,
+        read_for=row.read_for,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import QuerySet
+
 from portal.datasets.models import Snapshot, SnapshotItem
 from portal.learning.models import TrainingRun
 from portal.ml import PARTS
@@ -45,15 +47,26 @@ def has_seen(version: ModelVersion, snapshot: Snapshot) -> int:
 
     Splits are for ever, so only a held-out site makes this happen. What a shipped bundle saw elsewhere is not known here.
     """
+    seen = SnapshotItem.objects.filter(snapshot__in=_taught(version.pk)).exclude(split="test").values("image__exam__patient")
+    tested = SnapshotItem.objects.filter(snapshot=snapshot, split="test", image__exam__patient__in=seen)
+    return tested.values("image__exam__patient").distinct().count()
+
+
+def learned_from(version: int) -> QuerySet[SnapshotItem, Any]:
+    """The ids of the patients by whom this version, or a model of which something is in it, was trained or selected."""
+    rows = SnapshotItem.objects.filter(snapshot__in=_taught(version), split__in=["train", "validation"], image__exam__isnull=False)
+    return rows.values("image__exam__patient")
+
+
+def _taught(version: int) -> set[int]:
+    """The snapshots that it, and the models of which something is in it, learned from."""
     rows = TrainingRun.objects.exclude(candidate=None).values_list("candidate", "snapshot", "config")
     made = {candidate: (learned, config) for candidate, learned, config in rows}
-    taught, passed, left = set[int](), set[int](), [version.pk]
+    taught, passed, left = set[int](), set[int](), [version]
     while left:
         at = left.pop()
         if at in made and at not in passed:
             passed.add(at)
             taught.add(made[at][0])
             left += taken_from(made[at][1])
-    seen = SnapshotItem.objects.filter(snapshot__in=taught).exclude(split="test").values("image__exam__patient")
-    tested = SnapshotItem.objects.filter(snapshot=snapshot, split="test", image__exam__patient__in=seen)
-    return tested.values("image__exam__patient").distinct().count()
+    return taught

@@ -18,6 +18,7 @@ from portal.learning.gate import Verdict
 from portal.registry import selectors as registry_selectors
 from portal.registry import services as registry
 from portal.registry.models import ModelVersion, PromotionRequest, VersionState
+from portal.reviews import earning
 
 APPROVED, REFUSED = "approved", "refused"
 
@@ -95,10 +96,10 @@ def roll_back(*, actor: User) -> ModelVersion:
 
 
 def rescore_queue(*, version: ModelVersion, actor: User) -> int:
-    """Have every image that waits for readers judged by this version, unless it was."""
+    """Have every image that waits for readers judged by this version, unless it was; and those by which sites earn what may pass."""
     by_it = Assessment.objects.filter(image=OuterRef("pk"), current=True, analysis__version=version)
     waiting = Image.objects.filter(state=ImageState.IN_REVIEW).exclude(Exists(by_it)).order_by("id").values_list("pk", flat=True)
-    ids = list(waiting)
+    ids = sorted({*waiting, *earning.to_judge(version)})
     if ids:
         jobs.enqueue_many(kind="analyse", subject_ids=ids, actor_id=actor.pk)
     return len(ids)

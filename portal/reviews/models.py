@@ -52,6 +52,13 @@ class ReviewRules(Created):
     only_readers = ArrayField(models.BigIntegerField(), default=list, help_text="These take part too.")
     t_lo = models.FloatField(null=True, help_text="Stricter than the bundle's t_lo, or null for the bundle's own.")
     t_hi = models.FloatField(null=True)
+    missed_share = models.FloatField(
+        null=True, help_text="Of the non-regular images so many may pass unseen, 0 to 0.5; null: as the installation says."
+    )
+    confidence = models.FloatField(null=True, help_text="That it is no more, 0.5 to 0.999; null: 0.95.")
+    audit_share = models.FloatField(
+        null=True, help_text="Of all images so many are read whatever the model says, 0 to 0.2; null: as the installation says."
+    )
     set_by = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
 
     class Meta:
@@ -59,6 +66,15 @@ class ReviewRules(Created):
             models.CheckConstraint(condition=Q(reads_needed__in=[1, 2, 3]), name="one_to_three_reads"),
             models.CheckConstraint(condition=Q(t_lo__isnull=True) | Q(t_lo__gte=0, t_lo__lte=1), name="t_lo_in_unit_interval"),
             models.CheckConstraint(condition=Q(t_hi__isnull=True) | Q(t_hi__gte=0, t_hi__lte=1), name="t_hi_in_unit_interval"),
+            models.CheckConstraint(
+                condition=Q(missed_share__isnull=True) | Q(missed_share__gte=0, missed_share__lte=0.5), name="missed_share_up_to_a_half"
+            ),
+            models.CheckConstraint(
+                condition=Q(confidence__isnull=True) | Q(confidence__gte=0.5, confidence__lte=0.999), name="confidence_of_a_half_or_more"
+            ),
+            models.CheckConstraint(
+                condition=Q(audit_share__isnull=True) | Q(audit_share__gte=0, audit_share__lte=0.2), name="audit_share_up_to_a_fifth"
+            ),
             models.CheckConstraint(condition=Q(gold_share__gte=0, gold_share__lte=0.2), name="gold_share_up_to_a_fifth"),
             models.CheckConstraint(condition=Q(repeat_share__gte=0, repeat_share__lte=0.2), name="repeat_share_up_to_a_fifth"),
             models.CheckConstraint(condition=Q(boxes__in=Boxes.values), name="rules_known_boxes"),

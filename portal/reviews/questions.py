@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import transaction
 
@@ -21,7 +21,7 @@ from portal.labels import selectors as label_selectors
 from portal.labels import services as labels
 from portal.labels.models import HUMAN, Label, Provenance
 from portal.ml import Kind, Route
-from portal.reviews import crowds, order, selectors
+from portal.reviews import crowds, earning, order, selectors
 from portal.reviews import triage as triage_rules
 from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.triage import Facts, Routed, Rules
@@ -94,15 +94,24 @@ def triage(fresh: Sequence[tuple[Image, Analysis]]) -> list[Routed]:
 
 def judge(found: Sequence[tuple[Image, Beside]]) -> tuple[list[Case], list[Assessment]]:
     """Route by the rules in force now, and write the assessments: both in order. Whatever follows from them is the caller's."""
-    rules = selectors.rules_of({image.site_id for image, _ in found})
-    cases = [Case(image, one, rules[image.site_id], _route(one, rules[image.site_id])) for image, one in found]
+    rules = _rules_of(found)
+    cases = [Case(image, one, rule, _route(image, one, rule)) for (image, one), rule in zip(found, rules, strict=True)]
     made = analyses.assess(Judged(case.beside, case.routed.route, case.routed.reasons, case.rules.as_json()) for case in cases)
     return cases, made
 
 
-def _route(one: Beside, rules: Rules) -> Routed:
+def _rules_of(found: Sequence[tuple[Image, Beside]]) -> list[Rules]:
+    """Of each, with what its site's readings have earned the version that judges it."""
+    rules = selectors.rules_of({image.site_id for image, _ in found})
+    earned = earning.of(rules, {(image.site_id, one.analysis.version_id) for image, one in found})
+    held = {pair: replace(rules[pair[0]], earned=earning.held_to(rules[pair[0]], one)) for pair, one in earned.items()}
+    return [held.get((image.site_id, one.analysis.version_id), rules[image.site_id]) for image, one in found]
+
+
+def _route(image: Image, one: Beside, rules: Rules) -> Routed:
     said = one.assessed
-    return triage_rules.route(Facts(said.route, said.kind, said.p_non_regular, said.reasons), rules)
+    drawn = earning.draw(image.pk) if rules.audit_share else 1.0
+    return triage_rules.route(Facts(said.route, said.kind, said.p_non_regular, said.reasons, drawn), rules)
 
 
 def accept(sure: Sequence[tuple[Case, Assessment]], *, labelled: Collection[int] = ()) -> None:

@@ -20,10 +20,11 @@ from portal.ml import UNCALIBRATED, Route
 from portal.reviews import selectors
 from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.questions import Case, Question, accept, judge, move_in_queue, objection, open_tasks
+from portal.reviews.triage import AUDIT, NOT_EARNED
 
 log = logging.getLogger(__name__)
-BY_PEOPLE = ("reopened",)
-"""Why people ask; no machine takes such a question back."""
+KEPT = ("reopened", AUDIT, NOT_EARNED)
+"""Why people ask, or chance, or a site that has earned nothing; no machine takes such a question back, whatever it says."""
 _NOISE = 1e-9
 """Probabilities nearer than this are the same: another machine may round differently."""
 
@@ -156,7 +157,7 @@ def _take_back(image_ids: set[int]) -> set[int]:
     if not image_ids:
         return set()
     held = ReviewTask.objects.select_for_update(no_key=True, skip_locked=True, of=("self",)).select_related("image")
-    tasks = list(held.filter(image__in=image_ids, state=TaskState.OPEN, purpose=Purpose.REVIEW).exclude(reasons__overlap=list(BY_PEOPLE)))
+    tasks = list(held.filter(image__in=image_ids, state=TaskState.OPEN, purpose=Purpose.REVIEW).exclude(reasons__overlap=list(KEPT)))
     touched = selectors.touched(tasks)
     free = [task for task in tasks if task.pk not in touched]
     ReviewTask.objects.filter(pk__in=[task.pk for task in free]).update(state=TaskState.CANCELLED, closed=Now())

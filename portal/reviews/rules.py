@@ -19,7 +19,8 @@ from portal.reviews.models import Boxes, ReviewRules
 from portal.reviews.routing import MOST_NEEDED, ReaderFacts, can_be_read, takes_part
 
 LARGEST_SHARE = 0.2
-"""Of what a reader is given, for known pictures and for repeats each."""
+"""Of what a reader is given, for known pictures and for repeats each; and of all images, for those read whatever the model says."""
+MOST_MISSED, MOST_CONFIDENT = 0.5, 0.999
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class Wanted:
     reads_needed: int = 1
     t_lo: float | None = None
     t_hi: float | None = None
+    missed_share: float | None = None
+    confidence: float | None = None
+    audit_share: float | None = None
     unsure_asks: bool = False
     adaptive: bool = False
     boxes: str = Boxes.OPTIONAL
@@ -81,6 +85,12 @@ def _check(rule: Wanted, site: Site | None) -> None:
         raise BadInput("What a reader must reach lies above 0 and is at most 100 %. Leave it empty to ask for nothing.")
     if any(t is not None and not 0 <= t <= 1 for t in (rule.t_lo, rule.t_hi)):
         raise BadInput("A threshold lies between 0 and 1. Leave it empty for the model's own.")
+    if rule.missed_share is not None and not 0 <= rule.missed_share <= MOST_MISSED:
+        raise BadInput("Of the non-regular images at most half may pass unseen: choose a share between 0 and 50 %.")
+    if rule.confidence is not None and not 0.5 <= rule.confidence <= MOST_CONFIDENT:
+        raise BadInput("How sure to be that it is no more lies between 50 and 99.9 %.")
+    if rule.audit_share is not None and not 0 <= rule.audit_share <= LARGEST_SHARE:
+        raise BadInput("At most a fifth is read whatever the model says: choose a share between 0 and 20 %.")
     if rule.t_lo is not None and rule.t_hi is not None and rule.t_lo > rule.t_hi:
         raise BadInput("The lower threshold is above the upper one. Exchange them.")
     if site is not None and (rule.gold_share or rule.repeat_share or rule.qualify_agreement or rule.qualify_sensitivity):

@@ -16,7 +16,7 @@ from portal.reviews import rows as joined
 from portal.reviews.models import Lease, Purpose, Read, ReaderSettings, ReviewRules, ReviewTask, TaskState
 from portal.reviews.rules import closed_to
 from portal.reviews.skips import skipped_by
-from portal.reviews.triage import Rules
+from portal.reviews.triage import CONFIDENCE, Rules
 
 LIVE = Q(ended__isnull=True, until__gt=Now())
 """A lease that is held now, by the database's clock."""
@@ -153,8 +153,15 @@ def rules_for(site_id: int) -> Rules:
 def rules_of(site_ids: Collection[int]) -> dict[int, Rules]:
     """The same for many sites, by site id."""
     newest = ReviewRules.objects.filter(Q(site__in=site_ids) | Q(site=None)).order_by("site", "-id").distinct("site")
-    found = {row.site_id: Rules(row.reads_needed, row.t_lo, row.t_hi, row.pk) for row in newest}
-    return {site: found.get(site) or found.get(None) or Rules() for site in site_ids}
+    found = {row.site_id: _rules(row) for row in newest}
+    return {site: found.get(site) or found.get(None) or _rules(ReviewRules()) for site in site_ids}
+
+
+def _rules(row: ReviewRules) -> Rules:
+    """With what the installation says where the row says nothing."""
+    missed = settings.MISSED_SHARE if row.missed_share is None else row.missed_share
+    audits = settings.AUDIT_SHARE if row.audit_share is None else row.audit_share
+    return Rules(row.reads_needed, row.t_lo, row.t_hi, row.pk, missed, row.confidence or CONFIDENCE, audits)
 
 
 def touched(tasks: Collection[ReviewTask]) -> set[int]:

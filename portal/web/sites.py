@@ -16,6 +16,7 @@ from portal.accounts.models import Site
 from portal.holdings import selectors as holdings
 from portal.holdings import services
 from portal.holdings.models import SiteHolding
+from portal.web import unseen
 from portal.web.site_selectors import site_page
 
 _GB = 10**9
@@ -59,7 +60,7 @@ def site_limits(request: UserRequest, site_id: int) -> HttpResponse:
 
 def _page(request: UserRequest, found: Site, form: LimitsForm, *, status: int = 200) -> HttpResponse:
     context = {
-        "site": found, "shown": site_page(found), "held": accounts.people_of(found), "form": form,
+        "site": found, "shown": site_page(found), "unseen": unseen.of_site(found), "held": accounts.people_of(found), "form": form,
         "may_manage": access.can(request.user, "invite"), "may_limit": access.can(request.user, "manage_sites"),
         "may_correct": access.can(request.user, "correct", site=found.pk),
     }  # fmt: skip

@@ -20,6 +20,7 @@ from portal.core.errors import BadInput, NotVisible
 from portal.core.text import number
 from portal.reviews import rules
 from portal.reviews.models import Boxes, ReviewRules
+from portal.web import unseen
 
 _READS = [(1, "one"), (2, "two, without knowing of each other"), (3, "three, without knowing of each other")]
 _TEXTS = {
@@ -30,6 +31,9 @@ _TEXTS = {
     "reveal": ("Show the model's opinion after the own answer", "The reader may amend then; both answers are kept."),
     "only_sites": ("Who works at one of these sites", ""),
     "only_readers": ("These readers", ""),
+    "missed_share": ("Of the images that are not regular, % that may pass unseen", "0: everything is read. Empty: as installed."),
+    "confidence": ("How sure to be that it is no more, %", "50 to 99.9; empty: 95."),
+    "audit_share": ("Of all images, % that are read whatever the model says", "0 to 20, drawn by chance. Empty: as installed."),
     "t_lo": ("Accept as regular only below", "A probability between 0 and 1; empty: the model's own threshold."),
     "t_hi": ("Set aside as not regular only above", "The same."),
     "gold_share": ("Known pictures, % of what a reader is given", "0 to 20. Two readers agreed on them; nobody can tell them from others."),
@@ -39,13 +43,15 @@ _TEXTS = {
     "qualify_sensitivity": ("The same of its pictures that are not regular", "Empty: not asked."),
 }  # fmt: skip
 """Of each field: its name on the page, and what to know of it."""
-_IN_PERCENT = ("gold_share", "repeat_share", "qualify_agreement", "qualify_sensitivity")
-_MEASURING = (*_IN_PERCENT, "gold_showings")
+_SHARES = ("missed_share", "confidence", "audit_share")
+_MEASURING = ("gold_share", "gold_showings", "repeat_share", "qualify_agreement", "qualify_sensitivity")
+_IN_PERCENT = tuple(name for name in (*_SHARES, *_MEASURING) if name != "gold_showings")
+_MAY_BE_EMPTY = ("t_lo", "t_hi", *_SHARES, "qualify_agreement", "qualify_sensitivity")
 GROUPS = (
     ("What is asked", ("reads_needed", "unsure_asks", "adaptive", "boxes", "reveal")),
-    ("What goes to readers", ("t_lo", "t_hi")),
+    ("What goes to readers", (*_SHARES, "t_lo", "t_hi")),
     ("Who takes part", ("only_sites", "only_readers")),
-    ("How readers are measured, for all sites alike", ("gold_share", "gold_showings", *_IN_PERCENT[1:])),
+    ("How readers are measured, for all sites alike", _MEASURING),
 )  # fmt: skip
 
 
@@ -61,6 +67,9 @@ class RulesForm(forms.Form):
     adaptive = forms.BooleanField(required=False)
     boxes = forms.ChoiceField(choices=Boxes.choices, required=False)
     reveal = forms.BooleanField(required=False)
+    missed_share = _percent(min_value=0, max_value=100 * rules.MOST_MISSED)
+    confidence = _percent(min_value=50, max_value=100 * rules.MOST_CONFIDENT)
+    audit_share = _percent(min_value=0, max_value=100 * rules.LARGEST_SHARE)
     t_lo = forms.FloatField(required=False, min_value=0, max_value=1, widget=forms.NumberInput({"step": "any"}))
     t_hi = forms.FloatField(required=False, min_value=0, max_value=1, widget=forms.NumberInput({"step": "any"}))
     only_sites = forms.ModelMultipleChoiceField(Site.objects.none(), required=False, widget=forms.CheckboxSelectMultiple)
@@ -87,7 +96,7 @@ class RulesForm(forms.Form):
 
     def wanted(self) -> dict[str, Any]:
         data = dict(self.cleaned_data)
-        said = {name: value for name, value in data.items() if value is not None or name in ("t_lo", "t_hi", *_IN_PERCENT[2:])}
+        said = {name: value for name, value in data.items() if value is not None or name in _MAY_BE_EMPTY}
         said |= {name: said[name] / 100 for name in _IN_PERCENT if said.get(name) is not None}
         people = {name: [row.pk for row in data[name]] for name in ("only_sites", "only_readers")}
         return {**said, **people, "boxes": data["boxes"] or Boxes.OPTIONAL}
@@ -133,14 +142,16 @@ def _site(request: UserRequest) -> Site | None:
 
 def _context(request: UserRequest, site: Site | None, form: RulesForm) -> dict[str, Any]:
     history = rules.history(site)
-    lines = rules.lines(access.nameable_sites(request.user).order_by("name"))
+    sites = list(access.nameable_sites(request.user).order_by("name"))
+    lines, passing = rules.lines(sites), unseen.in_short(sites)
     names = rules.names_of([*(line.rule for line in lines), *(version.rule for version in history)])
     return {
         "form": form,
         "groups": form.groups(),
         "site": site,
         "own": any(line.own for line in lines if line.site == site),
-        "lines": [(line, says(line.rule, names)) for line in lines],
+        "lines": [(line, says(line.rule, names), passing.get(line.site.pk, "") if line.site else "") for line in lines],
+        "installed": {"missed": settings.MISSED_SHARE, "audits": settings.AUDIT_SHARE},
         "history": [(version.rule, _changes(version.changes, names)) for version in history],
         "own_site_first": settings.READ_OWN_SITE_FIRST,
     }
@@ -159,6 +170,9 @@ def says(rule: ReviewRules, names: Names) -> list[str]:
     found += ["stops when clear"] if rule.adaptive else []
     found += ["box before the answer"] if rule.boxes == Boxes.ASKED else []
     found += ["model's opinion shown afterwards"] if rule.reveal else []
+    found += [f"{100 * rule.missed_share:g} % may pass unseen"] if rule.missed_share is not None else []
+    found += [f"to be {100 * rule.confidence:g} % sure of that"] if rule.confidence is not None else []
+    found += [f"{100 * rule.audit_share:g} % read whatever the model says"] if rule.audit_share is not None else []
     found += [f"regular only below {rule.t_lo:g}"] if rule.t_lo is not None else []
     found += [f"not regular only above {rule.t_hi:g}"] if rule.t_hi is not None else []
     found += [f"{100 * rule.gold_share:g} % known pictures"] if rule.gold_share else []
@@ -183,7 +197,7 @@ def _value(name: str, value: Any, names: Names) -> str:
     if name == "boxes":
         return str(Boxes(value).label)
     if value is None:
-        return "the model's own" if name.startswith("t_") else "not asked"
+        return "the model's own" if name.startswith("t_") else "as installed" if name in _SHARES else "not asked"
     return f"{100 * value:g} %" if name in _IN_PERCENT else f"{value:g}"
 
 

@@ -103,7 +103,7 @@ class Part:
     def labels(self) -> NDArray[np.int64]:
         """Deep SAD's labels (N,) in {-1, 0, +1}: what no person labelled is 0."""
         pairs = zip(self.targets, self.records, strict=True)
-        return np.array([label_of(int(target), expert=record.measurable) for target, record in pairs], dtype=np.int64)
+        return np.array([label_of(int(target), expert=record.by_people) for target, record in pairs], dtype=np.int64)
 
     @property
     def positive(self) -> NDArray[np.bool_]:

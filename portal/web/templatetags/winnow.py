@@ -32,6 +32,9 @@ REASONS = {
     "models_disagree": "a new model contradicts the automatic label",
     "context_overturned": "beside the exam's other images it looks different than alone",
     "no_calibration_for_device": "nobody has checked yet how well the model judges this device's images",
+    "t_lo_not_earned": "too few images of this site that are not regular have been read to let any image pass unseen",
+    "above_earned_t_lo": "what was read at this site lets an image pass as regular only below a lower probability",
+    "audit": "drawn by chance, to see what passes unseen",
     "reopened": "somebody asked for it again",
 }
 """Codes of inference and triage in words for a clinic; an unknown code is shown as it is."""

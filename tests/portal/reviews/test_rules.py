@@ -105,7 +105,7 @@ def test_only_who_is_named_is_asked_and_at_once(cast: Cast) -> None:
 def test_the_page_says_whose_pictures_nobody_could_settle(cast: Cast) -> None:
     set_rules(site=None, only_sites=[cast.river.pk], reads_needed=2, actor=cast.stella)
     page = cast.client(cast.stella).get("/reading/rules/")
-    few = {line.site.name: line.few for line, _ in page.context["lines"] if line.site}
+    few = {line.site.name: line.few for line, *_ in page.context["lines"] if line.site}
     assert few["River"].startswith("1 reader can take part, and by where they work these cannot give 2 independent")
     assert few["River"] in page.content.decode()
     set_rules(site=None, actor=cast.stella)

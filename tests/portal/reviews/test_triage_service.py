@@ -55,7 +55,8 @@ def test_a_sites_rule_makes_it_stricter_and_the_assessment_keeps_the_rule(cast: 
     triage([(image, analysis)])
     task = ReviewTask.objects.get(image=image)
     assert (task.reads_needed, task.reasons, task.rules_id) == (2, ["above_site_t_lo"], row.pk)
-    assert Assessment.objects.get(image=image, current=True).rule == {"reads_needed": 2, "t_lo": 0.01, "t_hi": None, "version": row.pk}
+    kept = Assessment.objects.get(image=image, current=True).rule
+    assert kept.items() >= {"reads_needed": 2, "t_lo": 0.01, "t_hi": None, "version": row.pk}.items()
 
 
 def test_a_new_model_never_changes_what_people_settled(cast: Cast) -> None:

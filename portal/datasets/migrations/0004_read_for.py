@@ -1,0 +1,17 @@
+"""How an image of a frozen data set came to be read. Of older ones it is not known."""
+
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("datasets", "0003_placed_then"),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name="snapshotitem",
+            name="read_for",
+            field=models.CharField(db_default="", default="", help_text="whatever, chosen, nobody; empty: not written down.", max_length=8),
+        ),
+    ]
