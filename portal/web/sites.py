@@ -63,6 +63,7 @@ def _page(request: UserRequest, found: Site, form: LimitsForm, *, status: int = 
         "site": found, "shown": site_page(found), "unseen": unseen.of_site(found), "held": accounts.people_of(found), "form": form,
         "may_manage": access.can(request.user, "invite"), "may_limit": access.can(request.user, "manage_sites"),
         "may_correct": access.can(request.user, "correct", site=found.pk),
+        "may_see_models": access.has_role(request.user, access.ADMINS),
     }  # fmt: skip
     return render(request, "people/site.html", context, status=status)
 
