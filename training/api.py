@@ -97,6 +97,8 @@ def claim(out: Path, config: TrainConfig, data: Snapshot, preset: Preset) -> Non
     # Runs of before there was a choice of these have checkpoints too
     if config.weights_from is None:
         mine.pop("weights_from")
+    if not preset.resnest.jpeg:
+        mine["recipes"]["resnest"].pop("jpeg")
     if config.fresh or not (config.start or config.weights_from) or not mine["anew"]:
         mine.pop("anew")
     mark = out / "run.json"

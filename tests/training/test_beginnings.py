@@ -221,6 +221,15 @@ def test_a_run_of_before_there_was_a_choice_goes_on_in_its_folder(start: Path, s
         api.claim(tmp_path, replace(given, anew=None), data, recipes)
 
 
+def test_a_run_of_before_there_was_jpeg_goes_on_without_it(snapshot: Path, tmp_path: Path) -> None:
+    recipes, data = config.PRESETS["default"], read_snapshot(snapshot)
+    without = replace(recipes, resnest=replace(recipes.resnest, jpeg=0.0))
+    api.claim(tmp_path, everything(), data, without)
+    assert "jpeg" not in json.loads((tmp_path / "run.json").read_text())["recipes"]["resnest"]
+    with pytest.raises(TrainingRefused, match="another run"):
+        api.claim(tmp_path, everything(), data, recipes)
+
+
 def test_a_named_bundle_that_is_not_there_is_found_before_the_run(tmp_path: Path) -> None:
     """Also one of which nothing would be taken: the model's papers name it."""
     for named in ({"start": str(tmp_path / "gone"), "fresh": True}, {"weights_from": str(tmp_path / "gone"), "fresh": True}):
