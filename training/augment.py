@@ -5,20 +5,25 @@ Every random number comes from the generator that is handed in, so that an epoch
 
 from __future__ import annotations
 
+import io
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from inference.preprocess import CROP_MARGIN
+from inference.preprocess import CROP_MARGIN, Pixels
 
 LUMA = (0.299, 0.587, 0.114)
 WIDE_MARGIN = 0.35
 """Training crops show more than inference crops, so that shifts, turns and scales stay inside real pixels."""
 WIDER = (1 + 2 * WIDE_MARGIN) / (1 + 2 * CROP_MARGIN)
 """Side of a wide crop, in sides of the inference crop."""
+JPEG_QUALITY = (30, 95)
+"""Of JPEG as augmentation, both ends included: from what messengers leave of a picture to what cameras write."""
 
 
 def uniform(count: int, low: float, high: float, rng: Generator) -> Tensor:
@@ -159,6 +164,29 @@ def soften(images: Tensor, rng: Generator) -> Tensor:
     out = torch.where(_per_image(chance(count, 0.25, rng)), blurred, images)
     noise = torch.randn(out.shape, generator=rng) * _per_image(uniform(count, 0, 0.03, rng))
     return (out + noise).clamp(0, 1)
+
+
+def recompress(images: Tensor, share: float, rng: Generator) -> Tensor:
+    """A `share` of the images (N, 3, H, W) as they come out of a JPEG of JPEG_QUALITY, with colour at half the size. Of 0 no random number
+    is drawn."""
+    if not share:
+        return images
+    low, high = JPEG_QUALITY
+    picked, qualities = chance(len(images), share, rng), torch.randint(low, high + 1, (len(images),), generator=rng)
+    rows = picked.nonzero().flatten()
+    pixels = (images[rows].permute(0, 2, 3, 1) * 255).round().to(torch.uint8).numpy()
+    seen = [as_jpeg(one, quality) for one, quality in zip(pixels, qualities[rows].tolist(), strict=True)]
+    out = images.clone()
+    if seen:
+        out[rows] = to_float(torch.from_numpy(np.stack(seen)))
+    return out
+
+
+def as_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Pixels (H, W, 3) of bytes, written as JPEG of `quality` and read again."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 # --- synthetic tints ------------------------------------------------------------------------------------------------------------

@@ -138,15 +138,15 @@ def _both_classes(records: list[Record], where: str) -> None:
 
 def healthy(logits: NDArray[np.float64], distances: NDArray[np.float64], positive: NDArray[np.bool_], preset: Preset) -> None:
     """Raise TrainingRefused when the trained networks give no usable scores (METHODS 3, health checks)."""
-    for name, scores in (("ResNeSt", logits), ("Deep SAD", distances)):
+    for name, scores, least in (("ResNeSt", logits, preset.health_auroc_resnest), ("Deep SAD", distances, preset.health_auroc)):
         if not np.isfinite(scores).all():
             raise TrainingRefused(f"{name} gives scores that are no numbers; the training diverged. Lower the learning rate.")
         distinct = len(np.unique(scores)) / len(scores)
         if distinct < LEAST_DISTINCT:
             raise TrainingRefused(f"{name} gives only {distinct:.0%} distinct scores: it collapsed.")
         area = auroc(scores, positive)
-        if area < preset.health_auroc:
+        if area < least:
             raise TrainingRefused(
-                f"{name} reaches an AUROC of {area:.3f} on held-out patients; a bundle needs {preset.health_auroc:.2f}. "
+                f"{name} reaches an AUROC of {area:.3f} on held-out patients; a bundle needs {least:.2f}. "
                 "Look for wrong labels, or train on more pictures."
             )

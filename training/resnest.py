@@ -21,7 +21,7 @@ from inference.members import Member
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, ResNeStConfig, non_regular_logit
 from training import parallel, start_weights
-from training.augment import classifier_views, cropped_views, frame_views, inner, light, soften, tint_some, to_float
+from training.augment import classifier_views, cropped_views, frame_views, inner, light, recompress, soften, tint_some, to_float
 from training.config import ADAM, BINARY, CROPPED, ResNeStRecipe, refuse_words
 from training.engine import Loop, Reporter, fit
 from training.losses import class_weights, log_odds_of_weights, weighted_binary
@@ -173,12 +173,16 @@ def batch_of(
 ) -> tuple[Tensor, Tensor]:
     """Augmented crops or frames (N, 3, side, side) and targets, some of them turned green or iodine."""
     images, classes = to_float(torch.from_numpy(wide[chosen.numpy()])), torch.from_numpy(targets[chosen.numpy()])
-    if recipe.views == CROPPED:
+    cropped = recipe.views == CROPPED
+    if cropped:
         images = cropped_views(images if of_frames else inner(images), side, rng)
-        return tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
-    images = (frame_views if of_frames else classifier_views)(images, side, rng)
+    else:
+        images = (frame_views if of_frames else classifier_views)(images, side, rng)
     images, classes = tint_some(images, classes, recipe.synthetic_green, recipe.synthetic_iodine, rng)
-    return soften(light(images, rng), rng), classes
+    if not cropped:
+        images = soften(light(images, rng), rng)
+    # Last, as a camera compresses what its lens and sensor have made of the scene
+    return recompress(images, recipe.jpeg, rng), classes
 
 
 @torch.inference_mode()

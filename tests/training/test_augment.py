@@ -10,7 +10,7 @@ import torch
 from torch import Generator
 
 from training import augment
-from training.config import ResNeStRecipe
+from training.config import PAPER_RESNEST_32, PAPER_RESNEST_224, PRESETS, ResNeStRecipe
 from training.data import Canvases, background_strips
 from training.resnest import batch_of
 
@@ -98,3 +98,47 @@ def test_views_that_the_recipe_wants_cropped_are_so_of_frames_too() -> None:
         upside_down[views] = int((images[:, :, :8].mean((1, 2, 3)) > images[:, :, -8:].mean((1, 2, 3)) + 0.05).sum())
     assert upside_down["cropped"] == 0
     assert upside_down["turned"] > 16
+
+
+def test_a_share_of_the_pictures_has_been_a_jpeg(images: torch.Tensor) -> None:
+    many = images.repeat(40, 1, 1, 1)
+    out = augment.recompress(many, 0.25, rng())
+    changed = (out != many).flatten(1).any(1)
+    assert 0.18 < float(changed.float().mean()) < 0.32
+    # Noise is what JPEG keeps least of
+    assert float((out[changed] - many[changed]).abs().mean()) > 0.05
+    assert 0 <= float(out.min()) <= float(out.max()) <= 1
+    assert torch.equal(out, augment.recompress(many, 0.25, rng()))
+
+
+def test_without_jpeg_nothing_is_drawn(images: torch.Tensor) -> None:
+    """A recipe without it goes on with the pictures that it had before there was JPEG."""
+    used = rng()
+    assert augment.recompress(images, 0.0, used) is images
+    assert torch.equal(used.get_state(), rng().get_state())
+
+
+def test_the_lower_the_quality_the_less_is_left_of_a_picture() -> None:
+    grey = torch.randint(0, 256, (64, 64, 1), generator=rng(), dtype=torch.uint8).repeat(1, 1, 3).numpy()
+    lost = [float(np.abs(augment.as_jpeg(grey, quality).astype(int) - grey).mean()) for quality in (95, 60, 30)]
+    assert lost == sorted(lost)
+    assert lost[0] < 0.3 * lost[2]
+
+
+@pytest.mark.parametrize("views", ["turned", "cropped"])
+@pytest.mark.parametrize("of_frames", [False, True])
+def test_crops_and_frames_are_compressed_as_the_recipe_says(views: str, of_frames: bool) -> None:
+    pixels = torch.randint(0, 256, (64, 40, 40, 3), generator=rng(), dtype=torch.uint8).numpy()
+    targets, chosen = np.zeros(64, np.int64), torch.arange(64)
+    made = {}
+    for jpeg in (0.0, 0.5):
+        recipe = ResNeStRecipe(size=32, views=views, jpeg=jpeg)
+        made[jpeg], classes = batch_of(pixels, targets, chosen, 32, recipe, rng(), of_frames=of_frames)
+        assert torch.equal(made[jpeg], batch_of(pixels, targets, chosen, 32, recipe, rng(), of_frames=of_frames)[0])
+    assert 12 < int((made[0.0] != made[0.5]).flatten(1).any(1).sum()) < 52
+    assert set(classes.tolist()) == {0, 1, 2}
+
+
+def test_the_default_compresses_and_the_papers_does_not() -> None:
+    assert PRESETS["default"].resnest.jpeg == PRESETS["small"].resnest.jpeg == ResNeStRecipe().jpeg > 0
+    assert PAPER_RESNEST_224.jpeg == PAPER_RESNEST_32.jpeg == PRESETS["paper"].resnest.jpeg == 0

@@ -28,6 +28,7 @@ STILL = replace(
     resnest=replace(toys.TINY.resnest, more="", epochs=1, lr=0.0),
     deep_sad=replace(toys.TINY.deep_sad, epochs=1, ae_epochs=1, lr=0.0),
     health_auroc=0.0,
+    health_auroc_resnest=0.0,
 )
 OTHER = replace(
     toys.TINY,
@@ -35,6 +36,7 @@ OTHER = replace(
     resnest=replace(toys.TINY.resnest, more="", epochs=1, size=40),
     deep_sad=replace(toys.TINY.deep_sad, epochs=1, ae_epochs=1),
     health_auroc=0.0,
+    health_auroc_resnest=0.0,
 )
 
 
@@ -219,6 +221,19 @@ def test_a_run_of_before_there_was_a_choice_goes_on_in_its_folder(start: Path, s
     api.claim(tmp_path, given, data, recipes)
     with pytest.raises(TrainingRefused, match="another run"):
         api.claim(tmp_path, replace(given, anew=None), data, recipes)
+
+
+def test_a_run_of_before_there_was_jpeg_goes_on_without_it_whatever_a_bundle_must_reach(snapshot: Path, tmp_path: Path) -> None:
+    recipes, data = config.PRESETS["default"], read_snapshot(snapshot)
+    without = replace(recipes, resnest=replace(recipes.resnest, jpeg=0.0))
+    api.claim(tmp_path, everything(), data, without)
+    mark = json.loads((tmp_path / "run.json").read_text())
+    assert "jpeg" not in mark["recipes"]["resnest"]
+    mark["recipes"]["health_auroc"] = 0.9
+    (tmp_path / "run.json").write_text(json.dumps(mark))
+    api.claim(tmp_path, everything(), data, without)
+    with pytest.raises(TrainingRefused, match="another run"):
+        api.claim(tmp_path, everything(), data, recipes)
 
 
 def test_a_named_bundle_that_is_not_there_is_found_before_the_run(tmp_path: Path) -> None:

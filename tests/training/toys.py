@@ -32,6 +32,7 @@ TINY = Preset(
     deep_sad=DeepSADRecipe(epochs=6, ae_epochs=2, batch=16),
     quality=QualityRecipe(images=16, held=12, scenes=16, strips=4),
     health_auroc=0.7,
+    health_auroc_resnest=0.7,
 )
 PATIENTS = {"train": 12, "validation": 3, "calibration": 3, "test": 3}
 
