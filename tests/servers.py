@@ -38,7 +38,9 @@ def _start() -> None:
         "WINNOW_VAR": str(FOLDER / "var"),
         "WINNOW_THROTTLES": "0",  # they have tests of their own
         # the tests' bundles know no device, and their sites have earned nothing: test_uncalibrated.py, test_earning.py
-        **{"WINNOW_REVIEW_UNCALIBRATED": "0", "WINNOW_MISSED_SHARE": "", "WINNOW_AUDIT_SHARE": "0"},
+        "WINNOW_REVIEW_UNCALIBRATED": "0",
+        "WINNOW_MISSED_SHARE": "",
+        "WINNOW_AUDIT_SHARE": "0",
         "EMAIL_BACKEND": "django.core.mail.backends.locmem.EmailBackend",
         # playwright's loop runs in the tests' thread
         "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
