@@ -26,10 +26,9 @@ from portal.images import seen
 from portal.images.models import Image
 from portal.learning import evaluations, promotions, selectors
 from portal.learning.models import Evaluation
-from portal.learning.reports import from_json
 from portal.registry import selectors as registry
 from portal.registry.models import ChampionChange, ModelVersion, PromotionRequest
-from portal.web import reports
+from portal.web import differences, drawings, reports
 
 _WRONG_SHOWN = 36
 _EXTREMES = 4
@@ -104,18 +103,21 @@ def _rights(user: User) -> dict[str, Any]:
 
 
 def _report(chosen: Evaluation, user: User) -> dict[str, Any]:
-    rival = selectors.rival_evaluation(chosen)
-    mine, champion = from_json(chosen.report), from_json(rival.report) if rival else None
+    beside = selectors.beside_champion(chosen)
+    mine, compared = beside.mine, beside.differences.rows if beside.differences else ()
     wrong, extremes = reports.misclassified(mine), reports.extremes(mine, _EXTREMES)
     pictures = _pictures(chosen.snapshot, [*wrong[:_WRONG_SHOWN], *(row for _, _, rows in extremes for row in rows)], user)
     return {
         "report": mine,
-        "rival": rival,
-        "verdict": selectors.verdict(chosen),
+        "rival": beside.rival,
+        "verdict": beside.verdict,
+        "beside": beside.differences,
+        "differences": differences.rows(compared),
+        "difference_drawing": drawings.differences("This model minus the champion", compared),
         "wrong": reports.pictured(wrong[:_WRONG_SHOWN], pictures),
         "wrong_total": len(wrong),
         "extremes": [(kind, end, reports.pictured(rows, pictures)) for kind, end, rows in extremes],
-        **reports.drawn(mine, champion, chosen.version),
+        **reports.drawn(mine, beside.champion, chosen.version),
     }
 
 
