@@ -44,8 +44,8 @@ __all__ = [
     "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "PARTS", "TIMM", "UNCALIBRATED", "Analysis", "Assessed", "Bin", "Box", "BundleInfo",
     "Calibration", "Cancelled", "Compared", "Cost", "DetectorState", "Earned", "EvaluationReport", "Evidence", "ExampleImage", "Interval",
     "Kind", "OperatingPoint", "Progress", "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess",
-    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "draw_examples", "earned", "evaluate", "find_text",
-    "least_positives", "method_title", "methods_of", "refuse_backbone", "train",
+    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "differences", "draw_examples", "earned", "evaluate", "find_text",
+    "least_positives", "method_title", "methods_of", "model_card", "refuse_backbone", "train",
 ]  # fmt: skip
 
 
@@ -54,6 +54,13 @@ def describe_bundle(path: Path) -> BundleInfo:
     from inference import bundle
 
     return bundle.describe(path)
+
+
+def model_card(bundle: Path) -> str:
+    """The text of a bundle's model card; empty where it has none. No hash covers it."""
+    from inference import bundle as bundles
+
+    return bundles.card_of(bundle)
 
 
 def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads: int | None = None) -> list[Analysis | Unreadable]:

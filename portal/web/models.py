@@ -18,7 +18,7 @@ from portal import ml
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
-from portal.core.errors import BadInput
+from portal.core.errors import BadInput, NotVisible
 from portal.core.text import number
 from portal.datasets import selectors as datasets
 from portal.datasets.models import Snapshot, SnapshotState
@@ -28,7 +28,7 @@ from portal.learning import evaluations, promotions, selectors
 from portal.learning.models import Evaluation
 from portal.registry import selectors as registry
 from portal.registry.models import ChampionChange, ModelVersion, PromotionRequest
-from portal.web import differences, drawings, reports
+from portal.web import cards, differences, drawings, reports
 
 _WRONG_SHOWN = 36
 _EXTREMES = 4
@@ -67,6 +67,7 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
         "version": version,
         "run": getattr(version, "run", None),
         "devices": _devices(version),
+        "has_card": bool(ml.model_card(Path(version.bundle_path))),
         "reads_unknown": settings.REVIEW_UNCALIBRATED,
         "evaluations": asked,
         "chosen": chosen,
@@ -90,6 +91,20 @@ def _devices(version: ModelVersion) -> list[str]:
         return ml.calibrated_devices(Path(version.bundle_path))
     except ValueError:
         return []
+
+
+@require_GET
+def model_card(request: UserRequest, version_id: int) -> HttpResponse:
+    """What the bundle's card says, as a page or as the file."""
+    version = access.get_visible(ModelVersion, request.user, version_id)
+    text = ml.model_card(Path(version.bundle_path))
+    if not text:
+        raise NotVisible
+    if request.GET.get("download"):
+        named = f'attachment; filename="MODEL_CARD-{version.bundle_hash[:8]}.md"'
+        return HttpResponse(text, content_type="text/markdown; charset=utf-8", headers={"Content-Disposition": named})
+    shown = {"version": version, "blocks": cards.blocks(text), "named": version.bundle_hash in text}
+    return render(request, "models/card.html", shown)
 
 
 def _chosen(version: ModelVersion, wanted: str) -> Evaluation | None:
@@ -181,6 +196,7 @@ urls = [
     path("models/", model_list, name="model_list"),
     path("models/roll-back/", model_roll_back, name="model_roll_back"),
     path("models/<int:version_id>/", model, name="model"),
+    path("models/<int:version_id>/card/", model_card, name="model_card"),
     path("models/<int:version_id>/evaluate/", model_evaluate, name="model_evaluate"),
     path("models/<int:version_id>/promotion/", model_request, name="model_request"),
     path("promotions/<int:request_id>/approve/", promotion_approve, name="promotion_approve"),
