@@ -18,7 +18,7 @@ from portal import ml
 from portal.accounts import access
 from portal.accounts.http import UserRequest
 from portal.accounts.models import User
-from portal.core.errors import BadInput, NotVisible
+from portal.core.errors import BadInput
 from portal.core.text import number
 from portal.datasets import selectors as datasets
 from portal.datasets.models import Snapshot, SnapshotState
@@ -98,9 +98,7 @@ def model_card(request: UserRequest, version_id: int) -> HttpResponse:
     """What the bundle's card says, as a page or as the file."""
     version = access.get_visible(ModelVersion, request.user, version_id)
     text = ml.model_card(Path(version.bundle_path))
-    if not text:
-        raise NotVisible
-    if request.GET.get("download"):
+    if text and request.GET.get("download"):
         named = f'attachment; filename="MODEL_CARD-{version.bundle_hash[:8]}.md"'
         return HttpResponse(text, content_type="text/markdown; charset=utf-8", headers={"Content-Disposition": named})
     shown = {"version": version, "blocks": cards.blocks(text), "named": version.bundle_hash in text}

@@ -63,7 +63,10 @@ def test_a_card_is_read_on_a_page_and_downloaded_as_it_is(cast: Cast) -> None:
 def test_a_bundle_without_a_card_offers_none(cast: Cast) -> None:
     version, client = make_version(), cast.client(cast.max)
     assert "Model card" not in client.get(f"/models/{version.pk}/").content.decode()
-    assert client.get(f"/models/{version.pk}/card/").status_code == 404
+    for address in (f"/models/{version.pk}/card/", f"/models/{version.pk}/card/?download=1"):
+        page = client.get(address).content.decode()
+        assert "This bundle brings no model card." in page
+        assert "download=1" not in page
 
 
 @pytest.mark.django_db
