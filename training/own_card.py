@@ -28,10 +28,10 @@ acid), through a green filter, or after Lugol's iodine. It finds the cervix, and
 What lies between its thresholds, and what it is warned of, people read.
 """
 FLATTERED = """\
-Of pictures that people labelled, in validation and calibration: **by these very patients passes were chosen and thresholds set, so every
-figure here flatters.** Each picture is judged alone, without the others of its exam. The test split was not looked at: a report
-(`evaluate`, or the model's page in the portal) measures on it, and such figures alone are to be told to others. A report of a source that
-was left out says more still.
+Of pictures in validation and calibration that people labelled, but for those that were read because a model was unsure of them. **By these
+very patients passes were chosen and probabilities fitted, so every figure here flatters.** Each picture is judged alone, without the others
+of its exam. The test split was not looked at: a report (`evaluate`, or the model's page in the portal) measures on it, and such figures
+alone are to be told to others. A report of a source that was left out says more still.
 """
 LIMITS = """\
 - A mild green filter looks almost like white light: faint green pictures are missed most, and on a new device more of them.
@@ -125,7 +125,7 @@ def _calibration(about: About, over: Row) -> str:
     named = UNTOLD if devices is None else ", ".join(devices) or "none"
     lines = [
         f"Regular without review below {fusion['t_lo']}, non-regular without review above {fusion['t_hi']}. "
-        "These are fixed, and no site of yours has earned them.",
+        "These are fixed; no site has earned by readings what may pass there.",
         f"Probabilities were fitted on {_over(over)}, {int(over['non_regular'])} of them non-regular (validation and calibration)."
         if "non_regular" in over else f"What probabilities were fitted on: {UNTOLD}.",
         f"Devices with images enough to be calibrated on: {named}. Everything from other devices can be sent to people "

@@ -58,7 +58,7 @@ def test_a_card_tells_what_was_known_when_it_was_trained() -> None:
         "| north | regular | 1 (1) | 1 (1) |  |  |", "Regular without review below 0.1, non-regular without review above 0.9.",
         "Probabilities were fitted on 20 images of 7 patients, 9 of them non-regular",
         "calibrated on: koppa \\| 3.", "| sensitivity | 0.900 (0.800-0.950; by patient 0.700-0.970) | 18 of 20 images, 7 patients |",
-        "every\nfigure here flatters.**", "- Counted over few images: sensitivity (20).", "- Not trained here: detector.",
+        "so every figure here flatters.**", "- Counted over few images: sensitivity (20).", "- Not trained here: detector.",
         "- far stands in the test split alone: it was held out.",
         "- river has no picture of green filter, lugol iodine to learn from.",
         "- river has no non-regular picture in validation and calibration: its probabilities rest on other sites.",
