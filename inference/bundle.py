@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ MANIFEST = "bundle.json"
 CARD = "MODEL_CARD.md"
 PARTS = ("detector", "resnest", "deep_sad")
 """The networks, without which there is no bundle. `novelty.safetensors` (numpy arrays, no network) may stand beside them."""
+Writer = Callable[[Mapping[str, Any], str], str]
+"""Writes a card from the content of bundle.json and the bundle's hash, which the card names and so is no part of."""
 BASELINE = Path(__file__).parent / "bundles" / "baseline"
 CODE_VERSION = "0.1.0"
 
@@ -90,6 +92,12 @@ def _format(about: object) -> object:
     return about.get("format") if isinstance(about, dict) else None
 
 
+def card_of(path: Path) -> str:
+    """The text of a bundle's model card, which no hash covers; empty where there is none."""
+    card = path / CARD
+    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+
+
 def sha256(file: Path) -> str:
     """Hexadecimal sha256 of a file's bytes."""
     with file.open("rb") as stream:
@@ -97,13 +105,13 @@ def sha256(file: Path) -> str:
 
 
 def write(
-    folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]], *, card: str = "",
+    folder: Path, about: Mapping[str, Any], tensors: Mapping[str, Mapping[str, Tensor]], *, card: Writer | None = None,
     arrays: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:  # fmt: skip
     """Write a bundle under a temporary name, bundle.json last, and rename it to `folder`. Returns its hash.
 
-    about: KEYS without `files`. tensors: weights of each of PARTS. arrays: numpy arrays that are no network's, by file name without its
-    ending. Raises BundleError when `folder` exists.
+    about: KEYS without `files`. tensors: weights of each of PARTS. card: None for a bundle without one. arrays: numpy arrays that are no
+    network's, by file name without its ending. Raises BundleError when `folder` exists.
     """
     from safetensors.numpy import save_file as save_arrays
     from safetensors.torch import save_file
@@ -121,18 +129,17 @@ def write(
         for name, values in (arrays or {}).items():
             save_arrays(dict(values), str(fresh / f"{name}.safetensors"))
             files[f"{name}.safetensors"] = sha256(fresh / f"{name}.safetensors")
-        if card:
-            (fresh / CARD).write_text(card, encoding="utf-8")
-        return _finish(fresh, folder, {"format": FORMAT, **about, "files": files})
+        return _finish(fresh, folder, {"format": FORMAT, **about, "files": files}, card)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
 
 
-def amend(source: Path, folder: Path, changes: Mapping[str, Any]) -> str:
-    """Write the bundle `source` anew as `folder` with `changes` to its bundle.json; weights, arrays and card stay as they are.
+def amend(source: Path, folder: Path, changes: Mapping[str, Any], *, card: Writer | None = None) -> str:
+    """Write the bundle `source` anew as `folder` with `changes` to its bundle.json; weights and arrays stay as they are.
 
-    Returns the new bundle's hash. Raises BundleError when `source` is no whole bundle or `folder` exists.
+    So does its card where no other is given. Returns the new bundle's hash. Raises BundleError when `source` is no whole bundle or `folder`
+    exists.
     """
     about, _ = verify(source)
     if folder.exists():
@@ -143,21 +150,24 @@ def amend(source: Path, folder: Path, changes: Mapping[str, Any]) -> str:
         for name in (*about["files"], CARD):
             if (source / name).is_file():
                 shutil.copyfile(source / name, fresh / name)
-        return _finish(fresh, folder, {**about, **changes, "files": about["files"]})
+        return _finish(fresh, folder, {**about, **changes, "files": about["files"]}, card)
     except BaseException:
         shutil.rmtree(fresh, ignore_errors=True)
         raise
 
 
-def _finish(fresh: Path, folder: Path, about: Mapping[str, Any]) -> str:
+def _finish(fresh: Path, folder: Path, about: Mapping[str, Any], card: Writer | None) -> str:
     """bundle.json last, then the name: nobody ever opens half a bundle."""
     whole = json.dumps(about, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    digest = hashlib.sha256(whole.encode()).hexdigest()
+    if card is not None:
+        (fresh / CARD).write_text(card(json.loads(whole), digest), encoding="utf-8")
     with (fresh / MANIFEST).open("w", encoding="utf-8") as stream:
         stream.write(whole)
         stream.flush()
         os.fsync(stream.fileno())
     os.rename(fresh, folder)
-    return hashlib.sha256(whole.encode()).hexdigest()
+    return digest
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

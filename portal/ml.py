@@ -29,6 +29,7 @@ from training.types import (
     Bin,
     Calibration,
     Cancelled,
+    Compared,
     Cost,
     EvaluationReport,
     ExampleImage,
@@ -41,11 +42,10 @@ from training.types import (
 
 __all__ = [
     "CLASSIFIED_KINDS", "NON_REGULAR_KINDS", "PARTS", "TIMM", "UNCALIBRATED", "Analysis", "Assessed", "Bin", "Box", "BundleInfo",
-    "Calibration", "Cancelled", "Cost", "DetectorState", "Earned", "EvaluationReport", "Evidence", "ExampleImage", "Interval", "Kind",
-    "OperatingPoint", "Progress", "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess",
-    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "draw_examples", "earned", "evaluate", "find_text",
-    "least_positives", "method_title",
-    "methods_of", "refuse_backbone", "train",
+    "Calibration", "Cancelled", "Compared", "Cost", "DetectorState", "Earned", "EvaluationReport", "Evidence", "ExampleImage", "Interval",
+    "Kind", "OperatingPoint", "Progress", "ReviewPoint", "Route", "TrainConfig", "TrainingRefused", "Unreadable", "analyse", "assess",
+    "begin_anew", "calibrated_devices", "compares", "describe_bundle", "differences", "draw_examples", "earned", "evaluate", "find_text",
+    "least_positives", "method_title", "methods_of", "model_card", "refuse_backbone", "train",
 ]  # fmt: skip
 
 
@@ -54,6 +54,13 @@ def describe_bundle(path: Path) -> BundleInfo:
     from inference import bundle
 
     return bundle.describe(path)
+
+
+def model_card(bundle: Path) -> str:
+    """The text of a bundle's model card; empty where it has none. No hash covers it."""
+    from inference import bundle as bundles
+
+    return bundles.card_of(bundle)
 
 
 def analyse(paths: Sequence[Path], bundle: Path, *, device: str = "cpu", threads: int | None = None) -> list[Analysis | Unreadable]:
@@ -154,6 +161,16 @@ def evaluate(
     from training import api
 
     return api.evaluate(bundle, snapshot, split=split, device=device, threads=threads, known_devices_only=known_devices_only)
+
+
+def differences(one: EvaluationReport, other: EvaluationReport) -> list[Compared]:
+    """`other` minus `one`, figure by figure, with intervals by patient. Loads no torch.
+
+    Raises TrainingRefused where the reports are not of the same pictures, or do not tell of each.
+    """
+    from training import comparison
+
+    return comparison.compare(one, other)
 
 
 def draw_examples(out: Path, *, seed: int = 7, patients: int = 40) -> list[ExampleImage]:

@@ -26,7 +26,7 @@ from inference.members import FRAME, Member
 from inference.preprocess import Pixels
 from inference.resnest import CropClassifier, non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Box, Kind, Progress
-from training import beginnings, calibrate, checks, deep_sad, detector, files, parallel, quality, refit, resnest
+from training import beginnings, calibrate, checks, deep_sad, detector, files, own_card, parallel, quality, refit, resnest
 from training.beginnings import Beginnings
 from training.config import PARTS, Preset, ResNeStRecipe
 from training.crops import Crops, find_boxes, read_crops, read_frames, read_wide_frames
@@ -152,7 +152,7 @@ class _Run:
         )
         about = {**about, **made.about, "metrics": {**about["metrics"], "refit": made.figures}}
         if parallel.leads():
-            bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()}, arrays=made.arrays)
+            bundles.write(target, about, {name: net.state_dict() for name, net in nets.items()}, card=own_card.text, arrays=made.arrays)
         parallel.barrier()
         self.reporter.at("quality", 1.0, "bundle written")
         return target
@@ -268,7 +268,7 @@ class _Run:
             "begins": dict(self.begun.said), "recipes": self._recipes(),
             "classes": [kind.value for kind in CLASSIFIED_KINDS], "parts": architectures,
             "fusion": fusion.as_json(), "metrics": {"validation": _finite(figures)}, "sources": sites, "start_sources": before,
-            "licence_note": LICENCE_NOTE,
+            "data": own_card.data_of(self.data), "licence_note": LICENCE_NOTE,
         }  # fmt: skip
 
     def _recipes(self) -> dict[str, Any]:

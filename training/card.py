@@ -1,4 +1,6 @@
-"""The model card of a shipped bundle, written from bundle.json and from reports, so that no figure is typed by hand."""
+"""The model card of a shipped bundle, written from bundle.json and from reports, so that no figure is typed by hand.
+
+`training.own_card` writes the one that every training leaves."""
 
 from __future__ import annotations
 
@@ -22,12 +24,15 @@ SOURCES = """\
 | drawn | this project's own generator (`training/synthetic.py`), of other seeds than the figures below | own work |
 """
 
-NOT_FOR = """\
+NEVER = """\
 - **Research use only.** The weights were trained on pictures of which most carry no open licence. No picture is part of the bundle.
 - It says how a photograph was taken (white light or acetic acid; green filter; Lugol's iodine). It says **nothing about disease** and
   must not be used for screening, diagnosis, triage of patients or any decision on treatment.
 - It flags what is blurred, too dark, overexposed or no cervix, and sends it to people; it does not sort it out by itself, and it misses
   some. A picture that was taken after treatment looks to it like any other.
+"""
+NOT_FOR = f"""\
+{NEVER}\
 - A mild green filter looks almost like white light. On a device that it has not seen it **misses a large share of faint green pictures**
   (see the leave-one-source-out figures). Do not rely on automatic answers for a new site or device before they were calibrated on pictures
   that people read there.
@@ -74,7 +79,11 @@ is set on these very images so that 98 or 99 % of the regular ones are spared.
 def write(bundle: Path, left_out: Mapping[str, Report], reports: Mapping[str, Report], *, notes: str = "") -> str:
     """The card's text. left_out: source -> report of a sibling trained without it. reports: of `test`, `folds` and `examples`; what is
     absent is left out. A sibling's report must have `held_out`."""
-    about, digest = read_manifest(bundle)
+    return text(*read_manifest(bundle), left_out, reports, notes=notes)
+
+
+def text(about: Mapping[str, Any], digest: str, left_out: Mapping[str, Report], reports: Mapping[str, Report], *, notes: str = "") -> str:
+    """As `write`, from the content of bundle.json and the bundle's hash."""
     sections = [head(about, digest), "## Not to be used for\n\n" + NOT_FOR, "## Trained on\n\n" + SOURCES]
     for site, report in left_out.items():
         sections.append((LEFT_OUT if site in report["held_out"] else KEPT).format(site=site) + "\n" + table(report))
@@ -91,12 +100,20 @@ def _members(classifier: Mapping[str, Any]) -> str:
     return f"{named[0]} of the crop" if len(named) == 1 else f"mean of {len(named)} networks ({'; '.join(named)})"
 
 
+UNTOLD = "not told"
+
+
+def cell(said: object) -> str:
+    """Within a table: on one line, and no bar."""
+    return " ".join(str(said).split()).replace("|", "\\|")
+
+
 def head(about: Mapping[str, Any], digest: str) -> str:
     parts, fusion = about["parts"], about["fusion"]
     rows = [
         ("bundle hash", f"`{digest}`"),
-        ("made", f"{about['created']}, code version {about['code_version']}, preset `{about['preset']}`"),
-        ("snapshot", f"`{about['snapshot_name']}`, hash `{about['snapshot_hash']}`"),
+        ("made", f"{about['created']}, code version {about['code_version']}, preset `{about.get('preset', UNTOLD)}`"),
+        ("snapshot", f"`{about.get('snapshot_name', UNTOLD)}`, hash `{about['snapshot_hash']}`"),
         (
             "detector",
             f"RetinaNet, {parts['detector']['backbone']}, {parts['detector']['size']} px, {parts['detector']['channels']} channels",
@@ -113,8 +130,8 @@ def head(about: Mapping[str, Any], digest: str) -> str:
         ("start weights", _start(about)),
         ("licence", about["licence_note"]),
     ]
-    lines = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    return f"""# Model card: {about["name"]}
+    lines = "\n".join(f"| {name} | {cell(value)} |" for name, value in rows)
+    return f"""# Model card: {" ".join(about["name"].split())}
 
 | | |
 |---|---|
@@ -143,7 +160,7 @@ def _compares(context: Mapping[str, Any]) -> str:
 
 def _deep_sad(about: Mapping[str, Any]) -> str:
     """What it began with. Bundles of before that was written down all came from an autoencoder."""
-    unsupervised = "deep_sad" in about["trained_parts"] and about.get("recipes", {}).get("deep_sad", {}).get("unsupervised")
+    unsupervised = "deep_sad" in about.get("trained_parts", ()) and about.get("recipes", {}).get("deep_sad", {}).get("unsupervised")
     begun = about.get("begins", {}).get("deep_sad", AUTOENCODER)
     begun = begun if begun.startswith("kept") else f"started from {begun}"
     return f"{begun}, no label used (Deep SVDD)" if unsupervised else begun
@@ -169,10 +186,10 @@ def ablation(rows: Sequence[Mapping[str, Any]]) -> str:
     lines.append("|---|---|" + "---|" * len(points))
     for row in rows:
         cells = [
-            _interval(point["per_kind"][kind] if kind else point["sensitivity"])
+            interval_of(point["per_kind"][kind] if kind else point["sensitivity"])
             for point in row["points"] for kind in ("", *point["per_kind"])
         ]  # fmt: skip
-        lines.append(f"| {row['name']} | {_interval(row['auroc'])} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['name']} | {interval_of(row['auroc'])} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -196,7 +213,7 @@ def table(report: Report) -> str:
         "| figure | value (95 % interval) | counted |",
         "|---|---|---|",
     ]
-    lines += [f"| {name} | {_interval(interval)} | {_counted(name, interval)} |" for name, interval in rows]
+    lines += [f"| {name} | {interval_of(interval)} | {counted_of(name, interval)} |" for name, interval in rows]
     if len(report["per_site"]) > 1:
         lines += ["", "| site | sensitivity | specificity |", "|---|---|---|"]
         lines += [f"| {site} | {_site(f['sensitivity'])} | {_site(f['specificity'])} |" for site, f in report["per_site"].items()]
@@ -215,7 +232,7 @@ def _points_by_site(report: Report) -> list[str]:
     for site in dict.fromkeys(point["site"] for point in points):
         area = report["site_auroc"].get(site)
         cells = [_found(found[site, at]) for at in shares]
-        lines.append(f"| {site} | {_interval(area) if area else ''} | " + " | ".join(cells) + " |")
+        lines.append(f"| {site} | {interval_of(area) if area else ''} | " + " | ".join(cells) + " |")
     return lines
 
 
@@ -224,14 +241,14 @@ def _found(point: Mapping[str, Any]) -> str:
     return f"{_site(point['sensitivity'])} ({kinds})"
 
 
-def _interval(interval: Mapping[str, Any]) -> str:
+def interval_of(interval: Mapping[str, Any]) -> str:
     if "error" in interval:
         return f"{interval['error']:.3f}"
     drawn = "" if interval.get("patient_low") is None else f"; by patient {interval['patient_low']:.3f}-{interval['patient_high']:.3f}"
     return f"{interval['value']:.3f} ({interval['low']:.3f}-{interval['high']:.3f}{drawn})"
 
 
-def _counted(name: str, interval: Mapping[str, Any]) -> str:
+def counted_of(name: str, interval: Mapping[str, Any]) -> str:
     if "error" in interval:
         return f"{interval['images']} images, {interval['patients']} patients"
     if name.startswith(("AUROC", "f1", "detector: iou")) and not name.endswith("half"):
@@ -242,4 +259,4 @@ def _counted(name: str, interval: Mapping[str, Any]) -> str:
 def _site(interval: Mapping[str, float]) -> str:
     if not interval["total"]:
         return "none there"
-    return f"{_interval(interval)}, {interval['hits']}/{interval['total']}, {interval['patients']} patients"
+    return f"{interval_of(interval)}, {interval['hits']}/{interval['total']}, {interval['patients']} patients"

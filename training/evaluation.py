@@ -26,7 +26,7 @@ from training.answers import (
     share,
     truth_of,
 )
-from training.manifest import Record, Snapshot, count_patients, read_snapshot
+from training.manifest import Snapshot, counts, read_snapshot
 from training.metrics import auroc, average_precision, f1_score, five_numbers, precision_recall_points, roc_points
 from training.types import Calibration, Cost, EvaluationReport, Interval, TrainingRefused
 
@@ -119,13 +119,7 @@ def left_out(about: Mapping[str, Any]) -> dict[str, dict[str, object]]:
 
 def composition(data: Snapshot) -> tuple[dict[str, object], ...]:
     """Images and patients of the whole snapshot by split, site and kind (the paper's Tables 1-4)."""
-    cells: dict[tuple[str, str, str], list[Record]] = {}
-    for record in data.records:
-        cells.setdefault((record.split, record.site, record.kind.value), []).append(record)
-    return tuple(
-        {"split": split, "site": site, "kind": kind, "images": len(some), "patients": count_patients(some)}
-        for (split, site, kind), some in sorted(cells.items())
-    )
+    return tuple(dict(row) for row in counts(data.records, "split", "site", "kind"))
 
 
 def binary_figures(answers: Sequence[Answer]) -> dict[str, Interval]:

@@ -160,3 +160,13 @@ def _development_record(folder: Path, row: dict[str, str], hold_out: str, held: 
 
 def count_patients(records: Iterable[Record]) -> int:
     return len({record.patient_key for record in records})
+
+
+def counts(records: Iterable[Record], *by: str) -> list[dict[str, str | int]]:
+    """Images and patients of every combination of the fields `by` that there is, in order."""
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(str(getattr(record, name)) for name in by), []).append(record)
+    return [
+        {**dict(zip(by, key, strict=True)), "images": len(some), "patients": count_patients(some)} for key, some in sorted(groups.items())
+    ]

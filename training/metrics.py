@@ -15,6 +15,8 @@ Corners = tuple[float, ...]
 Z95 = 1.959963984540054
 ROUNDS = 1000
 """Drawings of a bootstrap."""
+SPECIFICITIES = (0.98, 0.99)
+"""At which what is found is measured."""
 
 
 def wilson(hits: int, total: int, patients: int) -> Interval:

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.answers import Answer, by_kind, by_site, patients_of, resampled, scores_of, share, truth_of
-from training.metrics import all_by_patient, limit_at
+from training.metrics import SPECIFICITIES, all_by_patient, limit_at
 from training.types import Interval, OperatingPoint, ReviewPoint
 
-SPECIFICITIES = (0.98, 0.99)
 MISSED = (0.0, 0.01, 0.02, 0.05)
 FAINT = "faint_green"
 

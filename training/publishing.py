@@ -41,9 +41,10 @@ def publish(
     changes: dict[str, Any] = {"metrics": {**about["metrics"], "leave_one_source_out": told}}
     if ablation is not None:
         changes["metrics"]["ablation"] = json.loads(ablation.read_text(encoding="utf-8"))
-    digest = bundles.amend(bundle, out, {**changes, "name": name or about["name"]})
-    (out / bundles.CARD).write_text(card.write(out, siblings, loaded, notes=notes), encoding="utf-8")
-    return digest
+    return bundles.amend(
+        bundle, out, {**changes, "name": name or about["name"]},
+        card=lambda made, digest: card.text(made, digest, siblings, loaded, notes=notes),
+    )  # fmt: skip
 
 
 def _refuse_other(site: str, report: Told) -> None:

@@ -32,7 +32,7 @@ from inference.quality import (
     content_features,
 )  # fmt: skip
 from inference.types import CLASSIFIED_KINDS, Analysis, Kind
-from training import scenes
+from training import own_card, scenes
 from training.config import QualityRecipe
 from training.degrade import FINDING_OF, sensed, spoilt
 from training.engine import Reporter
@@ -279,8 +279,8 @@ def squashed(z: float) -> float:
 
 
 def add_to(bundle: Path, data: Snapshot, out: Path, recipe: QualityRecipe, *, seed: int, device: str = "cpu") -> str:
-    """Write the bundle anew with a quality part fitted on `data`; weights and card stay as they are. Returns the new bundle's hash."""
+    """Write the bundle anew with a quality part fitted on `data` and a card of its own; weights stay as they are. Returns the new hash."""
     if out.exists():
         raise bundles.BundleError(f"{out} exists already; a bundle is never overwritten.")
     judge = fit(Analyzer.open(bundle, device), data, recipe, seed=seed)
-    return bundles.amend(bundle, out, {"quality": judge.as_json()})
+    return bundles.amend(bundle, out, {"quality": judge.as_json()}, card=own_card.text)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,13 @@ from inference.novelty import PART as NOVELTY
 from inference.preprocess import Picture, Pixels, crop_to, region_of
 from inference.resnest import non_regular_logit
 from inference.types import CLASSIFIED_KINDS, Analysis, Box, DetectorState, Evidence, Kind
-from training import calibrate, context, exams, novelty
+from training import calibrate, context, exams, novelty, own_card, own_figures
+from training.answers import corners
 from training.augment import WIDE_MARGIN
 from training.context import Table
 from training.data import open_records
 from training.manifest import Record, Snapshot, count_patients, read_snapshot
+from training.metrics import box_iou
 from training.types import TrainingRefused
 
 MOST_TRAINING = 2000
@@ -76,8 +79,8 @@ def refit(bundle: Path, snapshot: Path, out: Path, *, device: str = "cpu", seed:
     fitted_on = {record.site for record in data.records if record.split != "test"}
     fresh |= {name: sorted({*about[name], *fitted_on}) for name in ("sources", "start_sources") if name in about}
     tensors = {part: bundles.load_tensors(bundle, part) for part in bundles.PARTS}
-    card = bundle / bundles.CARD
-    bundles.write(out, fresh, tensors, card=card.read_text(encoding="utf-8") if card.is_file() else "", arrays=made.arrays)
+    # A card names its bundle's hash, and its figures were of other answers
+    bundles.write(out, fresh, tensors, card=own_card.text, arrays=made.arrays)
     return out
 
 
@@ -107,13 +110,15 @@ def fit(about: dict[str, Any], nets: Nets, data: Snapshot, *, device: str, seed:
     fusion = calibrate.fit_parts(_parts(held, near), positive, distances, calibrate.Elsewhere(_parts(invented, far), plan.kinds > 0))
     real, made_up = (_table(_judged(seen, fusion, away), [one.record for one in seen]) for seen, away in ((held, near), (invented, far)))
     learned, figures = context.fit(real, made_up)
+    own = own_figures.measure(_said(held, fusion, near))
     counts = {"images": float(len(tuning)), "patients": float(count_patients(tuning)), "non_regular": float(positive.sum())}
     return Fitted(
         about={
             "fusion": fusion.as_json(), "context": learned.as_json(), NOVELTY: {"quantiles": list(kept.quantiles)},
             "calibrated_devices": calibrate.devices_of([r.device for r in tuning], positive),
         },
-        arrays={NOVELTY: kept.tensors()}, figures={"calibration": counts, "context": figures},
+        arrays={NOVELTY: kept.tensors()},
+        figures={"calibration": counts, "context": figures, own_figures.NAME: {name: asdict(one) for name, one in own.items()}},
     )  # fmt: skip
 
 
@@ -173,6 +178,23 @@ def _evidence(said: Analysis, fusion: Fusion, near: float, device: str) -> Evide
     p = fusion.probability(said.logit, said.deep_sad_distance, neighbours=near, detector=_score(said))
     kind = likeliest(fused_probabilities(p, said.probabilities))
     return replace(assessment.evidence(said, device=device), p_non_regular=p, kind=kind)
+
+
+def _said(held: Sequence[_Seen], fusion: Fusion, near: NDArray[np.float64]) -> own_figures.Said:
+    judged = _judged(held, fusion, near)
+    return own_figures.Said(
+        kinds=[one.record.kind for one in held], answers=[one.kind for one in judged],
+        p=np.array([one.p_non_regular for one in judged]), logits=np.array([one.said.logit for one in held]),
+        distances=np.array([one.said.deep_sad_distance for one in held]), overlaps=np.array([_overlap(one) for one in held]),
+        patients=[one.record.patient_key for one in held],
+    )  # fmt: skip
+
+
+def _overlap(one: _Seen) -> float:
+    """Of the best box with the one that people drew; NaN where they drew none."""
+    if one.record.box is None:
+        return math.nan
+    return box_iou(corners(one.said.box), corners(one.record.box)) if one.said.box else 0.0
 
 
 def _table(judged: Sequence[Evidence], records: Sequence[Record]) -> Table:

@@ -104,6 +104,38 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """One figure of two bundles on the same `images` of `patients`; NaN: cannot be said.
+
+    `low`, `high`: 95 % interval of `other` - `one`, by a bootstrap that draws whole patients, the same ones for both.
+    """
+
+    name: str
+    one: float
+    other: float
+    difference: float
+    low: float
+    high: float
+    images: int
+    patients: int
+
+    @property
+    def known(self) -> bool:
+        """Whether the difference can be said at all."""
+        return not math.isnan(self.difference)
+
+    @property
+    def sure(self) -> bool:
+        """Whether its interval says anything: one without a width, as of a single patient, does so only of bundles that are alike."""
+        return self.known and (self.low < self.high or self.difference == 0)
+
+    @property
+    def differs(self) -> bool:
+        """Whether the interval leaves zero out."""
+        return self.sure and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True, slots=True)
 class Bin:
     """One equal-mass bin of a reliability diagram: mean score, share of non-regular images its 95 % Wilson interval, how many images."""
 

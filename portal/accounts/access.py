@@ -225,6 +225,7 @@ ROUTES: dict[str, frozenset[Role] | None] = {
     "run_resume": frozenset({Role.MODEL_ADMIN}),
     "model_list": ADMINS,
     "model": ADMINS,
+    "model_card": ADMINS,
     "model_evaluate": frozenset({Role.MODEL_ADMIN}),
     "model_request": frozenset({Role.MODEL_ADMIN}),
     "model_roll_back": frozenset({Role.MODEL_ADMIN}),

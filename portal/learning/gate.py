@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from portal.ml import Calibration, EvaluationReport, Interval
+from portal.ml import Calibration, Compared, EvaluationReport, Interval
 
 PASS, FAIL = "pass", "fail"
 
@@ -23,9 +23,12 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """`difference`: what the interval of the difference to the champion says, where there is one. It decides nothing."""
+
     name: str
     status: str
     reason: str
+    difference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,15 @@ class Verdict:
         return asdict(self)
 
 
-def judge(candidate: EvaluationReport, champion: EvaluationReport | None, rules: Rules = Rules()) -> Verdict:
-    """Compare two reports of the same split of the same snapshot; without a champion the candidate stands on its own figures."""
-    checks = tuple(_checks(candidate, champion, rules))
+def judge(
+    candidate: EvaluationReport, champion: EvaluationReport | None, rules: Rules = Rules(), differences: Sequence[Compared] = ()
+) -> Verdict:
+    """Compare two reports of the same split of the same snapshot; without a champion the candidate stands on its own figures.
+
+    differences: candidate minus champion. They are told beside the checks of the same figures, and change no verdict.
+    """
+    told = {one.name: difference(one) for one in differences}
+    checks = tuple(replace(check, difference=told.get(check.name, "")) for check in _checks(candidate, champion, rules))
     return Verdict(passed=all(check.status == PASS for check in checks), checks=checks)
 
 
@@ -141,6 +150,19 @@ def said(figure: Interval) -> str:
     drawn = "" if figure.patient_low is None else f"; by patient {figure.patient_low:.3f}, {figure.patient_high:.3f}"
     interval = f" [{figure.low:.3f}, {figure.high:.3f}{drawn}]" if figure.sure else ""
     return f"{figure.value:.3f}{interval} ({figure.total} images, {figure.patients} patients)"
+
+
+def difference(one: Compared) -> str:
+    """A difference to the champion as it is said everywhere: with its interval, what it was counted over, and what that tells."""
+    over = f"({one.images} images, {one.patients} patients)"
+    if not one.known:
+        return f"It cannot be told {over}."
+    if not one.sure:
+        return f"{one.difference:+.3f} {over}: all patients are alike, or there is one, so drawing them says nothing."
+    said = f"{one.difference:+.3f} [{one.low:+.3f}, {one.high:+.3f}] {over}"
+    if not one.differs:
+        return f"{said}: zero is not left out, so the two cannot be told apart."
+    return f"{said}: surely {'higher' if one.low > 0 else 'lower'} than the champion's."
 
 
 def _weak(figure: Interval, rules: Rules) -> str:

@@ -46,7 +46,7 @@ def request_promotion(*, version: ModelVersion, actor: User, note: str = "") -> 
 
 def _verdict(version: ModelVersion) -> Verdict:
     newest_first = selectors.reported().filter(version=version).order_by("-id")
-    verdict = next((found for evaluation in newest_first if (found := selectors.verdict(evaluation))), None)
+    verdict = next((found for evaluation in newest_first if (found := selectors.beside_champion(evaluation).verdict)), None)
     if verdict is None:
         raise WrongState("There is no report of this model and of the champion on the same snapshot yet. Evaluate both first.")
     return verdict

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from portal.learning import reports
+from portal.learning.differences import Differences, between
 from portal.learning.gate import Verdict, judge
 from portal.learning.models import Evaluation, RunState
-from portal.ml import Interval
+from portal.ml import EvaluationReport, Interval
 from portal.registry import selectors as registry
 from portal.registry.models import ModelVersion
 
@@ -19,23 +20,35 @@ def reported() -> QuerySet[Evaluation]:
     return Evaluation.objects.filter(state=RunState.DONE).exclude(report={}).select_related("snapshot", "version")
 
 
-def rival_evaluation(evaluation: Evaluation) -> Evaluation | None:
-    """The champion's report on the same data, unless it is the champion's own that is looked at."""
-    champion = registry.champion()
-    if champion is None or champion.pk == evaluation.version_id:
-        return None
-    return reported().filter(version=champion, snapshot=evaluation.snapshot_id, split=evaluation.split).first()
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A model's report beside the champion's on the same data, as far as there is one, and what follows from the two.
+
+    differences: None for the champion itself, and where there is no champion. verdict: None while a report that the gate needs is missing.
+    """
+
+    mine: EvaluationReport
+    rival: Evaluation | None = None
+    champion: EvaluationReport | None = None
+    differences: Differences | None = None
+    verdict: Verdict | None = None
 
 
-def verdict(evaluation: Evaluation) -> Verdict | None:
-    """What the gate says of a candidate on this data; None while a report that it needs is not there, or it is the champion itself."""
-    champion = registry.champion()
-    if not evaluation.report or (champion is not None and champion.pk == evaluation.version_id):
-        return None
-    rival = rival_evaluation(evaluation)
-    if champion is not None and rival is None:
-        return None
-    return judge(reports.from_json(evaluation.report), reports.from_json(rival.report) if rival else None)
+def beside_champion(evaluation: Evaluation) -> Beside:
+    """What the gate says of a reported model on this data, and by how much it differs from the champion."""
+    champion, mine = registry.champion(), reports.from_json(evaluation.report)
+    if champion is None:
+        return Beside(mine, verdict=judge(mine, None))
+    if champion.pk == evaluation.version_id:
+        return Beside(mine)
+    rival = reported().filter(version=champion, snapshot=evaluation.snapshot_id, split=evaluation.split).first()
+    if rival is None:
+        return Beside(
+            mine, differences=Differences(why_not=f"The champion has no report of the {evaluation.split} split of this data set.")
+        )
+    theirs = reports.from_json(rival.report)
+    found = between(mine, theirs)
+    return Beside(mine, rival, theirs, found, judge(mine, theirs, differences=found.rows))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from portal.core.text import counted
 from portal.learning import gate
-from portal.ml import Bin, Calibration, Interval, OperatingPoint
+from portal.ml import Bin, Calibration, Compared, Interval, OperatingPoint
 
 ALL = "all sites"
 UNKNOWN = Interval(math.nan, math.nan, math.nan, 0, 0, 0)
 """A row without a dot."""
 LEFT, WIDTH, RIGHT, ROW, TOP, BOTTOM = 196.0, 300.0, 104.0, 19.0, 8.0, 24.0
 SIDE, MARGIN, EDGE = 180.0, 34.0, 10.0
+REACHES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""How far a drawing of differences may reach to either side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Intervals below one another, x from 0 to 1."""
+    """Intervals below one another, x from 0 to 1, or about `zero`."""
 
     title: str
     width: float
@@ -50,6 +52,7 @@ class Rows:
     label_x: float
     short_x: float
     rows: tuple[Row, ...]
+    zero: float | None = None
 
 
 def operating(points: Sequence[OperatingPoint], champion: Sequence[OperatingPoint]) -> list[Rows]:
@@ -88,6 +91,31 @@ def _rows(title: str, figures: Sequence[Figures]) -> Rows:
 def forest(title: str, figures: Sequence[tuple[str, bool, Interval]]) -> Rows:
     """One drawing of named figures, each from 0 to 1; the flag marks what stands for all."""
     return _rows(title, [(label, "", head, figure, None) for label, head, figure in figures])
+
+
+def differences(title: str, compared: Sequence[Compared]) -> Rows | None:
+    """One drawing of differences about zero; None where none of them can be said. `head` marks what leaves zero out."""
+    known = [one for one in compared if one.known]
+    if not known:
+        return None
+    most = max(abs(end) for one in known for end in ((one.low, one.high) if one.sure else (one.difference,)))
+    reach, base = next(wide for wide in REACHES if wide >= most or wide == REACHES[-1]), TOP + ROW * len(known)
+    return Rows(
+        title=title, width=LEFT + WIDTH + RIGHT, height=base + BOTTOM, base=base, label_x=LEFT - 10, short_x=LEFT + WIDTH + 8,
+        ticks=tuple((f"{n * reach / 2:+g}" if n else "0", _aside(n * reach / 2, reach)) for n in range(-2, 3)), zero=_aside(0.0, reach),
+        rows=tuple(
+            Row(one.name, "", one.differs, TOP + ROW * (place + 0.5), _off(one, reach), None) for place, one in enumerate(known)
+        ),
+    )  # fmt: skip
+
+
+def _aside(difference: float, reach: float) -> float:
+    return _across(0.5 + difference / (2 * reach))
+
+
+def _off(one: Compared, reach: float) -> Dot:
+    low, high = (one.low, one.high) if one.sure else (one.difference, one.difference)
+    return Dot(_aside(one.difference, reach), _aside(low, reach), _aside(high, reach), gate.difference(one), f"{one.difference:+.3f}")
 
 
 def as_table(drawings: Sequence[Rows]) -> list[tuple[str, bool, list[str]]]:

@@ -26,10 +26,9 @@ from portal.images import seen
 from portal.images.models import Image
 from portal.learning import evaluations, promotions, selectors
 from portal.learning.models import Evaluation
-from portal.learning.reports import from_json
 from portal.registry import selectors as registry
 from portal.registry.models import ChampionChange, ModelVersion, PromotionRequest
-from portal.web import reports
+from portal.web import cards, differences, drawings, reports
 
 _WRONG_SHOWN = 36
 _EXTREMES = 4
@@ -68,6 +67,7 @@ def model(request: UserRequest, version_id: int) -> HttpResponse:
         "version": version,
         "run": getattr(version, "run", None),
         "devices": _devices(version),
+        "has_card": bool(ml.model_card(Path(version.bundle_path))),
         "reads_unknown": settings.REVIEW_UNCALIBRATED,
         "evaluations": asked,
         "chosen": chosen,
@@ -93,6 +93,18 @@ def _devices(version: ModelVersion) -> list[str]:
         return []
 
 
+@require_GET
+def model_card(request: UserRequest, version_id: int) -> HttpResponse:
+    """What the bundle's card says, as a page or as the file."""
+    version = access.get_visible(ModelVersion, request.user, version_id)
+    text = ml.model_card(Path(version.bundle_path))
+    if text and request.GET.get("download"):
+        named = f'attachment; filename="MODEL_CARD-{version.bundle_hash[:8]}.md"'
+        return HttpResponse(text, content_type="text/markdown; charset=utf-8", headers={"Content-Disposition": named})
+    shown = {"version": version, "blocks": cards.blocks(text), "named": version.bundle_hash in text}
+    return render(request, "models/card.html", shown)
+
+
 def _chosen(version: ModelVersion, wanted: str) -> Evaluation | None:
     """The evaluation that the address names, else the newest that has its report."""
     ready = selectors.reported().filter(version=version).order_by("-id")
@@ -104,18 +116,21 @@ def _rights(user: User) -> dict[str, Any]:
 
 
 def _report(chosen: Evaluation, user: User) -> dict[str, Any]:
-    rival = selectors.rival_evaluation(chosen)
-    mine, champion = from_json(chosen.report), from_json(rival.report) if rival else None
+    beside = selectors.beside_champion(chosen)
+    mine, compared = beside.mine, beside.differences.rows if beside.differences else ()
     wrong, extremes = reports.misclassified(mine), reports.extremes(mine, _EXTREMES)
     pictures = _pictures(chosen.snapshot, [*wrong[:_WRONG_SHOWN], *(row for _, _, rows in extremes for row in rows)], user)
     return {
         "report": mine,
-        "rival": rival,
-        "verdict": selectors.verdict(chosen),
+        "rival": beside.rival,
+        "verdict": beside.verdict,
+        "beside": beside.differences,
+        "differences": differences.rows(compared),
+        "difference_drawing": drawings.differences("This model minus the champion", compared),
         "wrong": reports.pictured(wrong[:_WRONG_SHOWN], pictures),
         "wrong_total": len(wrong),
         "extremes": [(kind, end, reports.pictured(rows, pictures)) for kind, end, rows in extremes],
-        **reports.drawn(mine, champion, chosen.version),
+        **reports.drawn(mine, beside.champion, chosen.version),
     }
 
 
@@ -179,6 +194,7 @@ urls = [
     path("models/", model_list, name="model_list"),
     path("models/roll-back/", model_roll_back, name="model_roll_back"),
     path("models/<int:version_id>/", model, name="model"),
+    path("models/<int:version_id>/card/", model_card, name="model_card"),
     path("models/<int:version_id>/evaluate/", model_evaluate, name="model_evaluate"),
     path("models/<int:version_id>/promotion/", model_request, name="model_request"),
     path("promotions/<int:request_id>/approve/", promotion_approve, name="promotion_approve"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,8 +119,11 @@ def _full_stage(cast: Cast) -> tuple[str, str]:
     shown = (row for row in made.images if row["kind"] == "green_filter" and row["answer"] == "regular")
     names = {row["sha256"]: image.clean_sha256 for row, image in zip(shown, pictures, strict=False)}
     images = tuple({**row, "sha256": names.get(row["sha256"], row["sha256"])} for row in made.images)
-    make_evaluation(old, snapshot, **to_json(full(left_out={}, held_out=())))
+    make_evaluation(old, snapshot, **to_json(full(left_out={}, held_out=(), images=images)))
     make_evaluation(new, snapshot, **to_json(replace(made, images=images)))
+    head, limits = f"# Model card\n\n| | |\n|---|---|\n| hash | `{new.bundle_hash}` |\n", "## Limits\n\n- **None** is known.\n"
+    card = f"{head}\n{limits}\n| figure | value |\n|---|---|\n| auroc | 0.9 |\n"
+    (Path(new.bundle_path) / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return f"/models/{new.pk}/", f"/models/{old.pk}/"
 
 
@@ -130,7 +134,8 @@ def test_the_report_of_a_model_is_drawn_reached_by_keyboard_and_passes_axe(new_p
     page.goto(address)
     for source in ("left-out-data", "roc-data", "precision-recall-data", "by-kind-data", "by-site-data"):
         assert _drawn(page, source), source
-    expect(page.locator("svg.forest")).to_have_count(2)
+    expect(page.locator("svg.forest")).to_have_count(3)
+    expect(page.locator("#differences .zero")).to_have_count(1)
     expect(page.locator(".thumb-card img").first).to_be_visible()
     screenshot(page, "report-1280")
     summary = page.locator("summary", has_text="As a table")
@@ -143,7 +148,7 @@ def test_the_report_of_a_model_is_drawn_reached_by_keyboard_and_passes_axe(new_p
     screenshot(page, "report-820")
     judge = new_page(bypass_csp=True)
     login(judge, cast.max)
-    for one in (address, champion_address, "/models/"):
+    for one in (address, champion_address, f"{address}card/", "/models/"):
         judge.goto(one)
         found = Axe().run(judge)
         assert found.violations_count == 0, f"{one}\n{found.generate_report()}"

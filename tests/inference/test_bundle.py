@@ -83,6 +83,18 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         Analyzer.open(folder)
 
 
+def test_a_card_is_written_from_the_manifest_and_its_hash_and_a_bundle_without_one_is_whole(copied: Path, tmp_path: Path) -> None:
+    digest = bundles.amend(copied, tmp_path / "carded", {"name": "x"}, card=lambda about, digest: f"{about['name']} {digest}")
+    assert bundles.card_of(tmp_path / "carded") == f"x {digest}"
+    assert bundles.describe(tmp_path / "carded").hash == digest
+    # Without another it stays, and changes no hash
+    assert bundles.amend(copied, tmp_path / "kept", {"name": "x"}) == digest
+    assert bundles.card_of(tmp_path / "kept") == "# A toy\n"
+    (tmp_path / "kept" / bundles.CARD).unlink()
+    assert bundles.card_of(tmp_path / "kept") == ""
+    assert bundles.describe(tmp_path / "kept").hash == digest
+
+
 def test_a_bundle_is_never_overwritten(copied: Path) -> None:
     with pytest.raises(bundles.BundleError, match="never overwritten"):
         toys.write_bundle(copied)

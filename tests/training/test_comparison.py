@@ -8,15 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.comparison import _Answers, as_text, compare, sensitivity_at
-from training.metrics import wilson
+from training.comparison import FIGURES, ROUTED, _Answers, as_text, compare, sensitivity_at
+from training.metrics import by_patient, wilson
 from training.types import EvaluationReport, TrainingRefused
+
+
+def _route(score: float) -> str:
+    return "auto_regular" if score < 0.1 else "review" if score <= 0.9 else "auto_non_regular"
 
 
 def report(scores: list[float], patients: list[str], kinds: list[str], **changes: Any) -> EvaluationReport:
     images = tuple(
         {"sha256": f"{n:04d}", "site": "s", "patient": patient, "kind": kind, "p_non_regular": score,
-         "answer": "green_filter" if score > 0.5 else "regular"}
+         "answer": "green_filter" if score > 0.5 else "regular", "route": _route(score)}
         for n, (score, patient, kind) in enumerate(zip(scores, patients, kinds, strict=True))
     )  # fmt: skip
     some = wilson(1, 2, 1)
@@ -77,4 +81,64 @@ def test_sensitivity_at_a_specificity_by_hand() -> None:
     regular = np.arange(100) / 100
     scores = np.concatenate([regular, [0.965, 0.975, 0.99, 0.5]])
     truth = np.array([False] * 100 + [True] * 4)
-    assert sensitivity_at(_Answers(scores, scores > 0.5, truth)) == 0.5
+    assert sensitivity_at(_Answers(scores, scores > 0.5, truth, scores < 0.1, scores < 0.9), 0.98) == 0.5
+
+
+def test_figures_by_hand_are_counted_over_those_they_are_about() -> None:
+    """Of two patients, regular, regular, green each: the other bundle finds one green image more, and reads one regular image less."""
+    kinds, patients = ["regular", "regular", "green_filter"] * 2, ["A", "A", "A", "B", "B", "C"]
+    one = report([0.05, 0.6, 0.95, 0.05, 0.05, 0.05], patients, kinds)
+    other = report([0.05, 0.05, 0.95, 0.05, 0.05, 0.95], patients, kinds)
+    rows = {row.name: row for row in compare(one, other)}
+    assert list(rows) == list(FIGURES)
+    counted = {name: (row.one, row.other, row.images, row.patients) for name, row in rows.items()}
+    assert counted["sensitivity"] == (0.5, 1.0, 2, 2)
+    assert counted["specificity"] == (0.75, 1.0, 4, 2)
+    assert counted["accuracy"] == (4 / 6, 1.0, 6, 3)
+    assert counted["missed unseen"] == (0.5, 0.0, 2, 2)
+    assert counted["sent to review"] == (1 / 6, 0.0, 6, 3)
+    assert rows["missed unseen"].difference == -0.5
+
+
+def test_every_interval_is_that_of_the_figure_drawn_by_itself(cases: tuple[list[str], list[str], Any]) -> None:
+    patients, kinds, scores = cases
+    moved = np.random.default_rng(1).permutation(scores)
+    row = next(
+        row for row in compare(report(list(scores), patients, kinds), report(list(moved), patients, kinds)) if row.name == "accuracy"
+    )
+    truth = np.array([kind != "regular" for kind in kinds])
+    right = ((moved > 0.5) == truth).astype(float) - ((scores > 0.5) == truth)
+    assert (row.low, row.high) == pytest.approx(by_patient(lambda rows: float(right[rows].mean()), patients))
+
+
+def test_what_hangs_on_routes_is_not_compared_across_rules(cases: tuple[list[str], list[str], Any]) -> None:
+    patients, kinds, scores = cases
+    one = report(list(scores), patients, kinds)
+    assert [row.name for row in compare(one, replace(one, known_devices_only=True))] == [name for name in FIGURES if name not in ROUTED]
+
+
+def test_one_patient_shows_no_difference_however_large() -> None:
+    kinds = ["regular", "green_filter"] * 5
+    one, other = report([0.4] * 10, ["A"] * 10, kinds), report([0.1, 0.9] * 5, ["A"] * 10, kinds)
+    row = next(row for row in compare(one, other) if row.name == "sensitivity")
+    assert (row.difference, row.low, row.high) == (1, 1, 1)
+    assert (row.known, row.sure, row.differs) == (True, False, False)
+    assert "differs" not in as_text(one, other, [row]).splitlines()[-1]
+
+
+def test_a_class_that_is_missing_leaves_its_figures_unsaid() -> None:
+    one = report([0.1, 0.2], ["A", "B"], ["regular"] * 2)
+    rows = {row.name: row for row in compare(one, one)}
+    assert [name for name, row in rows.items() if row.known] == ["specificity", "accuracy", "sent to review"]
+    assert not rows["AUROC"].differs
+    assert "cannot be told" in as_text(one, one, [rows["AUROC"]])
+
+
+def test_reports_that_do_not_tell_of_each_picture_cannot_be_compared(cases: tuple[list[str], list[str], Any]) -> None:
+    patients, kinds, scores = cases
+    one = report(list(scores), patients, kinds)
+    older = replace(one, images=tuple({name: value for name, value in row.items() if name != "route"} for row in one.images))
+    with pytest.raises(TrainingRefused, match="older version"):
+        compare(older, one)
+    with pytest.raises(TrainingRefused, match="do not tell what was answered"):
+        compare(replace(one, images=()), replace(one, images=()))

@@ -21,9 +21,10 @@ from portal import ml
 from tests.training import toys
 from training import __main__ as shell
 from training import card as cards
-from training import config
+from training import config, own_card
 from training import report as reports
 from training.engine import Reporter
+from training.manifest import read_snapshot
 from training.methods import METHODS
 from training.reproduction.pace import Pace, work
 from training.types import Cancelled, TrainConfig, TrainingRefused
@@ -60,6 +61,29 @@ def test_a_run_ends_with_a_bundle_that_analyses(trained: tuple[Path, list[Progre
     answer = ml.analyse([next((snapshot / "images").iterdir())], bundle)[0]
     assert isinstance(answer, Analysis)
     assert {"blur", "not_a_cervix"} <= set(answer.quality)
+
+
+def test_a_run_leaves_a_card_of_what_it_knew(trained: tuple[Path, list[Progress]], snapshot: Path) -> None:
+    about, digest = bundles.verify(trained[0])
+    card = bundles.card_of(trained[0])
+    assert card == own_card.text(about, digest)
+    assert f"`{digest}`" in card
+    # No hash covers it, as it names the bundle's
+    assert bundles.CARD not in about["files"]
+    assert about["data"]["images"] == len(read_snapshot(snapshot).records) == 84
+    own = about["metrics"]["refit"]["chosen_and_calibrated_by"]
+    assert (own["auroc"]["total"], own["auroc"]["patients"], own["sensitivity"]["total"]) == (24, 6, 12)
+    assert f"| auroc | {own['auroc']['value']:.3f} (" in card
+    assert str(trained[0].parent) not in card
+
+
+def test_a_bundle_that_is_fitted_anew_has_a_card_of_its_own(trained: tuple[Path, list[Progress]], snapshot: Path, tmp_path: Path) -> None:
+    assert shell.main(["refit", str(trained[0]), str(snapshot), str(tmp_path / "again")]) == 0
+    about, digest = bundles.verify(tmp_path / "again")
+    card = bundles.card_of(tmp_path / "again")
+    assert card == own_card.text(about, digest)
+    assert bundles.verify(trained[0])[1] not in card
+    assert f"Fitted anew after the training, on the snapshot of hash `{about['calibration_snapshot_hash']}`." in card
 
 
 def test_progress_only_grows_and_ends_at_one(trained: tuple[Path, list[Progress]]) -> None:

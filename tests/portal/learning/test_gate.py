@@ -1,13 +1,15 @@
 """The gate's truth table."""
 
 import json
+import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
-from portal.learning.gate import FAIL, PASS, Rules, Verdict, judge
+from portal.learning.gate import FAIL, PASS, Rules, Verdict, difference, judge
 from portal.learning.reports import from_json, to_json
-from portal.ml import Bin, Calibration, Cost, Interval, OperatingPoint, ReviewPoint
+from portal.ml import Bin, Calibration, Compared, Cost, Interval, OperatingPoint, ReviewPoint
 from tests.portal.learning.reports import NOTHING, figure, report, with_figures
 
 
@@ -201,3 +203,29 @@ NEWER = {
     "held_out", "left_out", "composition", "per_site_kind", "site_auroc", "faint_green_by_site", "operating_points", "precision_recall",
     "average_precision", "calibration", "review_points", "repeatability", "cost",
 }  # fmt: skip
+
+
+def _compared(name: str, low: float, high: float, **changes: Any) -> Compared:
+    middle = (low + high) / 2
+    return replace(Compared(name, 0.9, 0.9 + middle, middle, low, high, 100, 40), **changes)
+
+
+def test_the_difference_is_told_beside_its_check_and_decides_nothing() -> None:
+    apart = [_compared("sensitivity", -0.06, -0.01), _compared("specificity", -0.02, 0.01), _compared("missed unseen", 0.01, 0.03)]
+    plain, told = judge(report(), report()), judge(report(), report(), differences=apart)
+    assert told.passed
+    assert [(c.name, c.status, c.reason) for c in told.checks] == [(c.name, c.status, c.reason) for c in plain.checks]
+    said = {check.name: check.difference for check in told.checks}
+    assert said["sensitivity"] == "-0.035 [-0.060, -0.010] (100 images, 40 patients): surely lower than the champion's."
+    assert said["specificity"] == (
+        "-0.005 [-0.020, +0.010] (100 images, 40 patients): zero is not left out, so the two cannot be told apart."
+    )
+    assert said["missed unseen"].endswith("surely higher than the champion's.")
+    assert said["detector containment"] == ""
+    assert json.loads(json.dumps(told.as_json()))["checks"][0]["difference"] == said["sensitivity"]
+
+
+def test_a_difference_without_an_interval_promises_none() -> None:
+    assert "drawing them says nothing" in difference(_compared("sensitivity", 1.0, 1.0))
+    assert difference(_compared("sensitivity", 0.0, 1.0, difference=math.nan)) == "It cannot be told (100 images, 40 patients)."
+    assert "[+0.000, +0.000]" in difference(_compared("sensitivity", 0.0, 0.0))

@@ -197,7 +197,8 @@ def test_plots_are_drawn_from_the_report_and_stand_as_tables_too(cast: Cast, sta
     for source in ("left-out-data", "roc-data", "precision-recall-data", "by-kind-data", "by-site-data"):
         assert f'data-chart="{source}"' in page
         assert f'<script id="{source}" type="application/json">' in page
-    assert page.count('<svg class="forest"') == 2
+    # One a specificity, and the differences to the champion
+    assert page.count('<svg class="forest"') == 3
     assert page.count('<svg class="reliability"') == 3
     assert "error 0.120, limit 0.060" in page
     assert "0.770 [0.720, 0.820] (80 images, 40 patients)" in page
