@@ -9,6 +9,8 @@ from typing import Any
 from portal.ml import Calibration, Compared, EvaluationReport, Interval
 
 PASS, FAIL = "pass", "fail"
+MISSED = "missed unseen"
+"""The check whose figure is the worse the higher it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`difference`: what the interval of the difference to the champion says, where there is one. It decides nothing."""
+    """`difference`: what the interval of the difference to the champion says, where there is one."""
 
     name: str
     status: str
@@ -47,11 +49,22 @@ def judge(
 ) -> Verdict:
     """Compare two reports of the same split of the same snapshot; without a champion the candidate stands on its own figures.
 
-    differences: candidate minus champion. They are told beside the checks of the same figures, and change no verdict.
+    differences: candidate minus champion. They are told beside the checks of the same figures; one that leaves no doubt that the candidate
+    is worse fails a check that the champion's own interval, which knows of no pairs, would pass.
     """
-    told = {one.name: difference(one) for one in differences}
-    checks = tuple(replace(check, difference=told.get(check.name, "")) for check in _checks(candidate, champion, rules))
+    told = {one.name: one for one in differences}
+    checks = tuple(_by_pairs(check, told.get(check.name)) for check in _checks(candidate, champion, rules))
     return Verdict(passed=all(check.status == PASS for check in checks), checks=checks)
+
+
+def _by_pairs(check: Check, one: Compared | None) -> Check:
+    if one is None:
+        return check
+    told = replace(check, difference=difference(one))
+    worse = one.low > 0 if check.name == MISSED else one.high < 0
+    if check.status == FAIL or not (one.known and one.sure and one.differs and worse):
+        return told
+    return replace(told, status=FAIL, reason=f"{check.reason} But on the same images it is surely worse.")
 
 
 def _checks(candidate: EvaluationReport, champion: EvaluationReport | None, rules: Rules) -> Iterator[Check]:
@@ -118,11 +131,11 @@ def _detector(candidate: EvaluationReport, champion: EvaluationReport, rules: Ru
 def _missed(new: Interval, old: Interval, rules: Rules) -> Check:
     """What is accepted as regular without anybody seeing it, and is not."""
     if not known(new) or not known(old):
-        return Check("missed unseen", PASS, "No non-regular image in this split: what would be missed unseen cannot be told.")
+        return Check(MISSED, PASS, "No non-regular image in this split: what would be missed unseen cannot be told.")
     above = new.value > old.most
     word = "above the interval of" if above else "not above the interval of"
     reason = f"{said(new)} is {word} the champion's {said(old)}.{_wider(old, old.most, old.high)}{_weak(new, rules)}"
-    return Check("missed unseen", FAIL if above else PASS, reason)
+    return Check(MISSED, FAIL if above else PASS, reason)
 
 
 def _site(site: str, new: Interval | None, rules: Rules) -> Iterator[Check]:

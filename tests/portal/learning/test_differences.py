@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from portal.core.errors import BadInput
 from portal.learning import selectors
 from portal.learning.promotions import request_promotion
 from portal.ml import Compared, EvaluationReport
@@ -66,14 +67,16 @@ def test_the_gate_tells_it_beside_its_checks_and_so_does_what_was_asked_for(cast
     stage.evaluate(stage.candidate, _answering(right=False))
     page = _page(cast, stage)
     gate = page.partition("The gate says")[2].partition("</table>")[0]
-    assert "Difference to the champion, which decides nothing" in gate
+    assert "Difference to the champion on the same images" in gate
     assert re.search(r"-0\.500 \[-0\.\d+, -0\.\d+\] \(80 images, 40 patients\): surely lower than the champion", gate)
-    # The figures that the gate decides by are the same in both reports, and its word is what it was
-    assert "verdict-pass" in gate
-    assert "verdict-fail" not in gate
+    # By the champion's own interval it would pass: both reports say the same of the whole
+    assert gate.count("But on the same images it is surely worse.") == gate.count("surely lower than the champion") > 0
     assert _rows(page)["specificity"].endswith("worse")
-    asked = request_promotion(version=stage.candidate, actor=cast.max)
-    assert asked.verdict["passed"]
+    with pytest.raises(BadInput, match="The gate says no"):
+        request_promotion(version=stage.candidate, actor=cast.max)
+    asked = request_promotion(version=stage.candidate, actor=cast.max, note="It is cheaper by far.")
+    assert not asked.verdict["passed"]
+    assert {check["status"] for check in asked.verdict["checks"] if not check["difference"]} == {"pass"}
     told = {check["name"]: check["difference"] for check in asked.verdict["checks"]}
     assert "surely lower" in told["specificity"]
     assert told["detector containment"] == ""
@@ -100,7 +103,7 @@ def test_reports_that_cannot_be_compared_say_why_and_the_gate_speaks_all_the_sam
     assert "No difference can be told." in page
     assert why in page
     assert "The gate says" in page
-    assert "which decides nothing" not in page
+    assert "surely worse" not in page
     assert _rows(page) == {}
 
 

@@ -210,11 +210,16 @@ def _compared(name: str, low: float, high: float, **changes: Any) -> Compared:
     return replace(Compared(name, 0.9, 0.9 + middle, middle, low, high, 100, 40), **changes)
 
 
-def test_the_difference_is_told_beside_its_check_and_decides_nothing() -> None:
+def test_the_difference_is_told_beside_its_check_and_fails_what_is_surely_worse() -> None:
     apart = [_compared("sensitivity", -0.06, -0.01), _compared("specificity", -0.02, 0.01), _compared("missed unseen", 0.01, 0.03)]
     plain, told = judge(report(), report()), judge(report(), report(), differences=apart)
-    assert told.passed
-    assert [(c.name, c.status, c.reason) for c in told.checks] == [(c.name, c.status, c.reason) for c in plain.checks]
+    assert plain.passed
+    assert [check.name for check in told.checks] == [check.name for check in plain.checks]
+    failed = [check for check in told.checks if check.status == "fail"]
+    assert [check.name for check in failed] == ["sensitivity", "missed unseen"]
+    assert all(check.reason.endswith(" But on the same images it is surely worse.") for check in failed)
+    better = [_compared("sensitivity", 0.01, 0.06), _compared("missed unseen", -0.03, -0.01)]
+    assert judge(report(), report(), differences=better).passed
     said = {check.name: check.difference for check in told.checks}
     assert said["sensitivity"] == "-0.035 [-0.060, -0.010] (100 images, 40 patients): surely lower than the champion's."
     assert said["specificity"] == (
