@@ -30,6 +30,7 @@ app.conf.beat_schedule = {
     "finish_arrivals": _every(60, "finish_arrivals"),
     "sweep_incoming": _every(3600, "sweep_incoming"),
     "gather_known": _every(3600, "gather_known"),
+    "judge_what_earns": _every(600, "judge_what_earns"),
     "remind_readers": _every(3600, "remind_readers"),
     "walk_chain": _every(86_400, "walk_chain"),
     "check_stores": _every(3600, "check_stores"),

@@ -125,7 +125,7 @@ def _calibration(about: About, over: Row) -> str:
     named = UNTOLD if devices is None else ", ".join(devices) or "none"
     lines = [
         f"Regular without review below {fusion['t_lo']}, non-regular without review above {fusion['t_hi']}. "
-        "These are fixed; no site has earned by readings what may pass there.",
+        "These are fixed. The portal lets pass at a site only what its own readings have earned.",
         f"Probabilities were fitted on {_over(over)}, {int(over['non_regular'])} of them non-regular (validation and calibration)."
         if "non_regular" in over else f"What probabilities were fitted on: {UNTOLD}.",
         f"Devices with images enough to be calibrated on: {named}. Everything from other devices can be sent to people "

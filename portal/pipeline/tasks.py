@@ -17,6 +17,8 @@ from portal.jobs import bell, selectors, services
 from portal.pipeline import runner
 from portal.pipeline.handlers import HANDLERS
 from portal.pipeline.invariants import HARMLESS, violations
+from portal.registry import selectors as registry
+from portal.reviews import earning
 from portal.reviews.quality import known_images, measuring
 from portal.reviews.room import digests
 
@@ -114,6 +116,14 @@ def walk_chain() -> None:
 def gather_known() -> None:
     """Hourly: which settled pictures may measure readers?"""
     known_images.gather()
+
+
+@doorbell
+def judge_what_earns() -> None:
+    """Every ten minutes: is there anything by which sites earn what may pass, of which the champion has said nothing?"""
+    champion = registry.champion()
+    with transaction.atomic():
+        services.put(kind="analyse", subject_ids=earning.to_judge(champion) if champion else [])
 
 
 @doorbell

@@ -13,11 +13,12 @@ from django.utils.crypto import salted_hmac
 
 from portal.analyses.models import Assessment
 from portal.images.models import ImageState, Patient
+from portal.jobs.models import Job, JobState
 from portal.labels.models import HUMAN, Label, Provenance
-from portal.ml import Earned, Kind, Route, earned
+from portal.ml import NON_REGULAR_KINDS, UNCALIBRATED, Earned, Kind, Route, earned
 from portal.registry.models import ModelVersion
 from portal.reviews.models import LIVE_STATES, Purpose, ReviewTask, TaskState
-from portal.reviews.triage import BY_THRESHOLD, READ_WHATEVER_IT_SAYS, Rules
+from portal.reviews.triage import BY_SITE, BY_THRESHOLD, READ_WHATEVER_IT_SAYS, Rules
 
 Wanted = Collection[tuple[int, int]]
 """Pairs of a site's and a version's ids."""
@@ -67,12 +68,13 @@ def positives(sites: Collection[int], version: int) -> dict[int, dict[int, float
     """By site and patient, the lowest probability that this version gives to one of the patient's non-regular images that count.
 
     The lowest, as images of one patient are not exchangeable and the worst is what must not pass. 1 where people read the image at any
-    threshold, by this version's other reasons: it cannot pass unseen. Patients from whom the version has learned prove nothing.
+    threshold, by this version's other reasons: it cannot pass unseen. Patients from whom the version has learned prove nothing, nor do
+    images of devices on which it was not calibrated: they do not pass, and say nothing of those that do.
     """
     judged = _judged(version)
     rows = (
-        _counting(sites)
-        .exclude(kind=Kind.REGULAR)
+        _before_the_oldest_open(_counting(sites), sites)
+        .filter(kind__in=NON_REGULAR_KINDS)
         .exclude(image__exam__patient__in=_learned[0](version))
         .annotate(p=judged.values("p_non_regular")[:1], reasons_then=judged.values("reasons")[:1])
         .exclude(p=None)
@@ -80,6 +82,8 @@ def positives(sites: Collection[int], version: int) -> dict[int, dict[int, float
     )
     found: dict[int, dict[int, float]] = {}
     for site, patient, p, reasons in rows:
+        if UNCALIBRATED in reasons:
+            continue
         score = 1.0 if set(reasons) - BY_THRESHOLD - READ_WHATEVER_IT_SAYS else p
         at = found.setdefault(site, {})
         at[patient] = min(score, at.get(patient, 1.0))
@@ -87,36 +91,39 @@ def positives(sites: Collection[int], version: int) -> dict[int, dict[int, float
 
 
 def to_judge(version: ModelVersion) -> list[int]:
-    """The images that earn, of all sites, of which this version has said nothing yet: without them a new champion has earned nothing."""
-    counting = _counting(None).exclude(kind=Kind.REGULAR).exclude(image__exam__patient__in=_learned[0](version.pk))
-    return list(counting.annotate(p=_judged(version.pk).values("p_non_regular")[:1]).filter(p=None).values_list("image", flat=True))
+    """The images that earn, now or when an older question is answered, of all sites, of which this version has said nothing yet: without
+    them a new champion has earned nothing. None whose analysis has failed."""
+    failed = Job.objects.filter(kind="analyse", state=JobState.FAILED, subject_id=OuterRef("image"))
+    said = Assessment.objects.filter(image=OuterRef("image"), analysis__version=version)
+    earning = _counting(None).filter(kind__in=NON_REGULAR_KINDS).exclude(image__exam__patient__in=_learned[0](version.pk))
+    return list(earning.exclude(Exists(said)).exclude(Exists(failed)).values_list("image", flat=True))
 
 
 def _judged(version: int) -> QuerySet[Assessment]:
     return Assessment.objects.filter(image=OuterRef("image"), analysis__version=version).order_by("-pk")
 
 
-def _counting(sites: Collection[int] | None) -> QuerySet[Label]:
-    """What people say of images that were read whatever a model said of them; of patients who are known.
+_WHATEVER = ReviewTask.objects.filter(purpose=Purpose.REVIEW, reasons__overlap=sorted(BY_SITE))
 
-    Only what was asked before the oldest such question of the site that is still open: what is most in doubt is read first, so that among
-    those asked since, what was read by now is not like the rest. Of drawn examples the truth is known of all.
-    """
-    whatever = ReviewTask.objects.filter(purpose=Purpose.REVIEW, reasons__overlap=sorted(READ_WHATEVER_IT_SAYS))
-    asked = whatever.filter(image=OuterRef("image"), state=TaskState.CLOSED).order_by("pk")
-    waiting = whatever.filter(state__in=LIVE_STATES)
-    if sites is not None:
-        waiting = waiting.filter(image__site__in=sites)
-    oldest = dict(waiting.order_by().values_list("image__site").annotate(first=Min("pk")))
+
+def _counting(sites: Collection[int] | None) -> QuerySet[Label]:
+    """What people say of images that were read whatever a model said of them; of patients who are known. Of drawn examples the truth is
+    known of all."""
+    asked = _WHATEVER.filter(image=OuterRef("image"), state=TaskState.CLOSED).order_by("pk")
     rows = (
         Label.objects.filter(current=True, provenance__in=HUMAN, image__state=ImageState.SETTLED, image__exam__isnull=False)
         .annotate(asked=Subquery(asked.values("pk")[:1]))
         .filter(Q(provenance=Provenance.EXAMPLE_TRUTH) | Q(asked__isnull=False))
     )
-    if sites is not None:
-        rows = rows.filter(image__site__in=sites)
-    for site, first in oldest.items():
-        rows = rows.exclude(image__site=site, asked__gt=first)
+    return rows if sites is None else rows.filter(image__site__in=sites)
+
+
+def _before_the_oldest_open(rows: QuerySet[Label], sites: Collection[int]) -> QuerySet[Label]:
+    """What was asked before the oldest such question of its site that is still open: what is most in doubt is read first, so that among
+    those asked since, what was read by now is not like the rest."""
+    waiting = _WHATEVER.filter(state__in=LIVE_STATES, image__site__in=sites)
+    for site, first in waiting.order_by().values_list("image__site").annotate(first=Min("pk")):
+        rows = rows.filter(~Q(image__site=site) | Q(asked__isnull=True) | Q(asked__lte=first))
     return rows
 
 
@@ -150,9 +157,7 @@ def standing(site: int, rules: Rules, version: ModelVersion) -> Standing:
     """How a site stands before a version. Seven statements at most."""
     scores = positives([site], version.pk).get(site, {})
     found = None if rules.missed_share is None else earned(list(scores.values()), rules.missed_share, rules.confidence)
-    waiting = ReviewTask.objects.filter(
-        image__site=site, purpose=Purpose.REVIEW, state__in=LIVE_STATES, reasons__overlap=sorted(READ_WHATEVER_IT_SAYS)
-    )
+    waiting = _WHATEVER.filter(image__site=site, state__in=LIVE_STATES)
     return Standing(site, rules, found, tuple(sorted(scores.values())), tuple(_passed(site, version)), waiting.count())
 
 
@@ -160,16 +165,17 @@ def _passed(site: int, version: ModelVersion) -> list[Passed]:
     # before the answer: of what it judged later it was asked about the non-regular ones alone
     judged = _judged(version.pk).filter(created__lt=OuterRef("created"))
     rows = (
-        _counting([site])
+        _before_the_oldest_open(_counting([site]), [site])
         .exclude(image__exam__patient__in=_learned[0](version.pk))
         .annotate(reasons_then=judged.values("reasons")[:1], p=judged.values("p_non_regular")[:1])
-        .filter(reasons_then__contained_by=sorted(READ_WHATEVER_IT_SAYS))
+        .filter(reasons_then__contained_by=sorted(BY_SITE))
         .values_list("kind", "p", "image__exam__patient")
     )
     groups: dict[Route, list[tuple[bool, int]]] = {Route.AUTO_REGULAR: [], Route.AUTO_NON_REGULAR: []}
     for kind, p, patient in rows:
         route = Route.AUTO_REGULAR if p < 0.5 else Route.AUTO_NON_REGULAR
-        groups[route].append(((kind == Kind.REGULAR) != (route is Route.AUTO_REGULAR), patient))
+        right = kind == Kind.REGULAR if route is Route.AUTO_REGULAR else kind in NON_REGULAR_KINDS
+        groups[route].append((not right, patient))
     return [
         Passed(
             route, len(group), len({patient for _, patient in group}), sum(wrong for wrong, _ in group),

@@ -20,11 +20,11 @@ from portal.jobs import services as jobs
 from portal.labels import selectors as label_selectors
 from portal.labels import services as labels
 from portal.labels.models import HUMAN, Label, Provenance
-from portal.ml import Kind, Route
+from portal.ml import UNCALIBRATED, Kind, Route
 from portal.reviews import crowds, earning, order, selectors
 from portal.reviews import triage as triage_rules
 from portal.reviews.models import Purpose, ReviewTask, TaskState
-from portal.reviews.triage import Facts, Routed, Rules
+from portal.reviews.triage import BY_SITE, Facts, Routed, Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,17 @@ class Case:
     def sure(self) -> bool:
         return self.routed.route is not Route.REVIEW
 
+    @property
+    def stands(self) -> bool:
+        """Whether what was accepted may stay so: that it would be read today whatever the model says is no doubt of it."""
+        return self.sure or (bool(self.routed.reasons) and BY_SITE.issuperset(self.routed.reasons))
+
     def question(self) -> Question:
         return Question(self.image, self.routed.reasons, self.routed.priority, self.rules, self.beside.analysis.look)
+
+    def doubt(self) -> Question:
+        """The same about what was accepted: asked because of what the model says, it is none of those that are read whatever it says."""
+        return replace(self.question(), reasons=tuple(one for one in self.routed.reasons if one not in BY_SITE))
 
     def label(self, assessment: Assessment) -> labels.New:
         kind = Kind.REGULAR if self.routed.route is Route.AUTO_REGULAR else self.kind
@@ -131,8 +140,8 @@ def objection(case: Case, label: Label | None) -> Question | None:
     """What is to be asked about an accepted image. People's word is not doubted."""
     if label is not None and label.provenance in HUMAN:
         return None
-    if not case.sure:
-        return case.question()
+    if not case.stands:
+        return case.doubt()
     if label is None or label.kind != case.kind:
         return Question(case.image, ("models_disagree",), 1.0, case.rules, case.beside.analysis.look)
     return None
@@ -152,7 +161,10 @@ def move_in_queue(waiting: Sequence[Case]) -> None:
     for task in tasks:
         case = cases[task.image_id]
         task.priority, task.look = order.soon(case.routed.priority, task.alike), case.beside.analysis.look
-    ReviewTask.objects.bulk_update(tasks, ["priority", "look"])
+        if UNCALIBRATED not in case.routed.reasons:
+            # the sure ones of its device are not read any more, so that it is none of those that are read whatever the model says
+            task.reasons = [one for one in task.reasons if one != UNCALIBRATED] or task.reasons
+    ReviewTask.objects.bulk_update(tasks, ["priority", "look", "reasons"])
 
 
 def open_tasks(questions: Sequence[Question], *, actor: User | None = None, note: str = "") -> list[ReviewTask]:

@@ -20,10 +20,10 @@ from portal.ml import UNCALIBRATED, Route
 from portal.reviews import selectors
 from portal.reviews.models import Purpose, ReviewTask, TaskState
 from portal.reviews.questions import Case, Question, accept, judge, move_in_queue, objection, open_tasks
-from portal.reviews.triage import AUDIT, NOT_EARNED
+from portal.reviews.triage import BY_SITE
 
 log = logging.getLogger(__name__)
-KEPT = ("reopened", AUDIT, NOT_EARNED)
+KEPT = ("reopened", *BY_SITE)
 """Why people ask, or chance, or a site that has earned nothing; no machine takes such a question back, whatever it says."""
 _NOISE = 1e-9
 """Probabilities nearer than this are the same: another machine may round differently."""
@@ -127,7 +127,7 @@ def _follow(judged: Sequence[tuple[Case, Assessment]], before: Mapping[int, Asse
 def _about_accepted(accepted: Sequence[tuple[Case, Assessment]], label_of: Mapping[int, Label]) -> list[Question]:
     """An automatic label of the same version follows the machines' new word; what is in doubt again, or what a new model says
     otherwise, is asked about."""
-    followed = [(case, made) for case, made in accepted if case.sure and _is_its_own(case, label_of.get(case.image.pk))]
+    followed = [(case, made) for case, made in accepted if case.stands and _is_its_own(case, label_of.get(case.image.pk))]
     labels.set_labels([case.label(made) for case, made in followed if label_of[case.image.pk].kind != case.kind])
     rest = [case for case, _ in accepted if case.image.pk not in {one.image.pk for one, _ in followed}]
     questions = [objection(case, label_of.get(case.image.pk)) for case in rest]

@@ -10,9 +10,10 @@ DISAGREEMENT = frozenset({"classifiers_disagree", "context_overturned"})
 NOVELTY = frozenset({"beyond_training_distances", "out_of_distribution"})
 """Reasons by which a bundle says that its parts say different things, and that it has seen nothing like this."""
 AUDIT, NOT_EARNED = "audit", "t_lo_not_earned"
-READ_WHATEVER_IT_SAYS = frozenset({AUDIT, NOT_EARNED, UNCALIBRATED})
+BY_SITE = frozenset({AUDIT, NOT_EARNED})
+READ_WHATEVER_IT_SAYS = BY_SITE | {UNCALIBRATED}
 """Reasons that do not depend on what the model says of the image. What is read for one of these may calibrate and measure; what is read
-because it was uncertain may not (METHODS 6)."""
+because it was uncertain may not (METHODS 6). Those of BY_SITE earn a site what may pass."""
 BY_THRESHOLD = frozenset({"between_thresholds", "above_site_t_lo", "above_earned_t_lo", "below_site_t_hi"})
 """Reasons that another threshold would take away."""
 

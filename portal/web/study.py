@@ -97,7 +97,7 @@ class RulesForm(forms.Form):
     def wanted(self) -> dict[str, Any]:
         data = dict(self.cleaned_data)
         said = {name: value for name, value in data.items() if value is not None or name in _MAY_BE_EMPTY}
-        said |= {name: said[name] / 100 for name in _IN_PERCENT if said.get(name) is not None}
+        said |= {name: round(said[name] / 100, 6) for name in _IN_PERCENT if said.get(name) is not None}
         people = {name: [row.pk for row in data[name]] for name in ("only_sites", "only_readers")}
         return {**said, **people, "boxes": data["boxes"] or Boxes.OPTIONAL}
 
@@ -149,6 +149,8 @@ def _context(request: UserRequest, site: Site | None, form: RulesForm) -> dict[s
         "form": form,
         "groups": form.groups(),
         "site": site,
+        "unseen": unseen.of_site(site) if site else None,
+        "may_see_models": access.has_role(request.user, access.ADMINS),
         "own": any(line.own for line in lines if line.site == site),
         "lines": [(line, says(line.rule, names), passing.get(line.site.pk, "") if line.site else "") for line in lines],
         "installed": {"missed": settings.MISSED_SHARE, "audits": settings.AUDIT_SHARE},

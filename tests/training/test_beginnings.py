@@ -15,7 +15,7 @@ from inference import bundle as bundles
 from tests.training import toys
 from tests.training.test_train import everything
 from training import __main__ as shell
-from training import api, beginnings, card, config, methods, runs
+from training import api, beginnings, card, claims, config, methods, runs
 from training.manifest import read_snapshot
 from training.types import TrainConfig, TrainingRefused
 
@@ -215,25 +215,25 @@ def test_the_shell_says_in_words_what_the_shipped_champion_once_made_crash(
 def test_a_run_of_before_there_was_a_choice_goes_on_in_its_folder(start: Path, snapshot: Path, tmp_path: Path) -> None:
     given = TrainConfig(preset="paper", start=str(start), parts=("resnest",), anew=())
     recipes, data = config.PRESETS["paper"], read_snapshot(snapshot)
-    api.claim(tmp_path, given, data, recipes)
+    claims.claim(tmp_path, given, data, recipes)
     mark = json.loads((tmp_path / "run.json").read_text())
     assert set(mark) == {"preset", "seed", "start", "parts", "fresh", "snapshot", "recipes"}
-    api.claim(tmp_path, given, data, recipes)
+    claims.claim(tmp_path, given, data, recipes)
     with pytest.raises(TrainingRefused, match="another run"):
-        api.claim(tmp_path, replace(given, anew=None), data, recipes)
+        claims.claim(tmp_path, replace(given, anew=None), data, recipes)
 
 
 def test_a_run_of_before_there_was_jpeg_goes_on_without_it_whatever_a_bundle_must_reach(snapshot: Path, tmp_path: Path) -> None:
     recipes, data = config.PRESETS["default"], read_snapshot(snapshot)
     without = replace(recipes, resnest=replace(recipes.resnest, jpeg=0.0))
-    api.claim(tmp_path, everything(), data, without)
+    claims.claim(tmp_path, everything(), data, without)
     mark = json.loads((tmp_path / "run.json").read_text())
     assert "jpeg" not in mark["recipes"]["resnest"]
     mark["recipes"]["health_auroc"] = 0.9
     (tmp_path / "run.json").write_text(json.dumps(mark))
-    api.claim(tmp_path, everything(), data, without)
+    claims.claim(tmp_path, everything(), data, without)
     with pytest.raises(TrainingRefused, match="another run"):
-        api.claim(tmp_path, everything(), data, recipes)
+        claims.claim(tmp_path, everything(), data, recipes)
 
 
 def test_a_named_bundle_that_is_not_there_is_found_before_the_run(tmp_path: Path) -> None:

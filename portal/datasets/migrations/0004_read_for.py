@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from portal.core.going_back import refuse_to_lose
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -13,5 +15,9 @@ class Migration(migrations.Migration):
             model_name="snapshotitem",
             name="read_for",
             field=models.CharField(db_default="", default="", help_text="whatever, chosen, nobody; empty: not written down.", max_length=8),
+        ),
+        refuse_to_lose(
+            "datasets 0004",
+            {"how images of data sets came to be read": "SELECT count(*) FROM datasets_snapshotitem WHERE read_for <> ''"},
         ),
     ]

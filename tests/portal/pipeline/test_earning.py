@@ -16,11 +16,12 @@ from portal.datasets import rows as datasets
 from portal.datasets.query import Query
 from portal.datasets.selectors import choose, items
 from portal.datasets.services import create_snapshot
-from portal.images.models import Image
+from portal.images.models import Image, Patient
 from portal.jobs.models import Job
 from portal.learning.models import TrainingRun
 from portal.learning.promotions import rescore_queue
 from portal.ml import Analysis
+from portal.pipeline import tasks
 from portal.pipeline.invariants import violations
 from portal.registry.models import ModelVersion
 from portal.reviews import earning
@@ -63,7 +64,7 @@ def read(cast: Cast, image: Image, kind: str) -> None:
     """Ravi answers the open question about this image, whichever comes first in the queue."""
     task = ReviewTask.objects.get(image=image, state="open")
     Lease.objects.create(task=task, reader=cast.ravi, token=f"of-{task.pk}", until=Now() + timedelta(minutes=5))
-    submit_read(task=task, reader=cast.ravi, answer=Answer(kind))
+    submit_read(task=task, reader=cast.ravi, answer=Answer(kind, reasons=("blurred",) if kind == "unusable" else ()))
 
 
 def earn(cast: Cast, toy: Toy, *scores: float) -> None:
@@ -135,10 +136,47 @@ def test_what_was_read_because_a_model_was_unsure_earns_nothing(cast: Cast, toy:
     assert asked.state == "accepted", "this installation trusts the model meanwhile"
     reopen(image=asked, actor=cast.max)
     read(cast, asked, "green_filter")
-    (unknown,) = come(cast, toy, looks(0.4), patient="G2", device="phone")
-    settings.REVIEW_UNCALIBRATED = True
-    reassess([unknown.pk])
+    settings.REVIEW_UNCALIBRATED, settings.MISSED_SHARE = True, None
+    (unknown,) = come(cast, toy, looks(0.95), patient="G2", device="phone")
+    assert reasons(unknown) == ["no_calibration_for_device"]
+    read(cast, unknown, "green_filter")
     assert earning.positives([cast.north.pk], version.pk) == {}
+
+
+def test_a_device_on_which_the_model_was_not_calibrated_earns_nothing_for_the_others(cast: Cast, toy: Toy, version: Any) -> None:
+    for number in range(HALF):
+        (image,) = come(cast, toy, looks(0.95), patient=f"G{number}", device="phone")
+        assert reasons(image) == ["no_calibration_for_device", "t_lo_not_earned"]
+        read(cast, image, "green_filter")
+    (known,) = come(cast, toy, PLAIN, patient="P1")
+    assert reasons(known) == ["t_lo_not_earned"]
+    assert earning.positives([cast.north.pk], version.pk) == {}
+    assert [one.images for one in earning.standing(cast.north.pk, rules_for(cast.north.pk), version).passed] == [0, 0]
+
+
+def test_pictures_that_are_no_cervix_or_of_no_use_earn_nothing(cast: Cast, toy: Toy, version: Any) -> None:
+    """The probability is of a green filter or iodine: of these it says nothing."""
+    for number, kind in enumerate(["not_cervix", "unusable", "post_treatment"] * 2):
+        (image,) = come(cast, toy, looks(0.99), patient=f"G{number}")
+        read(cast, image, kind)
+    assert earning.positives([cast.north.pk], version.pk) == {}
+    _, other = earning.standing(cast.north.pk, rules_for(cast.north.pk), version).passed
+    assert (other.images, other.wrong) == (6, 6), "and they were no green filter either"
+
+
+def test_a_device_that_is_named_leaves_nothing_that_counts_as_read_whatever_the_model_says(
+    cast: Cast, toy: Toy, version: Any, settings: Any
+) -> None:
+    """The sure ones are taken back then, so that the doubtful ones left are not like all."""
+    settings.MISSED_SHARE = None
+    sure, unsure = come(cast, toy, PLAIN, looks(0.5), patient="P1", device="")
+    Image.objects.filter(pk__in=[sure.pk, unsure.pk]).update(device="colposcope")
+    reassess([sure.pk])
+    sure.refresh_from_db()
+    assert sure.state == "accepted"
+    assert ReviewTask.objects.get(image=unsure, state="open").reasons == ["between_thresholds"]
+    read(cast, unsure, "green_filter")
+    assert {row.image_id: row.read_for for row in choose(Query()).rows} == {unsure.pk: "chosen"}
 
 
 def test_where_nothing_may_pass_everything_is_read_even_if_the_installation_trusts_the_model(cast: Cast, toy: Toy, settings: Any) -> None:
@@ -161,6 +199,12 @@ def test_what_was_asked_after_the_oldest_open_question_does_not_count_yet(cast: 
     assert earning.standing(cast.north.pk, rules_for(cast.north.pk), version).waiting == 1
     read(cast, waiting, "green_filter")
     assert sorted(earning.positives([cast.north.pk], version.pk)[cast.north.pk].values()) == [0.02, 0.5, 0.51, 0.52]
+
+
+def test_drawn_examples_count_whatever_is_open(cast: Cast, toy: Toy, version: Any) -> None:
+    drawn = make_image(cast.north, state="settled", kind="green_filter", patient="D1", provenance="example_truth", version=version)
+    come(cast, toy, PLAIN, patient="P1")
+    assert list(earning.positives([cast.north.pk], version.pk)) == [cast.north.pk], drawn
 
 
 def test_patients_from_whom_the_model_has_learned_prove_nothing(cast: Cast, toy: Toy, version: Any) -> None:
@@ -205,6 +249,53 @@ def test_a_new_champion_judges_what_sites_have_earned_by(cast: Cast, toy: Toy, v
     assert [image.state for image in Image.objects.filter(pk__in=asked)] == ["settled"] * HALF, "people's word stands"
     (after,) = come(cast, toy, PLAIN, patient="P3")
     assert after.state == "accepted"
+
+
+def test_what_was_accepted_is_not_asked_again_because_a_new_champion_has_earned_nothing(cast: Cast, toy: Toy) -> None:
+    """Only images of exams that grow would be, and of these the sure ones: nothing to measure by."""
+    about: dict[str, Any] = {
+        "context": Context(COMPARE, {}).as_json(),
+        "fusion": {"t_lo": 0.1, "t_hi": 0.9},
+        "calibrated_devices": ["colposcope"],
+    }
+    make_version("champion", **about)
+    earn(cast, toy, *[0.95] * HALF)
+    plain, stained = come(cast, toy, PLAIN, STAINED, patient="P1")
+    assert [plain.state, stained.state] == ["accepted"] * 2
+    make_version("champion", **about)
+    (late,) = come(cast, toy, PLAIN, patient="P1")
+    drain()
+    for image in (plain, stained):
+        image.refresh_from_db()
+    assert (late.state, plain.state, stained.state) == ("in_review", "accepted", "accepted")
+    assert reasons(plain) == ["t_lo_not_earned"]
+    assert "t_lo_not_earned" not in {one for task in ReviewTask.objects.filter(image__in=[plain, stained]) for one in task.reasons}
+
+
+def test_what_waits_behind_an_open_question_at_a_promotion_counts_for_the_new_champion_too(cast: Cast, toy: Toy) -> None:
+    (waiting,) = come(cast, toy, PLAIN, patient="P0")
+    earn(cast, toy, *[0.95] * HALF)
+    new = make_version("champion", fusion={"t_lo": 0.1, "t_hi": 0.9}, calibrated_devices=["colposcope"])
+    rescore_queue(version=new, actor=cast.max)
+    drain()
+    read(cast, waiting, "regular")
+    assert len(earning.positives([cast.north.pk], new.pk)[cast.north.pk]) == HALF
+
+
+def test_the_beat_has_judged_what_no_promotion_saw(cast: Cast, toy: Toy) -> None:
+    (seen,) = come(cast, toy, PLAIN, patient="P0")
+    read(cast, seen, "regular")
+    new = make_version("champion", fusion={"t_lo": 0.1, "t_hi": 0.9}, calibrated_devices=["colposcope"])
+    rescore_queue(version=new, actor=cast.max)
+    drain()
+    seen.refresh_from_db()
+    reopen(image=seen, actor=cast.max)
+    read(cast, seen, "green_filter")
+    assert earning.positives([cast.north.pk], new.pk) == {}
+    tasks.judge_what_earns()
+    drain()
+    assert earning.positives([cast.north.pk], new.pk) == {cast.north.pk: {Patient.objects.get(code="P0").pk: 0.05}}
+    assert earning.to_judge(new) == []
 
 
 def test_the_statements_do_not_grow_with_what_was_read(cast: Cast, toy: Toy, version: Any) -> None:
@@ -271,6 +362,7 @@ def test_the_study_lead_says_what_is_tolerated_and_bad_shares_are_refused(cast: 
         refused = client.post("/reading/rules/", {**asked, name: value})
         assert refused.status_code == 400, name
     assert rules_for(cast.north.pk) == rules
+    assert client.post("/reading/rules/", {**asked, "confidence": "99.9"}).status_code == 302, "as the page offers"
     assert client.post("/reading/rules/", {"site": cast.north.pk, "reads_needed": 1}).status_code == 302
     assert rules_for(cast.north.pk).missed_share == 0.5, "empty is what the installation says"
 
@@ -285,7 +377,9 @@ def test_the_sites_page_shows_the_line_and_what_waits(cast: Cast, toy: Toy) -> N
     come(cast, toy, looks(0.5), patient="P2")
     (image,) = come(cast, toy, PLAIN, patient="P3", device="phone")
     page = cast.client(cast.lena).get(f"/sites/{cast.north.pk}/").content.decode()
-    assert "1 question of this kind still open" in page, "for a device that nobody calibrated on, not for being unsure"
+    assert "still open" not in page, "two for what the model says, one for its device: none earns anything"
+    page = cast.client(cast.stella).get(f"/reading/rules/?site={cast.north.pk}").content.decode()
+    assert "An image passes as regular below 0.060" in page, "who leads the study sees it where it is set"
     page = cast.client(cast.alice).get(f"/images/{image.pk}/").content.decode()
     assert "nobody has checked yet how well the model judges this device" in page
 
