@@ -131,12 +131,8 @@ def prepare(data: Snapshot, folds: Folds, config: TrainConfig, recipes: Preset) 
 
 def _refuse_otherwise(folds: Folds, number: int, config: TrainConfig, recipes: Preset) -> None:
     """Bundles of different settings make no report together: said before the next is trained. A start is known by its hash."""
-    mine = {
-        "seed": config.seed,
-        "parts": list(config.parts),
-        "fresh": config.fresh,
-        "recipes": trains(json.loads(json.dumps(asdict(recipes)))),
-    }
+    asked = trains(json.loads(json.dumps(asdict(recipes))))
+    mine: dict[str, Any] = {"seed": config.seed, "parts": list(config.parts), "fresh": config.fresh, "recipes": asked}
     run, manifest = folds.place(number) / "run" / "run.json", folds.bundle(number) / bundles.MANIFEST
     theirs = json.loads(run.read_text(encoding="utf-8")) if run.exists() else mine
     theirs = {**theirs, "recipes": trains(theirs["recipes"])}
