@@ -200,6 +200,16 @@ def preset_of(config: TrainConfig) -> Preset:
     return chosen
 
 
+def trains(recipes: dict[str, Any]) -> dict[str, Any]:
+    """Of a preset's recipes, as a run's folder has them, what says what is trained.
+
+    What a bundle must reach in the end does not, and without JPEG it is as it was before there was any.
+    """
+    kept = {name: value for name, value in recipes.items() if not name.startswith("health")}
+    resnest = {name: value for name, value in kept["resnest"].items() if name != "jpeg" or value}
+    return {**kept, "resnest": resnest}
+
+
 def preset_named(name: str) -> Preset:
     if name not in PRESETS:
         raise TrainingRefused(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")

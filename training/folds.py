@@ -23,7 +23,7 @@ from inference.types import CLASSIFIED_KINDS
 from training import checks, parallel
 from training import snapshot as folders
 from training.answers import Answer, judge_all
-from training.config import Preset
+from training.config import Preset, trains
 from training.evaluation import BATCH, report_of
 from training.manifest import DRAWN, SALT, Record, Snapshot, read_snapshot
 from training.methods import begin_anew
@@ -131,9 +131,11 @@ def prepare(data: Snapshot, folds: Folds, config: TrainConfig, recipes: Preset) 
 
 def _refuse_otherwise(folds: Folds, number: int, config: TrainConfig, recipes: Preset) -> None:
     """Bundles of different settings make no report together: said before the next is trained. A start is known by its hash."""
-    mine = {"seed": config.seed, "parts": list(config.parts), "fresh": config.fresh, "recipes": json.loads(json.dumps(asdict(recipes)))}
+    asked = trains(json.loads(json.dumps(asdict(recipes))))
+    mine: dict[str, Any] = {"seed": config.seed, "parts": list(config.parts), "fresh": config.fresh, "recipes": asked}
     run, manifest = folds.place(number) / "run" / "run.json", folds.bundle(number) / bundles.MANIFEST
     theirs = json.loads(run.read_text(encoding="utf-8")) if run.exists() else mine
+    theirs = {**theirs, "recipes": trains(theirs["recipes"])}
     differing = [name for name, value in mine.items() if theirs.get(name) != value]
     if manifest.exists():
         start = bundles.read_manifest(Path(config.start))[1] if config.start else "random"
