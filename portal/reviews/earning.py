@@ -71,6 +71,11 @@ def positives(sites: Collection[int], version: int) -> dict[int, dict[int, float
     threshold, by this version's other reasons: it cannot pass unseen. Patients from whom the version has learned prove nothing, nor do
     images of devices on which it was not calibrated: they do not pass, and say nothing of those that do.
     """
+    return _scores(sites, version)[0]
+
+
+def _scores(sites: Collection[int], version: int) -> tuple[dict[int, dict[int, float]], dict[int, set[int]]]:
+    """The same, and by site the patients of whom an image does not count for its device."""
     judged = _judged(version)
     rows = (
         _before_the_oldest_open(_counting(sites), sites)
@@ -81,13 +86,15 @@ def positives(sites: Collection[int], version: int) -> dict[int, dict[int, float
         .values_list("image__site", "image__exam__patient", "p", "reasons_then")
     )
     found: dict[int, dict[int, float]] = {}
+    uncalibrated: dict[int, set[int]] = {}
     for site, patient, p, reasons in rows:
         if UNCALIBRATED in reasons:
+            uncalibrated.setdefault(site, set()).add(patient)
             continue
         score = 1.0 if set(reasons) - BY_THRESHOLD - READ_WHATEVER_IT_SAYS else p
         at = found.setdefault(site, {})
         at[patient] = min(score, at.get(patient, 1.0))
-    return found
+    return found, uncalibrated
 
 
 def to_judge(version: ModelVersion) -> list[int]:
@@ -143,7 +150,7 @@ class Passed:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A site before one version. `scores`: of each patient with a non-regular image that counts, the lowest. `waiting`: open questions that
-    hold back what was asked after the oldest of them."""
+    hold back what was asked after the oldest of them. `uncalibrated`: patients of whom such an image does not count for its device."""
 
     site: int
     rules: Rules
@@ -151,14 +158,18 @@ class Standing:
     scores: tuple[float, ...]
     passed: tuple[Passed, ...]
     waiting: int
+    uncalibrated: int
 
 
 def standing(site: int, rules: Rules, version: ModelVersion) -> Standing:
-    """How a site stands before a version. Seven statements at most."""
-    scores = positives([site], version.pk).get(site, {})
+    """How a site stands before a version. Eight statements at most."""
+    by_site, uncalibrated = _scores([site], version.pk)
+    scores = by_site.get(site, {})
     found = None if rules.missed_share is None else earned(list(scores.values()), rules.missed_share, rules.confidence)
     waiting = _WHATEVER.filter(image__site=site, state__in=LIVE_STATES)
-    return Standing(site, rules, found, tuple(sorted(scores.values())), tuple(_passed(site, version)), waiting.count())
+    return Standing(
+        site, rules, found, tuple(sorted(scores.values())), tuple(_passed(site, version)), waiting.count(), len(uncalibrated.get(site, ()))
+    )  # fmt: skip
 
 
 def _passed(site: int, version: ModelVersion) -> list[Passed]:

@@ -55,7 +55,7 @@ class Unseen:
 
 
 def of_site(site: Site) -> Unseen | None:
-    """How a site stands before the champion; None where there is none. Eight queries at most."""
+    """How a site stands before the champion; None where there is none. Twelve queries at most."""
     champion = registry.champion()
     if champion is None:
         return None
@@ -104,6 +104,11 @@ def _said(found: Standing) -> list[str]:
             "Until then this installation trusts the model's own thresholds (WINNOW_REVIEW_UNCALIBRATED is 0)."
             if trusted
             else "Until then every image of this site is read."
+        )
+    if found.uncalibrated:
+        said.append(
+            f"{counted(found.uncalibrated, 'patient')} with such images of devices on which this model was not calibrated: these count, "
+            "and may pass, once a model that was is champion."
         )
     if found.waiting:
         said.append(

@@ -151,7 +151,10 @@ def test_a_device_on_which_the_model_was_not_calibrated_earns_nothing_for_the_ot
     (known,) = come(cast, toy, PLAIN, patient="P1")
     assert reasons(known) == ["t_lo_not_earned"]
     assert earning.positives([cast.north.pk], version.pk) == {}
-    assert [one.images for one in earning.standing(cast.north.pk, rules_for(cast.north.pk), version).passed] == [0, 0]
+    found = earning.standing(cast.north.pk, rules_for(cast.north.pk), version)
+    assert ([one.images for one in found.passed], found.uncalibrated) == ([0, 0], HALF)
+    page = cast.client(cast.lena).get(f"/sites/{cast.north.pk}/").content.decode()
+    assert "5 patients with such images of devices on which this model was not calibrated" in page
 
 
 def test_pictures_that_are_no_cervix_or_of_no_use_earn_nothing(cast: Cast, toy: Toy, version: Any) -> None:
