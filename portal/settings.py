@@ -25,9 +25,9 @@ env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-def _share(name: str, default: str, *, most: float) -> float | None:
+def _share(name: str, said: str, *, most: float) -> float | None:
     """A share from 0 to `most`; None where it is given empty."""
-    given = env.str(name, default=default).strip()
+    given = said.strip()
     try:
         share = float(given) if given else None
     except ValueError:
@@ -106,9 +106,9 @@ READ_OWN_SITE_FIRST: bool = env.bool("WINNOW_READ_OWN_SITE_FIRST", default=False
 REVIEW_UNCALIBRATED: bool = env.bool("WINNOW_REVIEW_UNCALIBRATED", default=True)
 """Images of a device on which a model has not been calibrated, or of a site that has not earned a lower threshold, always go to readers
 (METHODS 6); the image's page says so."""
-MISSED_SHARE: float | None = _share("WINNOW_MISSED_SHARE", "0.05", most=0.5)
+MISSED_SHARE: float | None = _share("WINNOW_MISSED_SHARE", env.str("WINNOW_MISSED_SHARE", default="0.05"), most=0.5)
 """Of a site's non-regular images so many may pass unseen, unless its rule says otherwise; empty: the model's own threshold is trusted."""
-AUDIT_SHARE: float = _share("WINNOW_AUDIT_SHARE", "0.03", most=0.2) or 0.0
+AUDIT_SHARE: float = _share("WINNOW_AUDIT_SHARE", env.str("WINNOW_AUDIT_SHARE", default="0.03"), most=0.2) or 0.0
 """Of all images so many are read whatever the model says, drawn by chance, unless the site's rule says otherwise."""
 MAX_FILE_BYTES: int = env.int("WINNOW_MAX_FILE_BYTES", default=60_000_000)
 PARTIAL_DAYS: int = env.int("WINNOW_PARTIAL_DAYS", default=7)

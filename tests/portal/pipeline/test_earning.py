@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +34,7 @@ from portal.reviews.selectors import rules_for
 from portal.reviews.services import Answer, reassess, reopen, submit_read
 from portal.web import unseen
 from tests.cast import Cast, make_image, make_run, make_snapshot, make_version
+from tests.conftest import ROOT
 from tests.portal.pipeline.beside import COMPARE, PLAIN, STAINED, arrive, drain, looks, settle_in
 from tests.portal.pipeline.conftest import Toy
 from training.manifest import read_snapshot
@@ -409,3 +413,13 @@ def test_a_data_set_says_how_each_image_came_to_be_read_and_training_measures_by
     assert [records[rows[pk].sha256].by_people for pk in told] == [True, True, False, True]
     said = datasets.warnings([row for row in rows.values() if row.split != "train"] or list(rows.values()))
     assert any("because a model was unsure" in line for line in said) == (rows[chosen.pk].split != "train")
+
+
+@pytest.mark.parametrize(("name", "given"), [("WINNOW_MISSED_SHARE", "5"), ("WINNOW_MISSED_SHARE", "few"), ("WINNOW_AUDIT_SHARE", "3")])
+def test_a_share_that_is_none_does_not_start(name: str, given: str) -> None:
+    """Percent, as the pages have them, would have everything read, or nothing judged."""
+    env = {**os.environ, name: given, "DJANGO_SETTINGS_MODULE": "portal.settings"}
+    program = [sys.executable, "-c", "from django.conf import settings; settings.AUDIT_SHARE"]
+    done = subprocess.run(program, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"{name} is '{given}': it must be a share from 0 to 0." in done.stderr
