@@ -5,17 +5,16 @@ Every random number comes from the generator that is handed in, so that an epoch
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from inference.preprocess import CROP_MARGIN, Pixels
+from inference.preprocess import CROP_MARGIN
+from training.degrade import as_jpeg
 
 LUMA = (0.299, 0.587, 0.114)
 WIDE_MARGIN = 0.35
@@ -180,13 +179,6 @@ def recompress(images: Tensor, share: float, rng: Generator) -> Tensor:
     if seen:
         out[rows] = to_float(torch.from_numpy(np.stack(seen)))
     return out
-
-
-def as_jpeg(pixels: Pixels, quality: int) -> Pixels:
-    """Pixels (H, W, 3) of bytes, written as JPEG of `quality` and read again."""
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
 
 
 # --- synthetic tints ------------------------------------------------------------------------------------------------------------

@@ -85,9 +85,14 @@ def glaring(pixels: Pixels, share: float, rng: np.random.Generator) -> Pixels:
 def sensed(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """What the camera adds after the lens: sensor noise of up to 4 grey levels, and JPEG. Noise is sharp even where the picture is not."""
     noisy = as_pixels(pixels + np.float32(rng.uniform(0, 4)) * rng.standard_normal(pixels.shape, np.float32))
-    stream = io.BytesIO()
-    Image.fromarray(noisy).save(stream, "JPEG", quality=int(rng.integers(70, 96)))
-    return np.asarray(Image.open(stream), dtype=np.uint8)
+    return as_jpeg(noisy, int(rng.integers(70, 96)))
+
+
+def as_jpeg(pixels: Pixels, quality: int) -> Pixels:
+    """Pixels (H, W, 3) of bytes, written as JPEG of `quality` and read again."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
 def _between(ends: tuple[float, float], rng: np.random.Generator) -> float:

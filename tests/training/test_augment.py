@@ -12,6 +12,7 @@ from torch import Generator
 from training import augment
 from training.config import PAPER_RESNEST_32, PAPER_RESNEST_224, PRESETS, ResNeStRecipe
 from training.data import Canvases, background_strips
+from training.degrade import as_jpeg
 from training.resnest import batch_of
 
 
@@ -120,7 +121,7 @@ def test_without_jpeg_nothing_is_drawn(images: torch.Tensor) -> None:
 
 def test_the_lower_the_quality_the_less_is_left_of_a_picture() -> None:
     grey = torch.randint(0, 256, (64, 64, 1), generator=rng(), dtype=torch.uint8).repeat(1, 1, 3).numpy()
-    lost = [float(np.abs(augment.as_jpeg(grey, quality).astype(int) - grey).mean()) for quality in (95, 60, 30)]
+    lost = [float(np.abs(as_jpeg(grey, quality).astype(int) - grey).mean()) for quality in (95, 60, 30)]
     assert lost == sorted(lost)
     assert lost[0] < 0.3 * lost[2]
 
