@@ -14,9 +14,9 @@ from typing import Any
 from portal.core.text import counted
 from portal.datasets.splits import SPLITS
 from portal.ml import CLASSIFIED_KINDS, NON_REGULAR_KINDS
+from portal.reviews.triage import CHOSEN
 
 AUTOMATIC = "automatic"
-CHOSEN = "chosen"
 COLUMNS = ("path", "sha256", "kind", "provenance", "patient", "exam", "site", "device", "split", "box_x0", "box_y0", "box_x1", "box_y1")
 READ_FOR = "read_for"
 """The last column; not in the manifests of data sets that were frozen before it was written down."""

@@ -20,6 +20,7 @@ from portal.images.models import OUT, Image, ImageState
 from portal.labels.models import HUMAN, Label, Provenance
 from portal.ml import Kind
 from portal.reviews import earning
+from portal.reviews.triage import NOBODY
 
 USABLE = (ImageState.ACCEPTED, ImageState.SETTLED)
 """States in which a label stands: an image that is being read again is under question."""
@@ -104,7 +105,7 @@ def _row(values: dict[str, Any], hold_out: str, linked: _Linked) -> Row:
 
 def _read_for(values: Mapping[str, Any]) -> str:
     """Of a label that readers gave; for another one nobody read the image."""
-    return str(values["read_for"]) if values["provenance"] in (Provenance.CONSENSUS, Provenance.ADJUDICATION) else earning.NOBODY
+    return str(values["read_for"]) if values["provenance"] in (Provenance.CONSENSUS, Provenance.ADJUDICATION) else NOBODY
 
 
 def _once(rows: Iterable[Row]) -> list[Row]:

@@ -62,7 +62,7 @@ def _by_pairs(check: Check, one: Compared | None) -> Check:
         return check
     told = replace(check, difference=difference(one))
     worse = one.low > 0 if check.name == MISSED else one.high < 0
-    if check.status == FAIL or not (one.known and one.sure and one.differs and worse):
+    if check.status == FAIL or not (one.differs and worse):
         return told
     return replace(told, status=FAIL, reason=f"{check.reason} But on the same images it is surely worse.")
 

@@ -18,7 +18,7 @@ from portal.labels.models import HUMAN, Label, Provenance
 from portal.ml import NON_REGULAR_KINDS, UNCALIBRATED, Earned, Kind, Route, earned
 from portal.registry.models import ModelVersion
 from portal.reviews.models import LIVE_STATES, Purpose, ReviewTask, TaskState
-from portal.reviews.triage import BY_SITE, BY_THRESHOLD, READ_WHATEVER_IT_SAYS, Rules
+from portal.reviews.triage import BY_SITE, BY_THRESHOLD, CHOSEN, NOBODY, READ_WHATEVER_IT_SAYS, WHATEVER, Rules
 
 Wanted = Collection[tuple[int, int]]
 """Pairs of a site's and a version's ids."""
@@ -197,9 +197,6 @@ def _passed(site: int, version: ModelVersion) -> list[Passed]:
 
 
 # ---- how an image came to be read -------------------------------------------------------------------------------------
-WHATEVER, CHOSEN, NOBODY = "whatever", "chosen", "nobody"
-
-
 def read_for(image: str) -> Case:
     """How the image of this column came to be read: WHATEVER the model said of it; or CHOSEN, by what the model said or by a person;
     NOBODY where no question about it was answered."""

@@ -14,6 +14,8 @@ BY_SITE = frozenset({AUDIT, NOT_EARNED})
 READ_WHATEVER_IT_SAYS = BY_SITE | {UNCALIBRATED}
 """Reasons that do not depend on what the model says of the image. What is read for one of these may calibrate and measure; what is read
 because it was uncertain may not (METHODS 6). Those of BY_SITE earn a site what may pass."""
+WHATEVER, CHOSEN, NOBODY = "whatever", "chosen", "nobody"
+"""How an image came to be read: for one of those reasons; for another, or because a person asked; or not at all."""
 BY_THRESHOLD = frozenset({"between_thresholds", "above_site_t_lo", "above_earned_t_lo", "below_site_t_hi"})
 """Reasons that another threshold would take away."""
 
@@ -30,7 +32,7 @@ class Facts:
     p_non_regular: float
     reasons: tuple[str, ...] = ()
     drawn: float = 1.0
-    """From 0 to below 1, by chance and for ever the same for an image (`audits.draw`)."""
+    """From 0 to below 1, by chance and for ever the same for an image (`earning.draw`)."""
 
 
 @dataclass(frozen=True, slots=True)

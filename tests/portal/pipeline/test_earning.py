@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -411,8 +412,11 @@ def test_a_data_set_says_how_each_image_came_to_be_read_and_training_measures_by
     measured = {pk: records[rows[pk].sha256].measurable for pk in told}
     assert list(measured.values()) == [True, False, False, True]
     assert [records[rows[pk].sha256].by_people for pk in told] == [True, True, False, True]
-    said = datasets.warnings([row for row in rows.values() if row.split != "train"] or list(rows.values()))
-    assert any("because a model was unsure" in line for line in said) == (rows[chosen.pk].split != "train")
+    measured_on = [replace(row, split="test") for row in rows.values()]
+    assert any("1 image that people read because a model was unsure" in line for line in datasets.warnings(measured_on))
+    teaches = [replace(row, split="train") for row in rows.values()]
+    assert not any("because a model was unsure" in line for line in datasets.warnings(teaches))
+    assert any("holds neither green filter nor" in line for line in datasets.warnings(measured_on)), "its only green one was chosen"
 
 
 @pytest.mark.parametrize(("name", "given"), [("WINNOW_MISSED_SHARE", "5"), ("WINNOW_MISSED_SHARE", "few"), ("WINNOW_AUDIT_SHARE", "3")])
